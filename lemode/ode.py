@@ -1,0 +1,138 @@
+"""The multiscale ODE behind Long Expressive Memory: its parameters and its vector field."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+__all__ = ["Blocks", "MultiscaleODE"]
+
+
+class Blocks(NamedTuple):
+    """The paper's parameters as views: ``W* (d, d)``, ``V* (d, m)``, ``b* (d,)``, in the order 1, 2, z, y."""
+
+    W1: Tensor
+    W2: Tensor
+    Wz: Tensor
+    Wy: Tensor
+    V1: Tensor
+    V2: Tensor
+    Vz: Tensor
+    Vy: Tensor
+    b1: Tensor
+    b2: Tensor
+    bz: Tensor
+    by: Tensor
+
+
+class MultiscaleODE(nn.Module):
+    r"""Two-variable ODE with learned, state-dependent time scales.
+
+    .. math::
+
+        \dot y = \hat\sigma(W_2 y + V_2 u + b_2) \odot (\tanh(W_y z + V_y u + b_y) - y), \qquad
+        \dot z = \hat\sigma(W_1 y + V_1 u + b_1) \odot (\tanh(W_z y + V_z u + b_z) - z)
+
+    which is equation (1) of [1]_ with input :math:`u`; :math:`\hat\sigma(x) = 1/(1+e^{-x})`.
+    The gates :math:`\hat\sigma \in (0, 1)` are rates, in units of one over the time unit of ``t``.
+
+    Parameters
+    ----------
+    input_size, hidden_size : int
+        m, the number of input features, and d, the size of y and of z.
+    bias : bool
+        Without it b1, b2, bz, by are zero and not learned.
+    device, dtype
+        As for every torch module.
+
+    Attributes
+    ----------
+    weight_ih : (4 d, m)
+        V1, V2, Vz, Vy, stacked.
+    weight_hh : (3 d, d)
+        W1, W2, Wz, stacked: what acts on y.
+    weight_zy : (d, d)
+        Wy: what acts on z.
+    bias : (4 d,) or None
+        b1, b2, bz, by, stacked.
+
+    Raises
+    ------
+    ValueError
+        If a size is not a positive integer or the dtype is not a floating point type.
+
+    Examples
+    --------
+    >>> ode = MultiscaleODE(input_size=1, hidden_size=4)
+    >>> dy, dz = ode(torch.zeros(4), torch.zeros(4), torch.ones(1))
+    >>> dy.shape
+    torch.Size([4])
+
+    References
+    ----------
+    .. [1] Rusch, Mishra, Erichson, Mahoney, Long Expressive Memory for Sequence Modeling, ICLR 2022, arXiv:2110.04744.
+    """
+
+    bias: Tensor | None
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        for name, size in (("input_size", input_size), ("hidden_size", hidden_size)):
+            if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+                raise ValueError(f"{name}={size!r}: give a positive integer.")
+        if dtype is not None and not dtype.is_floating_point:
+            raise ValueError(f"dtype={dtype}: parameters need a floating point type, such as torch.float32.")
+        m, d = input_size, hidden_size
+        self.input_size, self.hidden_size = m, d
+        self.weight_ih = nn.Parameter(torch.empty(4 * d, m, device=device, dtype=dtype))
+        self.weight_hh = nn.Parameter(torch.empty(3 * d, d, device=device, dtype=dtype))
+        self.weight_zy = nn.Parameter(torch.empty(d, d, device=device, dtype=dtype))
+        self.register_parameter("bias", nn.Parameter(torch.empty(4 * d, device=device, dtype=dtype)) if bias else None)
+        self.reset_parameters()
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw every parameter from U(-1/sqrt(d), 1/sqrt(d)), as torch.nn.LSTM does."""
+        bound = 1.0 / math.sqrt(self.hidden_size)
+        with torch.no_grad():
+            for p in self.parameters():
+                p.uniform_(-bound, bound, generator=generator)
+
+    def stacked_bias(self) -> Tensor:
+        """The bias ``(4 d,)``; zeros where the module has none."""
+        if self.bias is None:
+            return self.weight_ih.new_zeros(4 * self.hidden_size)
+        return self.bias
+
+    def blocks(self) -> Blocks:
+        """The paper's twelve blocks, as views of the stacked parameters."""
+        W1, W2, Wz = self.weight_hh.chunk(3)
+        return Blocks(W1, W2, Wz, self.weight_zy, *self.weight_ih.chunk(4), *self.stacked_bias().chunk(4))
+
+    def gates(self, y: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Rates of z and of y, ``(g1, g2)``, each in (0, 1): y ``(..., d)``, u ``(..., m)``."""
+        p = self.blocks()
+        g1 = torch.sigmoid(linear(y, p.W1) + linear(u, p.V1, p.b1))
+        g2 = torch.sigmoid(linear(y, p.W2) + linear(u, p.V2, p.b2))
+        return g1, g2
+
+    def forward(self, y: Tensor, z: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+        """``(dy/dt, dz/dt)`` at state y, z ``(..., d)`` and input u ``(..., m)``."""
+        p = self.blocks()
+        g1, g2 = self.gates(y, u)
+        dy = g2 * (torch.tanh(linear(z, p.Wy) + linear(u, p.Vy, p.by)) - y)
+        dz = g1 * (torch.tanh(linear(y, p.Wz) + linear(u, p.Vz, p.bz)) - z)
+        return dy, dz
+
+    def extra_repr(self) -> str:
+        return f"{self.input_size}, {self.hidden_size}" + ("" if self.bias is not None else ", bias=False")
