@@ -14,8 +14,9 @@ from torch import Tensor
 from ..ode import MultiscaleODE
 from ..schemes import Scheme
 from . import adjoint, reference
+from .rollout import Layer, rollout
 
-__all__ = ["BACKENDS", "run"]
+__all__ = ["BACKENDS", "Layer", "rollout", "run"]
 
 BACKENDS = ("auto", "reference", "torch")
 

@@ -1,0 +1,129 @@
+r"""A free run: a stacked network whose readout is fed back as its next input.
+
+.. math::
+
+    u_k = (x_k, e_k), \qquad (y, z)^{(1..l)} \leftarrow \text{one step of every layer, driven by } u_k, \qquad
+    x_{k+1} = [x_k +]\; C\, y^{(l)} + c
+
+with optional exogenous inputs :math:`e_k`; the bracketed term is the residual head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear
+
+from ..schemes import get_scheme
+from .adjoint import LEAKS
+
+__all__ = ["Layer", "rollout"]
+
+
+class Layer(NamedTuple):
+    """One layer: the parameters of a `lemode.ode.MultiscaleODE`, and how it is stepped."""
+
+    weight_ih: Tensor
+    weight_hh: Tensor
+    weight_zy: Tensor
+    bias: Tensor
+    dt: float = 1.0
+    scheme: str = "imex"
+
+
+def rollout(
+    layers: Sequence[Layer],
+    readout: Tensor,
+    readout_bias: Tensor,
+    x0: Tensor,
+    state: Sequence[tuple[Tensor, Tensor]],
+    steps: int,
+    residual: bool = True,
+    exogenous: Tensor | None = None,
+    backend: str = "auto",
+) -> Tensor:
+    r"""The free run :math:`x_1, \ldots, x_{steps}`, shape ``(steps, N, D)``.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        The first reads ``D + m_ex`` features, every other one the y of the layer below.
+    readout, readout_bias : (D, d), (D,)
+        C and c, acting on the y of the last layer.
+    x0 : (N, D)
+        The first input.
+    state : sequence of (y, z), each (N, d)
+        Per layer, the state before the first step. Not modified.
+    steps : int
+        Number of steps; 0 gives an empty tensor.
+    residual : bool
+        Whether the head predicts the increment ``x_{k+1} - x_k`` or ``x_{k+1}`` itself.
+    exogenous : (steps, N, m_ex), optional
+        Known inputs, appended to x.
+    backend : {'auto', 'native', 'torch', 'reference'}
+        As in `lemode.kernels.run`. Where a gradient is needed 'auto' takes the torch loop, which autograd differentiates.
+    """
+    _check(layers, readout, x0, state, steps, exogenous)
+    return _torch_rollout(layers, readout, readout_bias, x0, state, steps, residual, exogenous)
+
+
+def _check(
+    layers: Sequence[Layer],
+    readout: Tensor,
+    x0: Tensor,
+    state: Sequence[tuple[Tensor, Tensor]],
+    steps: int,
+    exogenous: Tensor | None,
+) -> None:
+    if not layers or len(state) != len(layers):
+        raise ValueError(f"{len(layers)} layers and {len(state)} states: give one (y, z) for each of at least one layer.")
+    if steps < 0:
+        raise ValueError(f"steps={steps}: give a number of steps >= 0.")
+    N, D = x0.shape
+    m = D
+    if exogenous is not None:
+        if tuple(exogenous.shape[:2]) != (steps, N) or exogenous.dim() != 3:
+            raise ValueError(f"exogenous of shape {tuple(exogenous.shape)}: give ({steps}, {N}, features).")
+        m += exogenous.shape[2]
+    for k, (layer, (y, z)) in enumerate(zip(layers, state, strict=True)):
+        d = layer.weight_zy.shape[0]
+        if layer.weight_ih.shape[1] != m:
+            raise ValueError(f"layer {k} reads {layer.weight_ih.shape[1]} features but is given {m}.")
+        if tuple(y.shape) != (N, d) or tuple(z.shape) != (N, d):
+            raise ValueError(f"state of layer {k} has shapes {tuple(y.shape)}, {tuple(z.shape)}: give ({N}, {d}) twice.")
+        m = d
+    if tuple(readout.shape) != (D, m):
+        raise ValueError(
+            f"readout of shape {tuple(readout.shape)}: give ({D}, {m}), as x0 has {D} features and the last layer {m} units."
+        )
+
+
+def _torch_rollout(
+    layers: Sequence[Layer], readout: Tensor, readout_bias: Tensor, x0: Tensor, state: Sequence[tuple[Tensor, Tensor]],
+    steps: int, residual: bool, exogenous: Tensor | None,
+) -> Tensor:  # fmt: skip
+    x, xs, states = x0, [], list(state)
+    for k in range(steps):
+        u = x if exogenous is None else torch.cat([x, exogenous[k]], -1)
+        for i, layer in enumerate(layers):
+            states[i] = _step(layer, *states[i], u)
+            u = states[i][0]
+        head = linear(u, readout, readout_bias)
+        x = x + head if residual else head
+        xs.append(x)
+    return torch.stack(xs) if xs else x0.new_empty(0, *x0.shape)
+
+
+def _step(layer: Layer, y: Tensor, z: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+    d = layer.weight_zy.shape[0]
+    explicit = get_scheme(layer.scheme).name == "explicit"
+    phi, _ = LEAKS["imex" if explicit else layer.scheme]
+    a = linear(u, layer.weight_ih, layer.bias)
+    a_y = a[:, : 3 * d] + linear(y, layer.weight_hh)
+    l1, l2 = phi(layer.dt * torch.sigmoid(a_y[:, : 2 * d])).chunk(2, -1)
+    z_new = z + l1 * (torch.tanh(a_y[:, 2 * d :]) - z)
+    y_new = y + l2 * (torch.tanh(a[:, 3 * d :] + linear(z if explicit else z_new, layer.weight_zy)) - y)
+    return y_new, z_new
