@@ -1,0 +1,267 @@
+r"""The scalar maximisation problems every bound of lemode is built from, in closed form.
+
+One row of the one-step Jacobian of LEM is an expression in a gate :math:`g \in [0, 1]` and a candidate
+:math:`h = |\tanh| \in [0, 1]`; the functions here are its exact maxima over both. Proofs: ``theory/``, section "engine".
+All of them take numbers or numpy arrays, broadcast, work in float64, and return a float for scalar arguments.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["beta", "chi", "gam", "lem_G", "linear_growth", "psi", "psi_r"]
+
+Array = NDArray[np.float64]
+
+
+def psi(a: ArrayLike, b: ArrayLike) -> Any:
+    r"""Largest value of a row at a gate of zero, from a state of the full unit cube.
+
+    .. math:: \psi(a, b) = \max_{0 \le h \le 1} (1 + h) a + (1 - h^2) b
+              = \begin{cases} a + b + a^2 / (4b) & a \le 2b,\ b > 0 \\ 2a & \text{otherwise} \end{cases}
+
+    Parameters
+    ----------
+    a, b : nonnegative numbers or arrays that broadcast
+        Row norms of the gate's and of the candidate's matrix.
+
+    Returns
+    -------
+    float or array
+
+    Raises
+    ------
+    ValueError
+        If an argument is negative or not finite.
+
+    Examples
+    --------
+    >>> psi(1.0, 1.0)
+    2.25
+    >>> psi(2.0, 0.5)
+    4.0
+    """
+    return psi_r(a, b, 1.0)
+
+
+def psi_r(a: ArrayLike, b: ArrayLike, r: ArrayLike) -> Any:
+    r"""`psi` when the state is only known to be in :math:`[-r, r]`.
+
+    .. math:: \psi_r(a, b) = \max_{0 \le h \le 1} (r + h) a + (1 - h^2) b
+
+    Parameters
+    ----------
+    a, b, r : nonnegative numbers or arrays that broadcast
+
+    Returns
+    -------
+    float or array
+
+    Raises
+    ------
+    ValueError
+        If an argument is negative or not finite.
+
+    Examples
+    --------
+    >>> psi_r(1.0, 1.0, r=0.0)
+    1.25
+    """
+    return _psi_r(_nonnegative("a", a), _nonnegative("b", b), _nonnegative("r", r))[()]
+
+
+def lem_G(s: ArrayLike, A: ArrayLike, B: ArrayLike, r: ArrayLike = 1.0) -> Any:
+    r"""Largest growth of a row over all gates and candidates; nonnegative, convex, nondecreasing in A and B.
+
+    .. math:: G(s, A, B; r) = \max_{0 \le g, h \le 1} g \left[-s + (1 - g)(r + h) A + (1 - h^2) B\right]
+
+    The maximum over h is :math:`\psi_r((1 - g) A, B)`; what is left is piecewise cubic in g, so that it is enough to compare
+    the ends, the stationary points of the two pieces and the point where they meet.
+
+    Parameters
+    ----------
+    s, A, B, r : nonnegative numbers or arrays that broadcast
+        s weighs the decay, A the gate's matrix, B the candidate's matrix, r bounds the state.
+
+    Returns
+    -------
+    float or array
+
+    Raises
+    ------
+    ValueError
+        If an argument is negative or not finite.
+
+    Examples
+    --------
+    >>> lem_G(1.0, 0.0, 1.5)  # only the candidate: B - s
+    0.5
+    >>> lem_G(0.0, 1.0, 0.0)  # only the gate: max g (1 - g) 2
+    0.5
+    """
+    return _lem_G(_nonnegative("s", s), _nonnegative("A", A), _nonnegative("B", B), _nonnegative("r", r))[()]
+
+
+def gam(a: ArrayLike, b: ArrayLike) -> Any:
+    r"""Growth rate of one row of the step's Jacobian: :math:`\gamma(a, b) = G(1, a, b; 1) \le a/2 + (b - 1)_+`.
+
+    Parameters
+    ----------
+    a, b : nonnegative numbers or arrays that broadcast
+        Row norms of the gate's and of the candidate's matrix.
+
+    Returns
+    -------
+    float or array
+
+    Raises
+    ------
+    ValueError
+        If an argument is negative or not finite.
+
+    Examples
+    --------
+    >>> gam(0.0, 0.9)  # a contracting candidate with a constant gate does not grow
+    0.0
+    """
+    return lem_G(1.0, a, b)
+
+
+def beta(a: ArrayLike, b: ArrayLike) -> Any:
+    r"""Size of one row without its decay: :math:`\beta(a, b) = G(0, a, b; 1) \le a/2 + b`.
+
+    Parameters
+    ----------
+    a, b : nonnegative numbers or arrays that broadcast
+        Row norms of the gate's and of the candidate's matrix.
+
+    Returns
+    -------
+    float or array
+
+    Raises
+    ------
+    ValueError
+        If an argument is negative or not finite.
+
+    Examples
+    --------
+    >>> beta(0.0, 2.0)
+    2.0
+    """
+    return lem_G(0.0, a, b)
+
+
+def chi(w: ArrayLike) -> Any:
+    r"""Largest loss of the diagonal of the y block, used by the bound on the inverse.
+
+    .. math:: \chi(w) = \max_{0 \le g \le 1} g\,(1 + 2 w (1 - g))
+              = \begin{cases} 1 & w \le 1/2 \\ (1 + 2w)^2 / (8w) & \text{otherwise} \end{cases}
+
+    Parameters
+    ----------
+    w : nonnegative number or array
+        Row norm of W2.
+
+    Returns
+    -------
+    float or array
+
+    Raises
+    ------
+    ValueError
+        If w is negative or not finite.
+
+    Examples
+    --------
+    >>> chi(0.3), chi(1.5)
+    (1.0, 1.3333333333333333)
+    """
+    w = _nonnegative("w", w)
+    wide = np.maximum(w, 0.5)  # at w = 1/2 both cases are 1
+    return ((1 + 2 * wide) ** 2 / (8 * wide))[()]
+
+
+def linear_growth(N: ArrayLike, dt: ArrayLike, G: ArrayLike) -> Any:
+    r"""Mean over n of a unit source of size dt that grows by 1 + dt G a step: A(N, dt, G) of section 4.
+
+    .. math:: A(N, \Delta t, G) = \frac1N \sum_{n=1}^N \sum_{k=1}^n \Delta t\,(1 + \Delta t\,G)^{n-k}
+              = \frac1G \left(\frac{(1 + x)\left((1 + x)^N - 1\right)}{N x} - 1\right), \qquad x = \Delta t\,G
+
+    which tends to :math:`\Delta t (N + 1)/2` as G tends to 0.
+
+    Parameters
+    ----------
+    N : positive integer or array
+    dt : positive number or array
+    G : nonnegative number or array
+
+    Returns
+    -------
+    float or array
+        inf where the value exceeds the largest float.
+
+    Raises
+    ------
+    ValueError
+        If N < 1, dt <= 0, G < 0, or one is not finite.
+
+    Examples
+    --------
+    >>> linear_growth(10, 0.1, 0.0)
+    0.55
+    >>> linear_growth(2, 1.0, 1.0)  # (1 + (1 + 2)) / 2
+    2.0
+    """
+    N, dt, G = np.broadcast_arrays(_nonnegative("N", N), _nonnegative("dt", dt), _nonnegative("G", G))
+    if (N < 1).any() or (N != np.floor(N)).any():
+        raise ValueError(f"N={_worst(N)}: the number of steps must be a positive integer.")
+    if (dt <= 0).any():
+        raise ValueError(f"dt={_worst(dt)}: the step size must be a finite positive number.")
+    x = dt * G
+    # the closed form cancels when N x is small; there A = dt/N Sum_j C(N+1, j+2) x^j, and 20 terms reach rounding for N x <= 1
+    term = (N + 1) / 2
+    series = np.zeros_like(x)
+    for j in range(20):
+        series = series + term
+        term = term * x * np.maximum(N - 1 - j, 0) / (j + 3)
+    with np.errstate(all="ignore"):
+        closed = ((1 + x) * np.expm1(N * np.log1p(x)) / (N * x) - 1) / G
+    return np.where(N * x <= 1, dt * series, closed)[()]
+
+
+def _psi_r(a: Array, b: Array, r: Array) -> Array:
+    with np.errstate(all="ignore"):
+        inner = r * a + b + a * (a / (4 * b))
+    return np.where((a <= 2 * b) & (b > 0), inner, (1 + r) * a)
+
+
+def _lem_G(s: Array, A: Array, B: Array, r: Array) -> Array:
+    """`lem_G` without its checks."""
+    with np.errstate(all="ignore"):
+        # piece 1, h = 1: g ((1 + r)(1 - g) A - s)
+        g1 = 0.5 - 0.5 * s / ((1 + r) * A)
+        # piece 2, h = (1 - g) A / (2 B) <= 1: stationary where 3 c h^2 - 2 (1 - 2 r c) h - (2 r - c + 2 s/A) = 0, c = 2 B/A
+        c = 2 * B / A
+        p = 1 - 2 * r * c
+        root = np.sqrt(p * p + 3 * c * (2 * r - c + 2 * s / A))
+        best = np.maximum(0.0, B - s)  # g = 0 and g = 1
+        for g in (g1, 1 - c, 1 - (p + root) / 3, 1 - (p - root) / 3):
+            g = np.clip(np.nan_to_num(g, nan=0.0), 0.0, 1.0)
+            best = np.maximum(best, g * (_psi_r((1 - g) * A, B, r) - s))
+    return np.asarray(np.where(np.isfinite(A) & np.isfinite(B), best + 0.0, np.inf))  # + 0.0: no negative zero
+
+
+def _nonnegative(name: str, x: ArrayLike) -> Array:
+    array = np.asarray(x, dtype=np.float64)
+    bad = ~(np.isfinite(array) & (array >= 0))
+    if bad.any():
+        raise ValueError(f"{name}={array[bad].flat[0]:g}: give finite, nonnegative numbers.")
+    return array
+
+
+def _worst(x: Array) -> str:
+    return f"{x.min():g}"
