@@ -1,0 +1,72 @@
+"""FitzHugh-Nagumo: a spiking neuron in two variables, fast and slow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .base import System
+
+__all__ = ["FitzHughNagumo"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class FitzHughNagumo(System):
+    r"""FitzHugh-Nagumo model of an excitable membrane, dimensionless.
+
+    .. math:: \dot v = v - v^3/3 - w + I, \qquad \dot w = \varepsilon\,(v + a - b\,w)
+
+    v is the fast membrane potential, w the slow recovery; their time scales differ by about :math:`1/\varepsilon`.
+    With the defaults the origin of the benchmark in arXiv:2110.04744, section 5: a stable limit cycle of period
+    121.97 (DOP853, rtol 1e-10, mean of the last cycles; `benchmarks/reference_facts.py`).
+
+    Parameters
+    ----------
+    I, a, b, eps : float
+        Input current, and the constants of the recovery.
+
+    Examples
+    --------
+    >>> fhn = FitzHughNagumo()
+    >>> fhn.solve([0.0, 0.0], np.linspace(0, 1, 3)).shape
+    (3, 2)
+
+    References
+    ----------
+    FitzHugh, Biophysical Journal 1 (1961) 445-466, equations (1) and (2), in the sign convention of the benchmark.
+    """
+
+    I: float = 0.5
+    a: float = 0.7
+    b: float = 0.8
+    eps: float = 1 / 50
+
+    names = ("v", "w")
+
+    def rhs(self, t: float | Array, x: Array) -> Array:
+        v, w = x[..., 0], x[..., 1]
+        return np.stack([v - v**3 / 3 - w + self.I, self.eps * (v + self.a - self.b * w)], -1)
+
+    def jacobian(self, t: float | Array, x: Array) -> Array:
+        v = np.asarray(x)[..., 0]
+        J = np.empty((*v.shape, 2, 2))
+        J[..., 0, 0], J[..., 0, 1] = 1 - v**2, -1.0
+        J[..., 1, 0], J[..., 1, 1] = self.eps, -self.eps * self.b
+        return J
+
+    def sample_initial(self, n: int, rng: np.random.Generator) -> Array:
+        """v uniform in [-1, 1], w = 0, as in the benchmark."""
+        return np.stack([rng.uniform(-1, 1, n), np.zeros(n)], -1)
+
+    def nullclines(self, v: Array) -> tuple[Array, Array]:
+        """w where v' = 0, and w where w' = 0, at the given v."""
+        return v - v**3 / 3 + self.I, (v + self.a) / self.b
+
+    def recovery(self, v: Any, dv_dt: Any) -> Any:
+        """w from v and its derivative: the first equation solved for w."""
+        return v - v**3 / 3 + self.I - dv_dt
