@@ -166,10 +166,12 @@ class LEM(nn.Module):
         """The step size given at construction."""
         return self._cell(0).dt
 
+    def layers(self) -> list[LEMCell]:
+        """The cells as a plain list."""
+        return [cell for cell in self.cells if isinstance(cell, LEMCell)]
+
     def _cell(self, k: int) -> LEMCell:
-        cell = self.cells[k]
-        assert isinstance(cell, LEMCell)
-        return cell
+        return self.layers()[k]
 
     def forward(
         self, u: Tensor | PackedSequence, state: State | None = None, dt: float | Tensor | None = None

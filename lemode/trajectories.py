@@ -48,7 +48,7 @@ class Trajectories:
             x = x[None]
         if x.ndim != 3:
             raise ValueError(f"x has shape {x.shape}: give (n, T, D), or (T, D) for one trajectory.")
-        n, T, D = x.shape
+        _, T, D = x.shape
         if 0 in x.shape:
             raise ValueError(f"x has shape {x.shape}: there is no data in it.")
         if t.shape != (T,):

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.integrate import DOP853, solve_ivp
 
 from ..trajectories import Trajectories
 
@@ -46,9 +45,7 @@ class System:
         """n initial states ``(n, D)`` from the system's standard distribution."""
         raise TypeError(f"{type(self).__name__} has no standard initial states: give them to solve() or trajectories(x0=...).")
 
-    def solve(
-        self, x0: ArrayLike, t: ArrayLike, method: str = "DOP853", rtol: float = 1e-10, atol: float = 1e-12
-    ) -> Array:
+    def solve(self, x0: ArrayLike, t: ArrayLike, method: str = "DOP853", rtol: float = 1e-10, atol: float = 1e-12) -> Array:
         """Solve for one or many initial states with the error controlled per trajectory.
 
         DOP853 advances all trajectories at once with the step that the most demanding one needs; the other methods
@@ -72,11 +69,19 @@ class System:
         ValueError
             For shapes that do not fit or values that are not finite.
         """
+        from scipy.integrate import solve_ivp  # half a second to import
+
+        from .batch_solver import BatchDOP853
+
         x0, t = np.asarray(x0, dtype=np.float64), np.asarray(t, dtype=np.float64)
         if x0.ndim not in (1, 2) or x0.shape[-1] != len(self.names) or 0 in x0.shape:
-            raise ValueError(f"x0 has shape {x0.shape}: give (D,) or (n, D) with D={len(self.names)} ({', '.join(self.names)}).")
+            raise ValueError(
+                f"x0 has shape {x0.shape}: give (D,) or (n, D) with D={len(self.names)} ({', '.join(self.names)})."
+            )
         if not np.isfinite(x0).all():
-            raise ValueError(f"x0 holds a value that is not finite, in initial state {int(np.argwhere(~np.isfinite(x0))[0][0])}.")
+            raise ValueError(
+                f"x0 holds a value that is not finite, in initial state {int(np.argwhere(~np.isfinite(x0))[0][0])}."
+            )
         if t.ndim != 1 or len(t) < 2 or not np.isfinite(t).all() or not np.all(np.diff(t) > 0):
             raise ValueError(f"t has shape {t.shape}: give at least two finite, strictly increasing times.")
         x = x0.reshape(-1, x0.shape[-1])
@@ -87,7 +92,7 @@ class System:
                 parts = [
                     solve_ivp(
                         lambda s, y: self.rhs(s, y.reshape(n, D)).ravel(),
-                        (t[0], t[-1]), x.ravel(), method=_BatchDOP853, dimension=D, **options,
+                        (t[0], t[-1]), x.ravel(), method=BatchDOP853, dimension=D, **options,
                     )
                 ]  # fmt: skip
             else:
@@ -156,7 +161,9 @@ class CallableSystem(System):
         state = np.zeros(dimension) if probe is None else np.asarray(probe, dtype=np.float64)
         value = np.asarray(rhs(0.0, state), dtype=np.float64)
         if value.shape != (dimension,):
-            raise ValueError(f"rhs returned shape {value.shape} for a state of shape ({dimension},): return one derivative per variable.")
+            raise ValueError(
+                f"rhs returned shape {value.shape} for a state of shape ({dimension},): return one derivative per variable."
+            )
         self.vectorized = self._accepts_columns(state)
 
     def _accepts_columns(self, state: Array) -> bool:
@@ -176,22 +183,3 @@ class CallableSystem(System):
         if self.vectorized:
             return np.asarray(self.function(t, flat.T), dtype=np.float64).T.reshape(x.shape)  # type: ignore[arg-type]
         return np.stack([np.asarray(self.function(t, row), dtype=np.float64) for row in flat]).reshape(x.shape)  # type: ignore[arg-type]
-
-
-class _BatchDOP853(DOP853):
-    """scipy's DOP853 whose error norm is the largest over the trajectories of the batch.
-
-    With scipy's own norm, a root mean square over the whole vector, one trajectory among 1,000 may be
-    30 times less accurate than asked for.
-    """
-
-    def __init__(self, *args: Any, dimension: int, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.dimension = dimension
-
-    def _estimate_error_norm(self, K: Array, h: float, scale: Array) -> float:
-        err5 = ((K.T @ self.E5) / scale).reshape(-1, self.dimension)
-        err3 = ((K.T @ self.E3) / scale).reshape(-1, self.dimension)
-        sq5, sq3 = (err5**2).sum(1), (err3**2).sum(1)
-        norm = np.abs(h) * sq5 / np.sqrt(np.maximum((sq5 + 0.01 * sq3) * self.dimension, np.finfo(float).tiny))
-        return float(norm.max())

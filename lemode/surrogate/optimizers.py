@@ -1,0 +1,104 @@
+"""Adam in the eigenbasis of the full gradient second moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["EigenAdam"]
+
+
+class EigenAdam(torch.optim.Optimizer):
+    r"""Adam run in the eigenbasis of the second moment of the whole gradient.
+
+    .. math::
+
+        C \leftarrow \rho\, C + (1 - \rho)\, g g^T, \quad C = Q \Lambda Q^T, \qquad
+        \theta \leftarrow \theta - \eta\, Q\, \frac{Q^T m}{\sqrt{v} + \epsilon}
+
+    with Adam's first moment m of g and second moment v of :math:`Q^T g`. What a diagonal preconditioner cannot see, the
+    correlation of all P parameters with each other, is most of what slows the training of a small recurrent network.
+    Memory is O(P^2), and every `refresh` steps an eigendecomposition costs O(P^3): for models of up to about 3,000 parameters.
+    Shampoo (arXiv:1802.09568) and SOAP (arXiv:2409.11321) are the Kronecker-factored relatives.
+
+    Parameters
+    ----------
+    params : iterable of floating point parameters
+    lr, betas, eps : as in Adam; lr is meant to be scheduled (warm-up, then cosine to 0)
+    decay : rho, per step
+    refresh : steps between eigendecompositions; the first comes after `first` steps of plain Adam
+
+    Raises
+    ------
+    ValueError
+        For a hyper-parameter out of range.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[torch.nn.Parameter],
+        lr: float = 1e-2,
+        betas: tuple[float, float] = (0.95, 0.99),
+        eps: float = 1e-12,
+        decay: float = 0.98,
+        refresh: int = 100,
+        first: int = 20,
+    ) -> None:
+        if not lr > 0 or not all(0 <= b < 1 for b in (*betas, decay)) or refresh < 1 or first < 1:
+            raise ValueError(f"lr={lr}, betas={betas}, decay={decay}, refresh={refresh}, first={first}: out of range.")
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "decay": decay, "refresh": refresh, "first": first})
+        if len(self.param_groups) != 1:
+            raise ValueError("EigenAdam treats all parameters as one vector: give a single parameter group.")
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One update; a step whose gradient is not finite is skipped."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        group = self.param_groups[0]
+        params: list[Tensor] = group["params"]
+        g = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).reshape(-1) for p in params])
+        if not torch.isfinite(g).all():
+            return loss
+        s = self.state[params[0]]
+        if not s:
+            s["step"], s["m"], s["v"] = 0, torch.zeros_like(g), torch.zeros_like(g)
+            s["recent"] = g.new_zeros(group["refresh"], g.numel())
+            s["count"] = 0
+        beta1, beta2 = group["betas"]
+        s["recent"][s["count"]] = g
+        s["count"] += 1
+        s["step"] += 1
+        s["m"].lerp_(g, 1 - beta1)
+        Q = s.get("Q")
+        h = g if Q is None else Q.T @ g
+        s["v"].lerp_(h * h, 1 - beta2)
+        m = s["m"] / (1 - beta1 ** s["step"])
+        scale = (s["v"] / (1 - beta2 ** s["step"])).sqrt_().add_(group["eps"])
+        update = m / scale if Q is None else Q @ ((Q.T @ m) / scale)
+        offset = 0
+        for p in params:
+            p.add_(update[offset : offset + p.numel()].view_as(p), alpha=-group["lr"])
+            offset += p.numel()
+        if s["count"] == group["refresh"] or s["step"] == group["first"]:
+            self._refresh(s, group["decay"])
+        return loss
+
+    @staticmethod
+    def _refresh(s: dict[str, Any], decay: float) -> None:
+        """Take the recent gradients into C as one product, and its eigenvectors as the new basis."""
+        k = s["count"]
+        recent = s["recent"][:k].double()
+        weights = (1 - decay) * decay ** torch.arange(k - 1, -1, -1, dtype=torch.float64, device=recent.device)
+        update = recent.T @ (weights[:, None] * recent)
+        s["C"] = update if "C" not in s else s["C"].mul_(decay**k).add_(update)
+        s["count"] = 0
+        eigenvalues, Q = torch.linalg.eigh(s["C"])
+        if "Q" not in s:  # v was that of the coordinates so far
+            s["v"] = (eigenvalues.clamp_min(0) / (1 - decay ** s["step"])).to(s["v"].dtype)
+        s["Q"] = Q.to(s["m"].dtype)

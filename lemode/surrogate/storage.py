@@ -1,0 +1,66 @@
+"""Saving and loading a surrogate: safetensors with JSON metadata, replaced atomically, never executed."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+__all__ = ["FORMAT_VERSION", "read", "write"]
+
+FORMAT, FORMAT_VERSION = "lemode.Surrogate", 1
+
+
+def write(path: str | os.PathLike[str], tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
+    """Write tensors and JSON-able metadata to `path`; what was there stays whole until the new file is complete."""
+    from .. import __version__
+
+    target = Path(path)
+    header = {
+        "format": FORMAT,
+        "format_version": str(FORMAT_VERSION),
+        "lemode_version": __version__,
+        "metadata": json.dumps(metadata),
+    }
+    handle, temporary = tempfile.mkstemp(dir=target.parent or ".", prefix=f".{target.name}.", suffix=".tmp")
+    os.close(handle)
+    try:
+        save_file({k: v.detach().contiguous() for k, v in tensors.items()}, temporary, header)
+        # mkstemp makes a private file; a model gets the permissions of any other new file
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)
+        os.replace(temporary, target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and metadata of a file that `write` wrote; ValueError for a foreign, damaged or newer one."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: there is no such file.")
+    try:
+        with safe_open(path, framework="pt") as f:
+            header = f.metadata() or {}
+            tensors = {key: f.get_tensor(key) for key in f.keys()}  # noqa: SIM118, safe_open is no mapping
+    except (SafetensorError, OSError) as e:
+        raise ValueError(f"{path}: not a lemode model, or damaged ({e}).") from e
+    if header.get("format") != FORMAT:
+        raise ValueError(f"{path}: a safetensors file, but not a lemode model (format {header.get('format')!r}).")
+    version = header.get("format_version", "")
+    if not version.isdigit() or int(version) > FORMAT_VERSION:
+        raise ValueError(
+            f"{path}: written by lemode {header.get('lemode_version')} in format {version}, this lemode reads up to {FORMAT_VERSION}: "
+            "upgrade lemode."
+        )
+    try:
+        return tensors, json.loads(header["metadata"])
+    except (KeyError, json.JSONDecodeError) as e:
+        raise ValueError(f"{path}: the metadata of this lemode model are damaged ({e}).") from e
