@@ -70,7 +70,7 @@ def psi_r(a: ArrayLike, b: ArrayLike, r: ArrayLike) -> Any:
     >>> psi_r(1.0, 1.0, r=0.0)
     1.25
     """
-    return _psi_r(_nonnegative("a", a), _nonnegative("b", b), _nonnegative("r", r))[()]
+    return _result(_psi_r(_nonnegative("a", a), _nonnegative("b", b), _nonnegative("r", r)))
 
 
 def lem_G(s: ArrayLike, A: ArrayLike, B: ArrayLike, r: ArrayLike = 1.0) -> Any:
@@ -102,7 +102,7 @@ def lem_G(s: ArrayLike, A: ArrayLike, B: ArrayLike, r: ArrayLike = 1.0) -> Any:
     >>> lem_G(0.0, 1.0, 0.0)  # only the gate: max g (1 - g) 2
     0.5
     """
-    return _lem_G(_nonnegative("s", s), _nonnegative("A", A), _nonnegative("B", B), _nonnegative("r", r))[()]
+    return _result(_lem_G(_nonnegative("s", s), _nonnegative("A", A), _nonnegative("B", B), _nonnegative("r", r)))
 
 
 def gam(a: ArrayLike, b: ArrayLike) -> Any:
@@ -182,7 +182,7 @@ def chi(w: ArrayLike) -> Any:
     """
     w = _nonnegative("w", w)
     wide = np.maximum(w, 0.5)  # at w = 1/2 both cases are 1
-    return ((1 + 2 * wide) ** 2 / (8 * wide))[()]
+    return _result((1 + 2 * wide) ** 2 / (8 * wide))
 
 
 def linear_growth(N: ArrayLike, dt: ArrayLike, G: ArrayLike) -> Any:
@@ -217,7 +217,7 @@ def linear_growth(N: ArrayLike, dt: ArrayLike, G: ArrayLike) -> Any:
     2.0
     """
     N, dt, G = np.broadcast_arrays(_nonnegative("N", N), _nonnegative("dt", dt), _nonnegative("G", G))
-    if (N < 1).any() or (N != np.floor(N)).any():
+    if (N < 1).any() or (np.floor(N) != N).any():
         raise ValueError(f"N={_worst(N)}: the number of steps must be a positive integer.")
     if (dt <= 0).any():
         raise ValueError(f"dt={_worst(dt)}: the step size must be a finite positive number.")
@@ -230,7 +230,7 @@ def linear_growth(N: ArrayLike, dt: ArrayLike, G: ArrayLike) -> Any:
         term = term * x * np.maximum(N - 1 - j, 0) / (j + 3)
     with np.errstate(all="ignore"):
         closed = ((1 + x) * np.expm1(N * np.log1p(x)) / (N * x) - 1) / G
-    return np.where(N * x <= 1, dt * series, closed)[()]
+    return _result(np.where(N * x <= 1, dt * series, closed))
 
 
 def _psi_r(a: Array, b: Array, r: Array) -> Array:
@@ -253,6 +253,10 @@ def _lem_G(s: Array, A: Array, B: Array, r: Array) -> Array:
             g = np.clip(np.nan_to_num(g, nan=0.0), 0.0, 1.0)
             best = np.maximum(best, g * (_psi_r((1 - g) * A, B, r) - s))
     return np.asarray(np.where(np.isfinite(A) & np.isfinite(B), best + 0.0, np.inf))  # + 0.0: no negative zero
+
+
+def _result(x: Array) -> Any:
+    return x.item() if x.ndim == 0 else x
 
 
 def _nonnegative(name: str, x: ArrayLike) -> Array:

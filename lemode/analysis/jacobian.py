@@ -1,0 +1,370 @@
+r"""Exact derivatives of one LEM step, batched and differentiable, and their products along a trajectory.
+
+The user-facing state is ``(y, z)``. **Jacobian blocks follow the theory and order the state as** :math:`x = (z, y)`, because
+the step updates z first; every function that returns blocks or matrices says so.
+
+With leak :math:`\ell = \varphi(\Delta t\,g)` and :math:`\ell' = \partial\ell/\partial a` for the gate's argument a
+(LEM: :math:`\ell = \Delta t\,g`, :math:`\ell' = \ell(1 - g)`), one step has
+
+.. math::
+
+    A &= \mathrm{diag}(1 - \ell_1), & B &= \mathrm{diag}(\ell_1'(\hat z - z)) W_1 + \mathrm{diag}(\ell_1(1 - \hat z^2)) W_z, \\
+    S &= \mathrm{diag}(\ell_2(1 - \hat y^2)) W_y, & D &= \mathrm{diag}(1 - \ell_2) + \mathrm{diag}(\ell_2'(\hat y - y)) W_2, \\
+    J &= \frac{\partial (z_n, y_n)}{\partial (z_{n-1}, y_{n-1})}
+       = \begin{pmatrix} A & B \\ S A & D + S B \end{pmatrix}
+       = \begin{pmatrix} I & 0 \\ S & D \end{pmatrix} \begin{pmatrix} A & B \\ 0 & I \end{pmatrix}.
+
+z and y are those at the start of the step; :math:`\hat z = \tanh(W_z y + V_z u + b_z)`,
+:math:`\hat y = \tanh(W_y z_n + V_y u + b_y)`. Section 3 of the theory.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear
+
+from ..kernels.adjoint import LEAKS
+from ..ode import Blocks
+from .network import GROUPS, as_cell, as_ode
+
+__all__ = [
+    "Coefficients", "StepJacobian", "coefficients", "field_jacobian", "input_jacobian",
+    "parameter_jacobian", "step_jacobian", "trajectory_jvp", "trajectory_vjp",
+]  # fmt: skip
+
+State = tuple[Tensor, Tensor]
+
+
+class Coefficients(NamedTuple):
+    r"""The six diagonals of a step's derivative, each ``(..., d)``, and the new z.
+
+    ``keep_z`` :math:`1-\ell_1`, ``gate_z`` :math:`\ell_1'(\hat z - z)`, ``cand_z`` :math:`\ell_1(1-\hat z^2)`;
+    ``keep_y`` :math:`1-\ell_2`, ``gate_y`` :math:`\ell_2'(\hat y - y)`, ``cand_y`` :math:`\ell_2(1-\hat y^2)`.
+    """
+
+    keep_z: Tensor
+    gate_z: Tensor
+    cand_z: Tensor
+    keep_y: Tensor
+    gate_y: Tensor
+    cand_y: Tensor
+    z_new: Tensor
+
+    def jvp(self, p: Blocks, dy: Tensor, dz: Tensor) -> State:
+        """``(dy, dz)`` after the step, from tangents ``(..., d)`` before it."""
+        dz = self.keep_z * dz + self.gate_z * linear(dy, p.W1) + self.cand_z * linear(dy, p.Wz)
+        dy = self.keep_y * dy + self.gate_y * linear(dy, p.W2) + self.cand_y * linear(dz, p.Wy)
+        return dy, dz
+
+    def vjp(self, p: Blocks, vy: Tensor, vz: Tensor) -> State:
+        """``(vy, vz)`` before the step, from cotangents ``(..., d)`` after it."""
+        vz = vz + (vy * self.cand_y) @ p.Wy
+        vy = vy * self.keep_y + (vy * self.gate_y) @ p.W2 + (vz * self.gate_z) @ p.W1 + (vz * self.cand_z) @ p.Wz
+        return vy, vz * self.keep_z
+
+
+class StepJacobian(NamedTuple):
+    r"""J of one step in the order **(z, y)**, kept as its factors A, B, S, D, each ``(..., d, d)``."""
+
+    A: Tensor
+    B: Tensor
+    S: Tensor
+    D: Tensor
+
+    @property
+    def zz(self) -> Tensor:
+        """dz_n/dz_{n-1} = A."""
+        return self.A
+
+    @property
+    def zy(self) -> Tensor:
+        """dz_n/dy_{n-1} = B."""
+        return self.B
+
+    @property
+    def yz(self) -> Tensor:
+        """dy_n/dz_{n-1} = S A."""
+        return self.S @ self.A
+
+    @property
+    def yy(self) -> Tensor:
+        """dy_n/dy_{n-1} = D + S B."""
+        return self.D + self.S @ self.B
+
+    def matrix(self) -> Tensor:
+        """J, ``(..., 2 d, 2 d)``, in the order (z, y)."""
+        return torch.cat([torch.cat([self.zz, self.zy], -1), torch.cat([self.yz, self.yy], -1)], -2)
+
+    def logabsdet(self) -> Tensor:
+        r""":math:`\log|\det J| = \sum_i \log(1 - \ell_{1,i}) + \log|\det D|`, statement 5.1, shape ``(...)``."""
+        return self.A.diagonal(dim1=-2, dim2=-1).log().sum(-1) + torch.linalg.slogdet(self.D).logabsdet
+
+
+def coefficients(cell: object, u: Tensor, state: State) -> Coefficients:
+    """The diagonals of the step's derivative at ``state = (y, z)``, each ``(..., d)``, and input u ``(..., m)``.
+
+    Everything else in this module, and every a-posteriori bound, is built from them; O(d^2) work a state.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If cell is not a LEMCell, or its scheme is 'explicit'.
+
+    Examples
+    --------
+    >>> cell = lemode.LEMCell(1, 3)
+    >>> coefficients(cell, torch.zeros(5, 1), (torch.zeros(5, 3), torch.zeros(5, 3))).keep_z.shape
+    torch.Size([5, 3])
+    """
+    cell = as_cell(cell)
+    phi, dphi = LEAKS[cell.scheme.name]
+    (y, z), p = state, cell.ode.blocks()
+    g1, g2 = cell.ode.gates(y, u)
+    x1, x2 = cell.dt * g1, cell.dt * g2
+    l1, l2 = phi(x1), phi(x2)
+    zh = torch.tanh(linear(y, p.Wz) + linear(u, p.Vz, p.bz))
+    z_new = z + l1 * (zh - z)
+    yh = torch.tanh(linear(z_new, p.Wy) + linear(u, p.Vy, p.by))
+    return Coefficients(
+        1 - l1, dphi(x1) * x1 * (1 - g1) * (zh - z), l1 * (1 - zh * zh),
+        1 - l2, dphi(x2) * x2 * (1 - g2) * (yh - y), l2 * (1 - yh * yh), z_new,
+    )  # fmt: skip
+
+
+def step_jacobian(cell: object, u: Tensor, state: State) -> StepJacobian:
+    r"""The exact Jacobian of one step with respect to the state, in the order **(z, y)**.
+
+    .. math:: J = \begin{pmatrix} A & B \\ S A & D + S B \end{pmatrix}
+
+    with the blocks of this module's docstring (theory, section 3).
+
+    Parameters
+    ----------
+    cell : LEMCell
+        Scheme 'imex', 'semi_implicit' or 'exponential'.
+    u : (..., m)
+        Input of the step.
+    state : (y, z), each (..., d)
+        State before the step.
+
+    Returns
+    -------
+    StepJacobian
+        A, B, S, D, each ``(..., d, d)``; ``.matrix()`` is J.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If cell is not a LEMCell, or its scheme is 'explicit'.
+
+    Examples
+    --------
+    >>> cell = lemode.LEMCell(1, 3)
+    >>> step_jacobian(cell, torch.zeros(1), (torch.zeros(3), torch.zeros(3))).matrix().shape
+    torch.Size([6, 6])
+    """
+    c, p = coefficients(cell, u, state), as_ode(cell).blocks()
+    return StepJacobian(
+        torch.diag_embed(c.keep_z), _rows(c.gate_z, p.W1) + _rows(c.cand_z, p.Wz),
+        _rows(c.cand_y, p.Wy), torch.diag_embed(c.keep_y) + _rows(c.gate_y, p.W2),
+    )  # fmt: skip
+
+
+def input_jacobian(cell: object, u: Tensor, state: State) -> State:
+    r"""The exact derivative ``(dy_n/du_n, dz_n/du_n)``, each ``(..., d, m)``, at fixed previous state.
+
+    .. math::
+
+        U_z &= \mathrm{diag}(\ell_1'(\hat z - z)) V_1 + \mathrm{diag}(\ell_1(1 - \hat z^2)) V_z \\
+        U_y &= \mathrm{diag}(\ell_2'(\hat y - y)) V_2 + \mathrm{diag}(\ell_2(1 - \hat y^2)) V_y + S U_z
+
+    (theory, section 3). Arguments and errors as for `step_jacobian`.
+
+    Examples
+    --------
+    >>> cell = lemode.LEMCell(2, 3)
+    >>> dy, dz = input_jacobian(cell, torch.zeros(2), (torch.zeros(3), torch.zeros(3)))
+    >>> dy.shape
+    torch.Size([3, 2])
+    """
+    c, p = coefficients(cell, u, state), as_ode(cell).blocks()
+    Uz = _rows(c.gate_z, p.V1) + _rows(c.cand_z, p.Vz)
+    Uy = _rows(c.gate_y, p.V2) + _rows(c.cand_y, p.Vy) + _rows(c.cand_y, p.Wy) @ Uz
+    return Uy, Uz
+
+
+def parameter_jacobian(cell: object, u: Tensor, state: State, group: str) -> State:
+    r"""The source ``(dy_n/dP, dz_n/dP)`` of one parameter block P at fixed previous state, each ``(..., d, *P.shape)``.
+
+    A parameter in row i acts through one scalar :math:`a\,\mu`:
+
+    .. math::
+
+        (\partial z_n, \partial y_n) &= (a\mu\, e_i,\; a\mu\, S e_i), & a &= \ell_1'(\hat z - z)_i \text{ for } W_1, V_1, b_1
+            \text{ or } \ell_1(1 - \hat z^2)_i \text{ for } W_z, V_z, b_z, \\
+        (\partial z_n, \partial y_n) &= (0,\; a\mu\, e_i), & a &= \ell_2'(\hat y - y)_i \text{ for } W_2, V_2, b_2
+            \text{ or } \ell_2(1 - \hat y^2)_i \text{ for } W_y, V_y, b_y,
+
+    with :math:`\mu = y_j` for W1, W2, Wz, the new :math:`z_j` for Wy, :math:`u_j` for V and 1 for b (theory, section 3).
+
+    Parameters
+    ----------
+    cell, u, state
+        As for `step_jacobian`.
+    group : str
+        One of W1 W2 Wz Wy V1 V2 Vz Vy b1 b2 bz by.
+
+    Raises
+    ------
+    ValueError
+        If there is no such block.
+
+    Examples
+    --------
+    >>> cell = lemode.LEMCell(2, 3)
+    >>> dy, dz = parameter_jacobian(cell, torch.zeros(2), (torch.zeros(3), torch.zeros(3)), "V1")
+    >>> dy.shape
+    torch.Size([3, 3, 2])
+    """
+    check_group(group)
+    c, p = coefficients(cell, u, state), as_ode(cell).blocks()
+    kind, letter = group[0], group[1]
+    a = {"1": c.gate_z, "2": c.gate_y, "z": c.cand_z, "y": c.cand_y}[letter]
+    direct = torch.diag_embed(a)
+    if letter in "1z":
+        dz, dy = direct, _rows(c.cand_y, p.Wy) * a.unsqueeze(-2)
+    else:
+        dz, dy = torch.zeros_like(direct), direct
+    if kind == "b":
+        return dy, dz
+    factor = u if kind == "V" else c.z_new if letter == "y" else state[0]
+    factor = factor[..., None, None, :]
+    return dy.unsqueeze(-1) * factor, dz.unsqueeze(-1) * factor
+
+
+def field_jacobian(ode: object, u: Tensor, state: State) -> Tensor:
+    r"""The Jacobian DF of the ODE's vector field at ``state = (y, z)``, ``(..., 2 d, 2 d)``, in the order **(z, y)**.
+
+    .. math::
+
+        DF = \begin{pmatrix} -\mathrm{diag}(g_1) & \mathrm{diag}(g_1(1-g_1)(\hat z - z)) W_1 + \mathrm{diag}(g_1(1-\hat z^2)) W_z \\
+        \mathrm{diag}(g_2(1-\hat y^2)) W_y & -\mathrm{diag}(g_2) + \mathrm{diag}(g_2(1-g_2)(\hat y - y)) W_2 \end{pmatrix}
+
+    Statement 5.3. Here :math:`\hat y = \tanh(W_y z + V_y u + b_y)`, z being the current one.
+
+    Parameters
+    ----------
+    ode : MultiscaleODE or LEMCell
+    u : (..., m)
+    state : (y, z), each (..., d)
+
+    Examples
+    --------
+    >>> ode = lemode.MultiscaleODE(1, 3)
+    >>> field_jacobian(ode, torch.zeros(1), (torch.zeros(3), torch.zeros(3))).shape
+    torch.Size([6, 6])
+    """
+    ode = as_ode(ode)
+    (y, z), p = state, ode.blocks()
+    g1, g2 = ode.gates(y, u)
+    zh = torch.tanh(linear(y, p.Wz) + linear(u, p.Vz, p.bz))
+    yh = torch.tanh(linear(z, p.Wy) + linear(u, p.Vy, p.by))
+    zy = _rows(g1 * (1 - g1) * (zh - z), p.W1) + _rows(g1 * (1 - zh * zh), p.Wz)
+    yz = _rows(g2 * (1 - yh * yh), p.Wy)
+    yy = _rows(g2 * (1 - g2) * (yh - y), p.W2) - torch.diag_embed(g2)
+    return torch.cat([torch.cat([-torch.diag_embed(g1), zy], -1), torch.cat([yz, yy], -1)], -2)
+
+
+def trajectory_jvp(cell: object, u: Tensor, ys: Tensor, zs: Tensor, tangent: State) -> State:
+    r"""Tangents :math:`J_n \cdots J_1\,\delta x_0` for all n, without forming a matrix: O(L d^2).
+
+    Parameters
+    ----------
+    cell : LEMCell
+    u : (L, ..., m)
+        Inputs u_1, ..., u_L.
+    ys, zs : (L + 1, ..., d)
+        States 0, ..., L of the trajectory (the last one is not used).
+    tangent : (dy, dz), each broadcastable to (..., d)
+
+    Returns
+    -------
+    (dys, dzs), each (L + 1, ..., d)
+        Entry n is the tangent after n steps.
+
+    Raises
+    ------
+    ValueError
+        If the lengths of u and of the states do not fit.
+
+    Examples
+    --------
+    >>> cell = lemode.LEMCell(1, 3)
+    >>> states = torch.zeros(5, 3)
+    >>> dys, dzs = trajectory_jvp(cell, torch.zeros(4, 1), states, states, (torch.ones(3), torch.zeros(3)))
+    >>> dys.shape
+    torch.Size([5, 3])
+    """
+    c, p = _along(cell, u, ys, zs)
+    dy, dz = tangent
+    dys, dzs = [dy.expand_as(ys[0])], [dz.expand_as(zs[0])]
+    for n in range(len(u)):
+        dy, dz = Coefficients(*(x[n] for x in c)).jvp(p, dys[-1], dzs[-1])
+        dys.append(dy)
+        dzs.append(dz)
+    return torch.stack(dys), torch.stack(dzs)
+
+
+def trajectory_vjp(cell: object, u: Tensor, ys: Tensor, zs: Tensor, cotangent: State) -> State:
+    r"""Cotangents :math:`v\,J_L \cdots J_{k+1}` for all k, without forming a matrix: how a gradient flows back, O(L d^2).
+
+    Parameters
+    ----------
+    cell, u, ys, zs
+        As for `trajectory_jvp`.
+    cotangent : (vy, vz), each broadcastable to (..., d)
+        v, acting on the state after L steps.
+
+    Returns
+    -------
+    (vys, vzs), each (L + 1, ..., d)
+        Entry k acts on state k; entry L is v.
+
+    Examples
+    --------
+    >>> cell = lemode.LEMCell(1, 3)
+    >>> states = torch.zeros(5, 3)
+    >>> vys, vzs = trajectory_vjp(cell, torch.zeros(4, 1), states, states, (torch.ones(3), torch.zeros(3)))
+    >>> vzs.shape
+    torch.Size([5, 3])
+    """
+    c, p = _along(cell, u, ys, zs)
+    vy, vz = cotangent
+    vys, vzs = [vy.expand_as(ys[0])], [vz.expand_as(zs[0])]
+    for n in range(len(u) - 1, -1, -1):
+        vy, vz = Coefficients(*(x[n] for x in c)).vjp(p, vys[-1], vzs[-1])
+        vys.append(vy)
+        vzs.append(vz)
+    return torch.stack(vys[::-1]), torch.stack(vzs[::-1])
+
+
+def check_group(group: str) -> None:
+    """Raise ValueError unless group is one of the twelve blocks."""
+    if group not in GROUPS:
+        raise ValueError(f"group={group!r}: the parameter blocks are {', '.join(GROUPS)}.")
+
+
+def _along(cell: object, u: Tensor, ys: Tensor, zs: Tensor) -> tuple[Coefficients, Blocks]:
+    if len(u) < 1 or len(ys) != len(u) + 1 or len(zs) != len(u) + 1:
+        raise ValueError(
+            f"{len(u)} inputs and {len(ys)}, {len(zs)} states: L >= 1 inputs need L + 1 states, the initial one first."
+        )
+    return coefficients(cell, u, (ys[:-1], zs[:-1])), as_ode(cell).blocks()
+
+
+def _rows(scale: Tensor, matrix: Tensor) -> Tensor:
+    """diag(scale) @ matrix."""
+    return scale.unsqueeze(-1) * matrix

@@ -1,0 +1,87 @@
+"""What the analysis reads from a network: its weights, checked, and the sizes that enter the bounds."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..kernels.adjoint import LEAKS
+from ..lem import LEMCell
+from ..ode import Blocks, MultiscaleODE
+
+__all__ = ["GROUPS", "RowSums", "as_cell", "as_ode", "leak", "row_sums", "weights"]
+
+Array = NDArray[np.float64]
+
+GROUPS = Blocks._fields
+
+
+class RowSums(NamedTuple):
+    """Absolute row sums ``(d,)`` of the eight matrices: the theory's w1, w2, wz, wy, v1, v2, vz, vy, row by row."""
+
+    w1: Array
+    w2: Array
+    wz: Array
+    wy: Array
+    v1: Array
+    v2: Array
+    vz: Array
+    vy: Array
+
+
+def as_cell(network: object) -> LEMCell:
+    """The network as a LEMCell whose scheme the theory covers; TypeError or ValueError otherwise."""
+    if not isinstance(network, LEMCell):
+        raise TypeError(f"network is {type(network).__name__}: give a lemode.LEMCell, such as rnn.cells[0] of a lemode.LEM.")
+    if network.scheme.name not in LEAKS:
+        raise ValueError(
+            f"scheme={network.scheme.name!r}: the statements cover {', '.join(LEAKS)}; build the cell with one of these schemes."
+        )
+    return network
+
+
+def as_ode(network: object) -> MultiscaleODE:
+    """The ODE of a MultiscaleODE or a LEMCell; TypeError otherwise."""
+    ode = network.ode if isinstance(network, LEMCell) else network
+    if not isinstance(ode, MultiscaleODE):
+        raise TypeError(f"network is {type(network).__name__}: give a lemode.MultiscaleODE or a lemode.LEMCell.")
+    return ode
+
+
+def weights(network: object) -> dict[str, Array]:
+    """The twelve blocks by name as float64 arrays; ValueError if one has an entry that is not finite."""
+    blocks = as_ode(network).blocks()._asdict()
+    out = {name: block.detach().to("cpu", torch.float64).numpy() for name, block in blocks.items()}
+    for name, block in out.items():
+        if not np.isfinite(block).all():
+            bad = block[~np.isfinite(block)][0]
+            raise ValueError(
+                f"{name} contains {bad}: no bound holds for a network with weights that are not finite; retrain it."
+            )
+    return out
+
+
+def row_sums(network: object) -> RowSums:
+    """Absolute row sums of the matrices, see `RowSums`."""
+    w = weights(network)
+    return RowSums(*(np.abs(w[name]).sum(1) for name in GROUPS[:8]))
+
+
+def leak(cell: LEMCell, gate: float) -> float:
+    r"""The leak :math:`\ell = \varphi(\Delta t\,g)` of the cell's scheme at a gate g; at g = 1 the largest leak there is."""
+    phi, _ = LEAKS[cell.scheme.name]
+    return float(phi(torch.tensor(cell.dt * gate, dtype=torch.float64)))
+
+
+def unit_cube_cell(network: object) -> LEMCell:
+    """`as_cell`, for statements that need the cube |y|, |z| <= 1 to be invariant: dt <= 1 unless the scheme is unconditional."""
+    cell = as_cell(network)
+    if cell.dt > cell.scheme.max_dt:
+        raise ValueError(
+            f"dt={cell.dt:g}: this bound needs |y|, |z| <= 1, which scheme {cell.scheme.name!r} keeps for dt <= "
+            f"{cell.scheme.max_dt:g}; use a smaller dt or scheme='exponential'."
+        )
+    return cell
