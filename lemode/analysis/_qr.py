@@ -1,0 +1,206 @@
+"""The QR algorithm for Lyapunov exponents and what it needs: the result, tangent maps by torch, one RK4 step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+__all__ = [
+    "Array",
+    "LyapunovSpectrum",
+    "differentiate",
+    "finite",
+    "initial_state",
+    "positive",
+    "qr_spectrum",
+    "rk4",
+    "scipy_step",
+    "to_numpy",
+]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class LyapunovSpectrum:
+    r"""Lyapunov exponents with the evidence for them.
+
+    Attributes
+    ----------
+    exponents : (k,)
+        Largest first, per unit of time, in natural logarithms. -inf for a direction that a step erases.
+    standard_error : (k,)
+        By batch means: the averages over `blocks` equal, consecutive pieces (of every member of an ensemble) are treated as
+        independent samples. Right when a piece is longer than the correlation time; too large for an exponent that is zero
+        because of the time shift, whose pieces cancel.
+    times : (n,)
+        End of every orthonormalisation interval, counted from the end of the transient.
+    trace : (n, k)
+        The running estimate of the exponents at `times`, averaged over the ensemble.
+    dimension : int
+        Dimension of the state; the spectrum is complete if it equals k.
+    """
+
+    exponents: Array
+    standard_error: Array
+    times: Array
+    trace: Array
+    dimension: int
+
+    @property
+    def lyapunov_time(self) -> float:
+        """Time in which a small error grows by e: one over the largest exponent; inf unless that is positive."""
+        top = float(self.exponents[0])
+        return 1.0 / top if top > 0 else float("inf")
+
+    @property
+    def kaplan_yorke(self) -> float:
+        r"""Kaplan-Yorke dimension :math:`j + \sum_{i \le j} \lambda_i / |\lambda_{j+1}|`, j the last index with a sum that is >= 0.
+
+        0 if every exponent is negative, the dimension of the state if the sum of all is not, and nan if exponents that were not
+        computed would be needed.
+        """
+        sums = np.cumsum(self.exponents)
+        j = int(np.sum(np.cumprod(sums >= 0)))
+        if j == len(sums):
+            return float(self.dimension) if j == self.dimension else float("nan")
+        return j + (float(sums[j - 1] / -self.exponents[j]) if j else 0.0)
+
+    def __str__(self) -> str:
+        pairs = (f"{v:.6g} +- {e:.1g}" for v, e in zip(self.exponents, self.standard_error))
+        return (
+            f"Lyapunov exponents over t = {self.times[-1]:g}: {', '.join(pairs)}\n"
+            f"Lyapunov time {self.lyapunov_time:.4g}, Kaplan-Yorke dimension {self.kaplan_yorke:.4g}"
+        )
+
+
+def qr_spectrum(
+    advance: Callable[[Array], Array],
+    shape: tuple[int, ...],
+    interval: float,
+    count: int,
+    transient: int,
+    k: int | None,
+    blocks: int,
+    seed: int,
+) -> LyapunovSpectrum:
+    """QR after every `advance`, then the averages: rates (count, members, k) per unit of time."""
+    D = shape[-1]
+    k = D if k is None else k
+    if not 1 <= k <= D:
+        raise ValueError(f"k={k}: a state of dimension {D} has 1 to {D} exponents.")
+    if blocks < 2 or count < blocks:
+        raise ValueError(
+            f"{count} intervals of {interval:g} in {blocks} blocks: average over longer, and over at least 2 blocks."
+        )
+    if transient < 0:
+        raise ValueError(f"transient={transient}: give a number of steps that is not negative.")
+    Q = np.linalg.qr(np.random.default_rng(seed).standard_normal((*shape[:-1], D, k)))[0]
+    rates = np.empty((count, *shape[:-1], k))
+    with np.errstate(all="ignore"):  # overflow is reported with its time instead; log 0 = -inf is an answer
+        for i in range(-transient, count):
+            try:
+                Q = advance(Q)
+                finite(Q, "a tangent vector")
+            except FloatingPointError as blown:
+                raise FloatingPointError(f"{blown} at t = {(i + transient + 1) * interval:g}; try a smaller step.") from None
+            Q, R = np.linalg.qr(Q)
+            if i >= 0:
+                rates[i] = np.log(np.abs(np.diagonal(R, axis1=-2, axis2=-1))) / interval
+        rates = rates.reshape(count, -1, k)
+        means = np.concatenate([b.mean(0) for b in np.array_split(rates, blocks)])
+        error = means.std(0, ddof=1) / np.sqrt(len(means))
+        trace = np.cumsum(rates.mean(1), 0) / np.arange(1, count + 1)[:, None]
+    order = np.argsort(-trace[-1], kind="stable")
+    times = interval * np.arange(1, count + 1, dtype=np.float64)
+    return LyapunovSpectrum(trace[-1][order], error[order], times, trace[:, order], D)
+
+
+def differentiate(step: Callable[[Any], Any], batched: bool) -> Callable[[Any], tuple[Any, Any]]:
+    """x -> (f(x), Df(x)) by forward-mode differentiation, with the ways it can silently go wrong made loud."""
+
+    def twice(x: Tensor) -> tuple[Tensor, Tensor]:
+        y = step(x)
+        if not isinstance(y, Tensor) or not y.dtype.is_floating_point:
+            kind = y.dtype if isinstance(y, Tensor) else type(y).__name__
+            raise TypeError(
+                f"step returns {kind}: to be differentiated it must return a floating point tensor, or pass jacobian=."
+            )
+        return y, y
+
+    jac = torch.func.jacfwd(twice, has_aux=True)
+    if batched:
+        jac = torch.func.vmap(jac)
+
+    def pushforward(x: Tensor) -> tuple[Tensor, Tensor]:
+        try:
+            with torch.no_grad():
+                J, y = jac(x)
+        except RuntimeError as error:  # e.g. .numpy() or .item() on the way
+            raise TypeError(f"step cannot be differentiated by torch ({error}); pass jacobian=.") from error
+        if x.shape[-1] and not bool(J.any()):
+            raise ValueError("the Jacobian of step is zero: a constant map, or one that leaves torch's graph; pass jacobian=.")
+        return y, J
+
+    return pushforward
+
+
+def rk4(f: Any, df: Any, t: float, x: Array, Q: Array, h: float) -> tuple[Array, Array]:
+    k1, K1 = f(t, x), df(t, x) @ Q
+    x2, Q2 = x + h / 2 * k1, Q + h / 2 * K1
+    k2, K2 = f(t + h / 2, x2), df(t + h / 2, x2) @ Q2
+    x3, Q3 = x + h / 2 * k2, Q + h / 2 * K2
+    k3, K3 = f(t + h / 2, x3), df(t + h / 2, x3) @ Q3
+    x4, Q4 = x + h * k3, Q + h * K3
+    k4, K4 = f(t + h, x4), df(t + h, x4) @ Q4
+    return x + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4), Q + h / 6 * (K1 + 2 * K2 + 2 * K3 + K4)
+
+
+def scipy_step(
+    f: Any, df: Any, t: float, x: Array, Q: Array, h: float, method: str, rtol: float, atol: float
+) -> tuple[Array, Array]:
+    from scipy.integrate import solve_ivp
+
+    def extended(s: float, v: Array) -> Array:
+        state, tangent = v[: x.size].reshape(x.shape), v[x.size :].reshape(Q.shape)
+        return np.concatenate([np.ravel(f(s, state)), np.ravel(df(s, state) @ tangent)])
+
+    end = solve_ivp(extended, (t, t + h), np.concatenate([x.ravel(), Q.ravel()]), method=method, rtol=rtol, atol=atol)
+    if not end.success:
+        raise FloatingPointError(f"{method} stopped ({end.message})")
+    v = end.y[:, -1]
+    return v[: x.size].reshape(x.shape), v[x.size :].reshape(Q.shape)
+
+
+def initial_state(x0: Any, tensor: bool) -> Any:
+    if tensor and not isinstance(x0, Tensor):
+        raise TypeError(f"x0 is {type(x0).__name__}: without jacobian= the map is differentiated by torch, so give a tensor.")
+    x = x0.detach() if isinstance(x0, Tensor) else np.array(x0, dtype=np.float64)
+    if x.ndim not in (1, 2) or 0 in x.shape:
+        raise ValueError(f"x0 has shape {tuple(x.shape)}: give one state (D,) or an ensemble (n, D).")
+    if isinstance(x, Tensor) and not x.dtype.is_floating_point:
+        raise TypeError(f"x0 is {x.dtype}: give a floating point tensor, best torch.float64.")
+    if not np.isfinite(to_numpy(x)).all():
+        raise ValueError("x0 has entries that are not finite.")
+    return x
+
+
+def to_numpy(x: Any) -> Array:
+    return np.asarray(x.detach().cpu().numpy() if isinstance(x, Tensor) else x, dtype=np.float64)
+
+
+def finite(x: Array, what: str) -> None:
+    if not np.isfinite(x).all():
+        raise FloatingPointError(f"{what} is no longer finite")
+
+
+def positive(name: str, x: float) -> float:
+    if not (np.isfinite(x) and x > 0):
+        raise ValueError(f"{name}={x:g}: give a finite positive number.")
+    return float(x)

@@ -1,0 +1,199 @@
+r"""Lyapunov spectra of networks: driven by a given input, or in closed loop, feeding on their own output.
+
+The two answer different questions. Driven, the exponents are conditional: they say whether the network forgets its initial
+state under that input. In closed loop the network is an autonomous system, and its exponents are to be compared with those of
+the system it was trained on.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..lem import LEM, LEMCell
+from ._qr import Array, LyapunovSpectrum, finite, positive, qr_spectrum, to_numpy
+from .lyapunov import spectrum_of_map
+
+__all__ = ["spectrum_of_closed_loop", "spectrum_of_lem"]
+
+
+def spectrum_of_lem(
+    rnn: LEM | LEMCell,
+    u: Tensor,
+    state: tuple[Tensor, Tensor] | None = None,
+    *,
+    dt: float | None = None,
+    transient: int = 0,
+    k: int | None = None,
+    blocks: int = 20,
+    seed: int = 0,
+) -> LyapunovSpectrum:
+    r"""Conditional Lyapunov exponents of a LEM network driven by the input u, from the exact Jacobian of its step.
+
+    The state is (z, y) of the first layer, then of the second, and so on; for a complete spectrum
+
+    .. math:: \sum_i \lambda_i = \frac{1}{N \Delta t} \sum_n \log |\det J_n| .
+
+    A largest exponent below zero means that the network forgets its initial state under this input.
+
+    Parameters
+    ----------
+    rnn : LEM or LEMCell
+        Unidirectional; every scheme.
+    u : (L, m) or (L, n, m)
+        Input, time first (also for ``batch_first``); n inputs are treated as an ensemble.
+    state : (y_0, z_0), optional
+        As for `LEM.states`, ``(num_layers, n, d)`` each; zero by default.
+    dt : float, optional
+        Time a step stands for, e.g. the sampling interval of u; the network's own dt by default.
+    transient : int
+        Leading steps that are not averaged over.
+    k, blocks, seed
+        As in `spectrum_of_map`.
+
+    Returns
+    -------
+    LyapunovSpectrum
+
+    Raises
+    ------
+    ValueError
+        For an input that does not fit the network, or too few steps.
+
+    Examples
+    --------
+    >>> rnn = LEM(1, 4, dtype=torch.float64)
+    >>> s = spectrum_of_lem(rnn, torch.randn(300, 1, dtype=torch.float64))
+    >>> s.exponents.shape, bool(s.exponents[0] < 0)
+    ((8,), True)
+    """
+    if isinstance(rnn, LEMCell):
+        cells, default = [rnn], rnn.dt
+    elif isinstance(rnn, LEM):
+        if rnn.bidirectional:
+            raise ValueError("a bidirectional network is not a dynamical system in time: give a unidirectional one.")
+        cells, default = [c for c in rnn.cells if isinstance(c, LEMCell)], rnn.dt
+    else:
+        raise TypeError(f"{type(rnn).__name__} is not a LEM or LEMCell; for another map use spectrum_of_map.")
+    ode = cells[0].ode
+    if not isinstance(u, Tensor) or u.dim() not in (2, 3) or u.shape[-1] != ode.input_size:
+        shape = tuple(u.shape) if isinstance(u, Tensor) else type(u).__name__
+        raise ValueError(f"input {shape}: give a tensor (L, {ode.input_size}) or (L, n, {ode.input_size}), time first.")
+    if not bool(torch.isfinite(u).all()):
+        raise ValueError("the input has entries that are not finite.")
+    seq = u.unsqueeze(1) if u.dim() == 2 else u
+    size = (len(cells), seq.shape[1], ode.hidden_size)
+    y0, z0 = (seq.new_zeros(size), seq.new_zeros(size)) if state is None else state
+    if tuple(y0.shape) != size or tuple(z0.shape) != size:
+        raise ValueError(f"initial state has shapes {tuple(y0.shape)}, {tuple(z0.shape)}: this input needs {size} each.")
+    if not 0 <= transient < len(seq):
+        raise ValueError(f"transient={transient} of {len(seq)} steps: leave some to average over.")
+
+    def step(x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        new = []
+        for cell, part in zip(cells, x.chunk(len(cells))):
+            z, y = part.chunk(2)
+            v, z = cell.scheme.step(cell.ode, (y, z), v, cell.dt)  # the layer above reads y
+            new += [z, v]
+        out = torch.cat(new)
+        return out, out
+
+    pushforward = torch.func.vmap(torch.func.jacfwd(step, has_aux=True))
+    x = torch.cat([part for y, z in zip(y0, z0) for part in (z, y)], dim=-1).detach()
+    n = 0
+
+    def advance(Q: Array) -> Array:
+        nonlocal x, n
+        with torch.no_grad():
+            J, x = pushforward(x, seq[n])
+        n += 1
+        finite(to_numpy(x), "the state")
+        return to_numpy(J) @ Q
+
+    time = positive("dt", default if dt is None else dt)
+    return qr_spectrum(advance, tuple(x.shape), time, len(seq) - transient, transient, k, blocks, seed)
+
+
+def spectrum_of_closed_loop(
+    model: Any,
+    history: Any,
+    steps: int,
+    *,
+    dt: float | None = None,
+    transient: int = 0,
+    k: int | None = None,
+    blocks: int = 20,
+    seed: int = 0,
+) -> LyapunovSpectrum:
+    r"""Lyapunov exponents of a trained network that feeds on its own predictions.
+
+    .. math:: (x_{n+1}, s_{n+1}) = F(x_n, s_n), \qquad s = (z, y) \text{ of all layers}
+
+    is a map of dimension ``D + 2 d num_layers``: its first exponents are to be compared with those of the system that made the
+    data, the others say how fast the network's inner state falls in line. Computed in float64 whatever the model's precision.
+
+    Parameters
+    ----------
+    model : fitted lemode.Surrogate, or its network
+        The network has a `LEM` as ``core`` and ``step(x (T, n, D), state) -> (next x, state)``. It is copied, not changed.
+    history : (T, D)
+        What the model is warmed up on, in the units of the data for a Surrogate, normalised for a network; the map starts from
+        the prediction at its end.
+    steps : int
+        Steps in closed loop that are averaged over.
+    dt : float, optional
+        Time between two samples: exponents are per unit of it. A Surrogate's own ``step_`` by default, else 1.
+    transient, k, blocks, seed
+        As in `spectrum_of_map`.
+
+    Returns
+    -------
+    LyapunovSpectrum
+
+    Raises
+    ------
+    TypeError
+        If the model is not fitted or has no LEM inside.
+    ValueError
+        For a history that does not fit, or too few steps.
+    FloatingPointError
+        If the free run blows up.
+
+    Examples
+    --------
+    >>> from lemode.surrogate.network import IncrementNetwork
+    >>> network = IncrementNetwork(LEM(2, 4), hidden_size=4, dimension=2)
+    >>> spectrum_of_closed_loop(network, torch.zeros(5, 2), steps=50).exponents.shape
+    (10,)
+    """
+    network = getattr(model, "network_", model)
+    if not (isinstance(getattr(network, "core", None), LEM) and callable(getattr(network, "step", None))):
+        raise TypeError(
+            f"{type(model).__name__} holds no LEM network that can run free: give a fitted Surrogate, or use spectrum_of_map."
+        )
+    net = copy.deepcopy(network).double().eval()
+    core: LEM = net.core
+    core.backend = "reference"  # the hand-written adjoint has no forward-mode derivative
+    series = torch.as_tensor(history, dtype=torch.float64)
+    if series.dim() != 2 or not len(series):
+        raise ValueError(f"history has shape {tuple(series.shape)}: give (T, D) with at least one sample.")
+    if not bool(torch.isfinite(series).all()):
+        raise ValueError("the history has entries that are not finite.")
+    if network is not model:
+        series = net.normalise(series)
+    D = series.shape[1]
+    with torch.no_grad():
+        x, (y, z) = net.step(series.unsqueeze(1))
+    inner = y.shape
+
+    def step(v: Tensor) -> Tensor:
+        z, y = v[D:].reshape(2, *inner)
+        x, (y, z) = net.step(v[:D].reshape(1, 1, D), (y, z))
+        return torch.cat([x.reshape(-1), z.reshape(-1), y.reshape(-1)])
+
+    v0 = torch.cat([x[-1, 0], z.reshape(-1), y.reshape(-1)])
+    time = positive("dt", float(getattr(model, "step_", 1.0)) if dt is None else dt)
+    return spectrum_of_map(step, v0, steps, dt=time, transient=transient, k=k, blocks=blocks, seed=seed)
