@@ -1,0 +1,131 @@
+r"""The recursion bound G_rec: sensitivities of the state to a parameter, majorised entry by entry along time.
+
+A scalar parameter :math:`\theta` in row i of a block satisfies :math:`|\partial z_n/\partial\theta| \le s^z_n`,
+:math:`|\partial y_n/\partial\theta| \le s^y_n` with :math:`s_0 = 0` and
+
+.. math::
+
+    s^z_n &= s^z + \Delta t\,G\left(s^z,\ |W_1|s^y + \mu_1 e_i,\ |W_z|s^y + \mu_z e_i;\ r_{n-1}\right), \\
+    s^y_n &= s^y + \Delta t\,G\left(s^y,\ |W_2|s^y + \mu_2 e_i,\ |W_y|s^z_n + \mu_y e_i;\ r_{n-1}\right)
+
+entrywise, :math:`G` of `lemode.analysis.engine.lem_G`, :math:`r_n` of `state_radius`. Only the :math:`\mu` of the parameter's own
+block is not zero: it is :math:`r_{n-1}` for W1, W2, Wz, :math:`r_n` for Wy, :math:`\max|u_n|` for V and 1 for b. The point of
+it is that a source and the decay beside it share one gate. Proof: ``theory/``, section 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .bounds import state_radius
+from .engine import _lem_G
+from .jacobian import coefficients
+from .network import as_ode, row_sums, unit_cube_cell, weights
+
+__all__ = ["block_recursion", "posterior_recursion", "recursion"]
+
+Array = NDArray[np.float64]
+
+
+def radii(cell: object, steps: int, x0: float) -> Array:
+    """r_0, ..., r_N of `state_radius` for the cell."""
+    cell = unit_cube_cell(cell)
+    return np.asarray(state_radius(cell.dt, np.arange(steps + 1), x0=x0, scheme=cell.scheme.name))
+
+
+def recursion(cell: object, pull: Array, groups: Sequence[str], u_max: Array, x0: float = 0.0) -> Array:
+    """G_rec for every row of every group, ``(len(groups), d)``: the mean over n of ``pull_n . s^y_n``; O(N d^3) for all rows of a group.
+
+    ``pull (N, d)`` bounds the entries of dE_n/dy_n, ``u_max (N,)`` those of u_n, ``x0`` those of the initial state.
+    """
+    cell = unit_cube_cell(cell)
+    W = {name: np.abs(w) for name, w in weights(cell).items()}
+    steps, d = pull.shape
+    r = radii(cell, steps, x0)
+    one = {letter: _selector(groups, letter, d) for letter in "12zy"}
+    sz, sy = np.zeros((d, d * len(groups))), np.zeros((d, d * len(groups)))
+    total = np.zeros(d * len(groups))
+    # an overflow to inf is a correct, if useless, bound
+    with np.errstate(over="ignore", invalid="ignore"):
+        for n in range(1, steps + 1):
+            mu = _source_sizes(groups, r[n - 1], r[n], u_max[n - 1], d)
+            radius, old = np.asarray(r[n - 1]), sy
+            sz = sz + cell.dt * _lem_G(sz, W["W1"] @ old + one["1"] * mu, W["Wz"] @ old + one["z"] * mu, radius)
+            sy = sy + cell.dt * _lem_G(sy, W["W2"] @ old + one["2"] * mu, W["Wy"] @ sz + one["y"] * mu, radius)
+            total = total + pull[n - 1] @ sy
+    return np.nan_to_num(total / steps, nan=np.inf, posinf=np.inf).reshape(len(groups), d)
+
+
+def block_recursion(cell: object, pull: Array, group: str, u_max: Array, x0: float = 0.0) -> float:
+    """The scalar form of G_rec: the recursion for the largest entry over all rows, O(N d). Never below the row form."""
+    cell, w = unit_cube_cell(cell), row_sums(cell)
+    steps = len(pull)
+    r = radii(cell, steps, x0)
+    kind = {letter: float(group[1] == letter) for letter in "12zy"}
+    sz, sy, total = 0.0, 0.0, 0.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        for n in range(1, steps + 1):
+            mu = _source_sizes([group], r[n - 1], r[n], u_max[n - 1], 1)[0]
+            radius, old = np.asarray(r[n - 1]), sy
+            # rows are paired, (w1_i, wz_i): two separate maxima would be far larger
+            sz = sz + cell.dt * float(
+                np.max(_lem_G(np.asarray(sz), w.w1 * old + kind["1"] * mu, w.wz * old + kind["z"] * mu, radius))
+            )
+            sy = sy + cell.dt * float(
+                np.max(_lem_G(np.asarray(sy), w.w2 * old + kind["2"] * mu, w.wy * sz + kind["y"] * mu, radius))
+            )
+            total += float(pull[n - 1].sum()) * sy
+    return total / steps if np.isfinite(total) else float("inf")
+
+
+def posterior_recursion(cell: object, pull: Tensor, groups: Sequence[str], u: Tensor, ys: Tensor, zs: Tensor) -> Tensor:
+    r"""G_rec with the gates actually met, ``(..., len(groups), d)``: |J| and |sources| instead of their suprema.
+
+    ``pull (N, ..., d)`` holds :math:`|\partial E_n/\partial y_n|`, ``u (N, ..., m)`` the inputs, ``ys, zs (N + 1, ..., d)`` the states.
+    """
+    p = as_ode(cell).blocks()
+    absolute = {name: getattr(p, name).detach().abs() for name in ("W1", "W2", "Wz", "Wy")}
+    c = coefficients(cell, u, (ys[:-1], zs[:-1]))
+    keep_z, gate_z, cand_z, keep_y, gate_y, cand_y = (x.detach().abs().unsqueeze(-1) for x in c[:6])
+    d = ys.shape[-1]
+    one = {letter: torch.from_numpy(_selector(groups, letter, d)).to(ys) for letter in "12zy"}
+    factor = torch.stack([_factor(group, u, ys, zs) for group in groups], -1).repeat_interleave(d, -1)  # (N, ..., groups * d)
+    sz = sy = ys.new_zeros(*ys.shape[1:], d * len(groups))
+    total = torch.zeros_like(sz[..., 0, :])
+    for n in range(len(u)):
+        mu, old = factor[n].unsqueeze(-2), sy
+        sz = (
+            keep_z[n] * sz
+            + gate_z[n] * (absolute["W1"] @ old + one["1"] * mu)
+            + cand_z[n] * (absolute["Wz"] @ old + one["z"] * mu)
+        )
+        sy = (
+            keep_y[n] * sy
+            + gate_y[n] * (absolute["W2"] @ old + one["2"] * mu)
+            + cand_y[n] * (absolute["Wy"] @ sz + one["y"] * mu)
+        )
+        total = total + (pull[n].unsqueeze(-1) * sy).sum(-2)
+    return (total / len(u)).unflatten(-1, (len(groups), d))
+
+
+def _factor(group: str, u: Tensor, ys: Tensor, zs: Tensor) -> Tensor:
+    """What multiplies the source of the group at each step: max |y_{n-1}|, |z_n|, |u_n| or 1."""
+    if group[0] == "b":
+        return torch.ones_like(ys[1:, ..., 0])
+    x = u if group[0] == "V" else zs[1:] if group == "Wy" else ys[:-1]
+    return x.detach().abs().amax(-1)
+
+
+def _source_sizes(groups: Sequence[str], before: float, after: float, u_max: float, d: int) -> Array:
+    sizes = [1.0 if g[0] == "b" else u_max if g[0] == "V" else after if g == "Wy" else before for g in groups]
+    return np.repeat(sizes, d)
+
+
+def _selector(groups: Sequence[str], letter: str, d: int) -> Array:
+    """``(d, len(groups) * d)``: e_i in column (group, i) if the group's letter is this one, 0 otherwise."""
+    return np.concatenate([np.eye(d) * float(g[1] == letter) for g in groups], axis=1)

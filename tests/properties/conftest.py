@@ -1,0 +1,15 @@
+"""Hypothesis profiles: 200 examples a property in every run, 2,000 with HYPOTHESIS_PROFILE=nightly."""
+
+import os
+
+import torch
+from hypothesis import HealthCheck, settings
+
+torch.set_num_threads(1)
+settings.register_profile(
+    "default", max_examples=200, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile(
+    "nightly", parent=settings.get_profile("default"), max_examples=2000, derandomize=False, print_blob=True
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
