@@ -103,7 +103,7 @@ class LEM(nn.Module):
         Add a second cell per layer that reads the sequence backwards; the output has 2 d features.
     dt, scheme, allow_large_dt
         See `LEMCell`.
-    backend : {'auto', 'reference', 'torch'}
+    backend : {'auto', 'native', 'torch', 'reference'}
         How the recursion is run, see `lemode.kernels`. Same results; 'auto' takes the fastest there is.
     device, dtype
         As for every torch module.

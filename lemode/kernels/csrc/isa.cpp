@@ -1,0 +1,72 @@
+// The kernels for one instruction set; compiled once for each, with LEMODE_ISA as its name.
+#include "isa.h"
+
+#include "rollout.h"
+#include "sequence.h"
+
+namespace LEMODE_ISA {
+namespace {
+
+template <class T>
+size_t run_forward(const LemodeSequence &q, long begin, long end, char *memory) {
+  Arena arena{memory, 0};
+  if (q.scheme == LEMODE_IMEX)
+    forward<LEMODE_IMEX, T>(arena, q, begin, end);
+  else if (q.scheme == LEMODE_SEMI_IMPLICIT)
+    forward<LEMODE_SEMI_IMPLICIT, T>(arena, q, begin, end);
+  else
+    forward<LEMODE_EXPONENTIAL, T>(arena, q, begin, end);
+  return arena.used;
+}
+
+template <class T>
+size_t run_backward(const LemodeSequence &q, long begin, long end, const LemodeWeightGradients &g, char *memory) {
+  Arena arena{memory, 0};
+  const WeightGradients<T> to{static_cast<T *>(g.ih), static_cast<T *>(g.hh), static_cast<T *>(g.zy), static_cast<T *>(g.bias)};
+  if (q.scheme == LEMODE_IMEX)
+    backward<LEMODE_IMEX, T>(arena, q, begin, end, to);
+  else if (q.scheme == LEMODE_SEMI_IMPLICIT)
+    backward<LEMODE_SEMI_IMPLICIT, T>(arena, q, begin, end, to);
+  else
+    backward<LEMODE_EXPONENTIAL, T>(arena, q, begin, end, to);
+  return arena.used;
+}
+
+template <class T>
+size_t run_rollout(const LemodeRollout &q, long begin, long end, char *memory) {
+  Arena arena{memory, 0};
+  rollout<T>(arena, q, begin, end);
+  return arena.used;
+}
+
+template <class T, class F>
+void map(const void *x, void *out, long n, const F &f) {
+  for (long i = 0; i < n; i += Simd<T>::lanes) {
+    const int lanes = int(min(n - i, Simd<T>::lanes));
+    store(static_cast<T *>(out) + i, f(load(static_cast<const T *>(x) + i, lanes)), lanes);
+  }
+}
+
+template <class T>
+void map_tanh(const void *x, void *out, long n) {
+  map<T>(x, out, n, [](Vec<T> v) { return tanh<T>(v); });
+}
+
+template <class T>
+void map_sigmoid(const void *x, void *out, long n) {
+  map<T>(x, out, n, [](Vec<T> v) { return sigmoid<T>(v); });
+}
+
+}  // namespace
+}  // namespace LEMODE_ISA
+
+#define NAME_OF(isa) lemode_##isa
+#define NAME(isa) NAME_OF(isa)
+
+const LemodeKernels NAME(LEMODE_ISA) = {
+    {LEMODE_ISA::run_forward<float>, LEMODE_ISA::run_forward<double>},
+    {LEMODE_ISA::run_backward<float>, LEMODE_ISA::run_backward<double>},
+    {LEMODE_ISA::run_rollout<float>, LEMODE_ISA::run_rollout<double>},
+    {LEMODE_ISA::map_tanh<float>, LEMODE_ISA::map_tanh<double>},
+    {LEMODE_ISA::map_sigmoid<float>, LEMODE_ISA::map_sigmoid<double>},
+};
