@@ -17,7 +17,8 @@ from torch import Tensor
 from ..ode import MultiscaleODE
 from ..schemes import Scheme
 from . import adjoint, core, native, reference
-from .rollout import Layer, rollout
+from .layer import Layer
+from .rollout import rollout
 
 __all__ = ["BACKENDS", "Layer", "rollout", "run"]
 

@@ -6,6 +6,7 @@ The formulas are those of `lemode.kernels.adjoint`. The operators have first der
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,8 +15,9 @@ from torch import Tensor
 from ..ode import MultiscaleODE
 from ..schemes import Scheme
 from . import core, pool
+from .layer import Layer
 
-__all__ = ["fits", "run"]
+__all__ = ["fits", "rollout", "run"]
 
 
 def fits(*tensors: Tensor) -> bool:
@@ -31,6 +33,39 @@ def run(ode: MultiscaleODE, scheme: Scheme, u: Tensor, y0: Tensor, z0: Tensor, d
     save = torch.is_grad_enabled() and any(a.requires_grad for a in args)
     ys, zs, _ = _sequence(*args, scheme.name, save)
     return ys, zs
+
+
+def rollout(
+    layers: Sequence[Layer], readout: Tensor, readout_bias: Tensor, x0: Tensor, state: Sequence[tuple[Tensor, Tensor]],
+    steps: int, residual: bool, exogenous: Tensor | None,
+) -> Tensor:  # fmt: skip
+    """See `lemode.kernels.rollout`."""
+    N, D = x0.shape
+    extra = 0 if exogenous is None else exogenous.shape[2]
+    xs = pool.empty((steps, N, D), x0.dtype)
+    kept: list[Tensor] = []
+
+    def address(t: Tensor) -> int:
+        kept.append(t.contiguous())
+        return kept[-1].data_ptr()
+
+    structs = (core.LayerStruct * len(layers))(*(
+        core.LayerStruct(
+            m=layer.weight_ih.shape[1], d=layer.weight_zy.shape[0], dt=layer.dt, scheme=core.SCHEMES[layer.scheme],
+            weight_ih=address(layer.weight_ih), weight_hh=address(layer.weight_hh), weight_zy=address(layer.weight_zy),
+            bias=address(layer.bias), y0=address(y), z0=address(z),
+        )
+        for layer, (y, z) in zip(layers, state, strict=True)
+    ))  # fmt: skip
+    work = steps * N * 4.0 * sum(s.d * (s.d + s.m) for s in structs)
+    call = core.RolloutStruct(
+        steps=steps, N=N, D=D, extra=extra, layers=len(layers), residual=residual, threads=core.threads(work),
+        layer=ctypes.addressof(structs), readout=address(readout), readout_bias=address(readout_bias), x0=address(x0),
+        exogenous=address(exogenous) if exogenous is not None else None, xs=xs.data_ptr(),
+    )  # fmt: skip
+    if getattr(core.require(), f"lemode_rollout_{core.DTYPES[x0.dtype]}")(ctypes.byref(call)):
+        raise MemoryError("the core could not get working memory.")
+    return xs
 
 
 _INPUTS = "Tensor u, Tensor y0, Tensor z0, Tensor dt, Tensor weight_ih, Tensor weight_hh, Tensor weight_zy, Tensor bias"

@@ -11,27 +11,17 @@ with optional exogenous inputs :math:`e_k`; the bracketed term is the residual h
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
 from ..schemes import get_scheme
+from . import core, native
 from .adjoint import LEAKS
+from .layer import Layer
 
-__all__ = ["Layer", "rollout"]
-
-
-class Layer(NamedTuple):
-    """One layer: the parameters of a `lemode.ode.MultiscaleODE`, and how it is stepped."""
-
-    weight_ih: Tensor
-    weight_hh: Tensor
-    weight_zy: Tensor
-    bias: Tensor
-    dt: float = 1.0
-    scheme: str = "imex"
+__all__ = ["rollout"]
 
 
 def rollout(
@@ -67,7 +57,27 @@ def rollout(
         As in `lemode.kernels.run`. Where a gradient is needed 'auto' takes the torch loop, which autograd differentiates.
     """
     _check(layers, readout, x0, state, steps, exogenous)
-    return _torch_rollout(layers, readout, readout_bias, x0, state, steps, residual, exogenous)
+    args = (layers, readout, readout_bias, x0, state, steps, residual, exogenous)
+    if backend in ("auto", "native"):
+        tensors = [readout, readout_bias, x0, *(t for pair in state for t in pair), *(t for layer in layers for t in layer[:4])]
+        if exogenous is not None:
+            tensors.append(exogenous)
+        fits = native.fits(*tensors) and all(layer.scheme in LEAKS for layer in layers)
+        gradient = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+        if backend == "native" and gradient:
+            raise ValueError("backend='native' does not differentiate a rollout: use torch.no_grad(), or backend='torch'.")
+        if fits and core.available() and not gradient:
+            return native.rollout(*args)
+        if backend == "native":
+            core.require()
+            raise ValueError(
+                f"backend='native' runs {', '.join(LEAKS)} on CPU tensors, all float32 or all float64; use 'auto'."
+            )
+        if fits and not gradient:
+            core.warn_missing()
+    elif backend not in ("torch", "reference"):
+        raise ValueError(f"backend={backend!r}: give 'auto', 'native', 'torch' or 'reference'.")
+    return _torch_rollout(*args)
 
 
 def _check(
