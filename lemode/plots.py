@@ -1,0 +1,97 @@
+"""Plots: every function takes and returns a matplotlib Axes; none of them shows or saves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from .surrogate.training import History
+
+__all__ = ["forecast", "phase_plane", "time_scales", "training_history"]
+
+# Okabe and Ito's palette, which colour-blind readers can tell apart
+BLACK, ORANGE, BLUE, GREEN, VERMILION = "#000000", "#E69F00", "#0072B2", "#009E73", "#D55E00"
+
+
+def _axes(ax: Axes | None) -> Axes:
+    if ax is not None:
+        return ax
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(figsize=(6, 3), layout="constrained")[1]
+
+
+def forecast(
+    t: ArrayLike, truth: ArrayLike, t_forecast: ArrayLike, prediction: ArrayLike, name: str = "x", ax: Axes | None = None
+) -> Axes:
+    """The true series with the free-running forecast over it; a line marks where the forecast begins."""
+    ax, t_forecast = _axes(ax), np.asarray(t_forecast)
+    ax.plot(t, truth, color=BLACK, lw=2.5, alpha=0.35, label="true solution")
+    ax.plot(t_forecast, prediction, color=VERMILION, lw=1, label="surrogate, running free")
+    ax.axvline(t_forecast[0], color=BLACK, lw=0.8, ls=":")
+    ax.set(xlabel="time t", ylabel=name)
+    ax.margins(x=0)
+    ax.legend(loc="lower right", fontsize="small")
+    return ax
+
+
+def phase_plane(
+    truth: ArrayLike,
+    prediction: ArrayLike,
+    nullclines: dict[str, tuple[ArrayLike, ArrayLike]] | None = None,
+    names: tuple[str, str] = ("v", "w"),
+    ax: Axes | None = None,
+) -> Axes:
+    """Orbits ``(T, 2)`` of the system and of its surrogate, with nullclines ``{label: (x, y)}`` behind them."""
+    ax = _axes(ax)
+    for (label, (x, y)), color in zip((nullclines or {}).items(), (BLUE, GREEN)):
+        ax.plot(x, y, color=color, lw=1, ls="--", label=label)
+    truth, prediction = np.asarray(truth), np.asarray(prediction)
+    ax.plot(*truth.T, color=BLACK, lw=2.5, alpha=0.35, label="true solution")
+    ax.plot(*prediction.T, color=VERMILION, lw=1, label="surrogate, running free")
+    # the orbits set the limits: a cubic nullcline would dwarf them
+    both = np.concatenate([truth, prediction])
+    low, high = both.min(0), both.max(0)
+    pad = 0.15 * (high - low)
+    ax.set(xlim=(low[0] - pad[0], high[0] + pad[0]), ylim=(low[1] - pad[1], high[1] + pad[1]))
+    ax.set(xlabel=names[0], ylabel=names[1])
+    ax.legend(loc="upper right", fontsize="small")
+    return ax
+
+
+def time_scales(
+    t: ArrayLike, tau: ArrayLike, known: dict[str, float] | None = None, label: str = "unit", ax: Axes | None = None
+) -> Axes:
+    """Learned time scales over time, tau ``(T, d)`` in the unit of t, one line a unit; known scales as horizontal lines."""
+    import matplotlib as mpl
+
+    ax, tau = _axes(ax), np.asarray(tau)
+    order = np.argsort(np.median(tau, axis=0))
+    colors = mpl.colormaps["viridis"](np.linspace(0, 0.9, tau.shape[1]))
+    for rank, unit in enumerate(order):
+        ax.semilogy(t, tau[:, unit], color=colors[rank], lw=0.9, label=f"one {label} each" if rank == 0 else None)
+    for name, value in (known or {}).items():
+        ax.axhline(value, color=VERMILION, lw=1.2, ls="--")
+        ax.annotate(
+            name, (1.0, value), xycoords=("axes fraction", "data"), ha="right", va="bottom", color=VERMILION, fontsize="small"
+        )
+    ax.set(xlabel="time t", ylabel="time scale")
+    ax.margins(x=0)
+    return ax
+
+
+def training_history(history: History | Any, ax: Axes | None = None) -> Axes:
+    """Training loss and validation error over gradient steps, both as root mean square in units of the increment's std."""
+    ax = _axes(ax)
+    steps, errors = zip(*history.validation) if history.validation else ((), ())
+    ax.semilogy(np.arange(1, len(history.loss) + 1), np.sqrt(history.loss), color=BLUE, lw=0.7, alpha=0.6, label="training")
+    ax.semilogy(steps, errors, color=VERMILION, lw=1.2, label="validation")
+    ax.axvline(history.best_step, color=BLACK, lw=0.8, ls=":", label=f"best, step {history.best_step}")
+    ax.set(xlabel="gradient step", ylabel="one-step error / increment std")
+    ax.legend(fontsize="small")
+    return ax

@@ -1,0 +1,385 @@
+"""The surrogate: it learns, keeps scikit-learn's manners, survives files and refuses bad input."""
+
+import json
+import os
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import lemode
+from lemode import Surrogate, Trajectories
+from lemode.surrogate import FitDivergedError, FitWarning
+from lemode.surrogate.forecast import free_run
+from lemode.surrogate.network import IncrementNetwork
+
+T = np.linspace(0, 20, 101)
+
+
+def waves(n=12, dtype=np.float64):
+    phase = np.random.default_rng(0).uniform(0, 6, (n, 1))
+    return Trajectories(T, np.stack([np.sin(T + phase), 10 + 3 * np.cos(T + phase)], -1).astype(dtype), ("a", "b"))
+
+
+def quick(**changes):
+    return Surrogate(**{"hidden_size": 6, "steps": 60, "batch_size": 8, "verbose": 0, "washout": 10, **changes})
+
+
+@pytest.fixture(scope="module")
+def model():
+    return quick(steps=300).fit(waves())
+
+
+class TestLearning:
+    def test_beats_persistence_and_runs_free(self, model):
+        test = waves(5)
+        assert model.score(test) > 0.99
+        persistence = np.sqrt(np.mean(np.diff(test.x, axis=1) ** 2))
+        assert model.rmse(test, washout=10) < 0.03 * persistence
+        free = model.forecast(test.x[:, :40], 60)
+        # half of a wave's amplitude would be 0.5: the forecast keeps phase and amplitude over three periods
+        assert np.abs((free - test.x[:, 40:100])[..., 0]).max() < 0.3
+
+    def test_predict_is_the_residual_head_on_normalised_data(self, model):
+        x, net = waves(2).x, model.network_
+        u = torch.from_numpy((x - net.mean.numpy()) / net.std.numpy()).transpose(0, 1)
+        y, _ = net.core(u)
+        expected = (u + net.increment * (y @ net.head.weight.T + net.head.bias)) * net.std + net.mean
+        np.testing.assert_allclose(model.predict(x), expected.detach().transpose(0, 1), rtol=1e-12)
+
+    def test_predict_is_causal(self, model):
+        x = waves(1).x[0]
+        changed = x.copy()
+        changed[50:] += 1.0
+        np.testing.assert_array_equal(model.predict(x)[:50], model.predict(changed)[:50])
+        assert (model.predict(x)[50] != model.predict(changed)[50]).all()
+
+    def test_forecast_feeds_predictions_back(self, model):
+        """Entry k of the forecast is the one-step prediction after history and the k entries before it."""
+        history = waves(3).x[:, :30]
+        free = model.forecast(history, 5)
+        for k in range(5):
+            series = np.concatenate([history, free[:, :k]], 1)
+            np.testing.assert_allclose(model.predict(series)[:, -1], free[:, k], rtol=0, atol=1e-12)
+
+    def test_forecast_of_other_cores_is_the_same_loop(self):
+        torch.manual_seed(0)
+        net = IncrementNetwork(torch.nn.LSTM(2, 4), 4, 2)
+        x = torch.randn(20, 3, 2)
+        free = free_run(net, x, 4)
+        for k in range(4):
+            expected, _ = net.step(torch.cat([x, free[:k]]))
+            torch.testing.assert_close(free[k], expected[-1], rtol=0, atol=1e-5)
+
+    def test_scales_come_from_the_training_data_in_float64(self):
+        data = waves(8, np.float32)
+        model = quick(steps=1).fit(data, validation=data)
+        np.testing.assert_allclose(model.network_.mean, data.x.astype(float).mean((0, 1)), rtol=1e-6)
+        np.testing.assert_allclose(model.network_.std, data.x.astype(float).std((0, 1)), rtol=1e-6)
+        z = (data.x.astype(float) - data.x.astype(float).mean((0, 1))) / data.x.astype(float).std((0, 1))
+        np.testing.assert_allclose(model.network_.increment, np.sqrt((np.diff(z, axis=1) ** 2).mean((0, 1))), rtol=1e-5)
+
+    def test_a_constant_variable_is_no_division_by_zero(self):
+        x = waves(8).x.copy()
+        x[..., 1] = 5.0
+        model = quick().fit(x)
+        assert np.isfinite(model.predict(x)).all()
+        # increments of zero are learned from zero targets: what is left is the untrained head, shrinking
+        assert np.abs(model.predict(x)[..., 1] - 5.0).max() < 0.5
+
+    def test_best_weights_of_validation_are_kept(self):
+        model = quick(steps=200).fit(waves())
+        steps, errors = zip(*model.history_.validation, strict=True)
+        assert model.history_.best_step == steps[int(np.argmin(errors))]
+        net, x = model.network_, waves().x[4::5]
+        u = net.normalise(torch.from_numpy(x).transpose(0, 1))
+        target = (u[1:] - u[:-1]) / net.increment
+        error = (net(u[:-1])[0] - target).square().mean().sqrt().item()
+        assert error == pytest.approx(min(errors), rel=1e-9)
+
+    def test_windows_of_long_series(self):
+        model = quick(window=30, steps=150).fit(waves())
+        assert model.score(waves(3)) > 0.8
+
+    def test_a_single_series_is_split_in_time(self):
+        model = quick().fit(waves(1).x[0])
+        assert len(model.history_.validation) > 0
+
+    def test_max_time_ends_the_fit(self):
+        model = quick(steps=10**7, max_time=0.5).fit(waves())
+        assert "max_time" in model.history_.stopped
+        assert model.history_.seconds < 10
+        assert len(model.history_.loss) < 10**6
+
+    def test_same_seed_same_model(self):
+        a, b, c = (quick(seed=s).fit(waves()).predict(waves(1)) for s in (0, 0, 1))
+        assert np.array_equal(a, b)
+        assert not np.array_equal(a, c)
+
+    def test_fit_leaves_torch_global_generator_alone(self):
+        torch.manual_seed(5)
+        expected = torch.rand(1)
+        torch.manual_seed(5)
+        quick(steps=5).fit(waves())
+        assert torch.equal(torch.rand(1), expected)
+
+    def test_warm_start_continues(self):
+        model = quick(steps=100, warm_start=True).fit(waves())
+        first = min(e for _, e in model.history_.validation)
+        model.set_params(lr=1e-3).fit(waves())
+        assert min(e for _, e in model.history_.validation) < first
+        with pytest.raises(ValueError, match="warm_start"):
+            model.fit(waves().select(["a"]))
+
+    def test_precision_follows_the_data_unless_told(self):
+        assert quick(steps=2).fit(waves()).network_.mean.dtype == torch.float64
+        model = quick(steps=2).fit(waves(8, np.float32))
+        assert model.network_.mean.dtype == torch.float32
+        assert model.predict(waves(1, np.float32)).dtype == np.float32
+        model = quick(steps=2, dtype="float32").fit(waves())
+        assert model.network_.mean.dtype == torch.float32
+        assert model.predict(waves(1)).dtype == np.float64
+
+
+class TestDivergence:
+    def test_restores_the_best_weights_and_says_so(self, monkeypatch):
+        from lemode.surrogate import training
+
+        real, calls = training._loss, []
+
+        def poisoned(network, window, washout):
+            calls.append(1)
+            loss = real(network, window, washout)
+            return loss * float("nan") if len(calls) > 80 else loss
+
+        monkeypatch.setattr(training, "_loss", poisoned)
+        with pytest.warns(FitWarning, match=r"diverged at step .* weights of step 50 .* restored"):
+            model = quick(steps=500).fit(waves())
+        assert model.history_.stopped == "diverged"
+        assert np.isfinite(model.predict(waves(1))).all()
+
+    def test_from_the_start_is_an_error(self):
+        with pytest.raises(FitDivergedError, match="lower lr"):
+            quick(steps=100, lr=1e30, optimizer="adam").fit(waves(12, np.float32))
+
+    def test_an_interrupt_keeps_what_was_learned(self, monkeypatch):
+        from lemode.surrogate import training
+
+        real, calls = training._loss, []
+
+        def interrupted(*args):
+            calls.append(1)
+            if len(calls) == 90:
+                raise KeyboardInterrupt
+            return real(*args)
+
+        monkeypatch.setattr(training, "_loss", interrupted)
+        with pytest.warns(FitWarning, match="was interrupted"):
+            model = quick(steps=500).fit(waves())
+        assert model.history_.best_step == 50
+
+
+class TestScikitLearnManners:
+    def test_clone_params_and_fitted(self):
+        from sklearn.base import clone
+        from sklearn.exceptions import NotFittedError
+        from sklearn.utils.validation import check_is_fitted
+
+        model = quick(seed=3)
+        copy = clone(model)
+        assert copy is not model
+        assert copy.get_params() == model.get_params()
+        with pytest.raises(NotFittedError):
+            check_is_fitted(model)
+        model.set_params(steps=3).fit(waves())
+        check_is_fitted(model)
+        assert not hasattr(clone(model), "network_")
+        assert repr(Surrogate(seed=3)) == "Surrogate(seed=3)"
+
+    def test_the_constructor_only_stores(self):
+        nonsense = {name: object() for name in Surrogate().get_params()}
+        assert Surrogate(**nonsense).get_params() == nonsense
+
+    def test_cross_validation(self):
+        from sklearn.model_selection import cross_val_score
+
+        scores = cross_val_score(quick(), waves().x, cv=2)
+        assert scores.shape == (2,)
+        assert np.isfinite(scores).all()
+
+    def test_unknown_parameter(self):
+        with pytest.raises(ValueError, match=r"'layers' is no hyper-parameter.*hidden_size"):
+            Surrogate().set_params(layers=2)
+
+
+class TestFiles:
+    def test_round_trip(self, model, tmp_path):
+        path = tmp_path / "m.lem"
+        model.save(path)
+        again = Surrogate.load(path)
+        assert again.get_params() == model.get_params()
+        assert (again.names_, again.step_, again.warmup_) == (model.names_, model.step_, model.warmup_)
+        assert again.history_.best_step == model.history_.best_step
+        np.testing.assert_array_equal(again.predict(waves(2)), model.predict(waves(2)))
+        np.testing.assert_array_equal(again.forecast(waves(1).x, 9), model.forecast(waves(1).x, 9))
+
+    def test_replacing_is_atomic(self, model, tmp_path, monkeypatch):
+        path = tmp_path / "m.lem"
+        path.write_bytes(b"precious")
+
+        def fails(*args, **kwargs):
+            raise OSError("disk full")
+
+        monkeypatch.setattr("lemode.surrogate.storage.save_file", fails)
+        with pytest.raises(OSError, match="disk full"):
+            model.save(path)
+        assert path.read_bytes() == b"precious"
+        assert os.listdir(tmp_path) == ["m.lem"]
+
+    def test_foreign_damaged_and_newer_files(self, model, tmp_path):
+        path = tmp_path / "m.lem"
+        with pytest.raises(FileNotFoundError, match="no such file"):
+            Surrogate.load(path)
+        path.write_bytes(b"\x80\x04pickle")
+        with pytest.raises(ValueError, match="not a lemode model"):
+            Surrogate.load(path)
+        save_file({"x": torch.zeros(1)}, path)
+        with pytest.raises(ValueError, match="not a lemode model"):
+            Surrogate.load(path)
+        header = {"format": "lemode.Surrogate", "format_version": "99", "lemode_version": "9.0", "metadata": "{}"}
+        save_file({"x": torch.zeros(1)}, path, header)
+        with pytest.raises(ValueError, match=r"lemode 9\.0 in format 99.*upgrade"):
+            Surrogate.load(path)
+        save_file({"x": torch.zeros(1)}, path, {**header, "format_version": "1"})
+        with pytest.raises(ValueError, match="do not fit together"):
+            Surrogate.load(path)
+        save_file({"x": torch.zeros(1)}, path, {**header, "format_version": "1", "metadata": "{"})
+        with pytest.raises(ValueError, match="metadata"):
+            Surrogate.load(path)
+        model.save(path)
+        path.write_bytes(path.read_bytes()[:-100])
+        with pytest.raises(ValueError, match="damaged"):
+            Surrogate.load(path)
+
+    def test_the_format_is_plain(self, model, tmp_path):
+        """Header readable as JSON: eight bytes of length, then the header, as safetensors lays down."""
+        path = tmp_path / "m.lem"
+        model.save(path)
+        raw = path.read_bytes()
+        header = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])["__metadata__"]
+        assert header["format"] == "lemode.Surrogate"
+        assert header["lemode_version"] == lemode.__version__
+        assert json.loads(header["metadata"])["names"] == ["a", "b"]
+
+
+NAN = waves(4).x.copy()
+NAN[2, 7, 1] = np.nan
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("call", "message"),
+        [
+            (lambda: quick().fit(NAN), r"nan in trajectory 2 at time index 7, variable 'x1'"),
+            (lambda: quick().fit(np.empty((0, 5, 1))), "no data"),
+            (lambda: quick().fit(np.zeros(5)), r"x\[:, None\]"),
+            (lambda: quick().fit(np.zeros((8, 2, 1))), "2 samples"),
+            (lambda: quick().fit(np.zeros((1, 4, 1))), "too short to hold out"),
+            (lambda: quick(observe=["c"]).fit(waves()), r"\['c'\]: choose from a, b"),
+            (lambda: quick(steps=0).fit(waves()), "steps=0"),
+            (lambda: quick(batch_size=1.5).fit(waves()), r"batch_size=1\.5"),
+            (lambda: quick(washout=1000).fit(waves()), "washout=1000"),
+            (lambda: quick(lr=-1).fit(waves()), "lr=-1"),
+            (lambda: quick(max_time=0).fit(waves()), "max_time=0"),
+            (lambda: quick(dtype="float16").fit(waves()), "dtype='float16'"),
+            (lambda: quick(optimizer="sgd").fit(waves()), "optimizer='sgd'"),
+            (lambda: quick(dt=3.0).fit(waves()), "dt=3"),
+            (lambda: quick().fit(waves(), validation=waves().select(["a"])), "validation has 1 variables"),
+            (lambda: quick().fit(waves(), waves().x), "leave y out"),
+            (lambda: quick().fit(Trajectories(np.array([0.0, 1, 3, 4]), np.zeros((4, 4, 1)))), "not evenly spaced"),
+        ],
+    )
+    def test_of_fit(self, call, message):
+        with pytest.raises(ValueError, match=message):
+            call()
+
+    @pytest.mark.parametrize(
+        ("call", "message"),
+        [
+            (lambda m: m.predict(np.zeros((5, 1))), r"1 variables, the model knows 2 \(a, b\)"),
+            (lambda m: m.predict(NAN), "trajectory 2 at time index 7, variable 'b'"),
+            (lambda m: m.forecast(waves(1).x[:, :9], 5), r"9 samples, the model needs at least 10"),
+            (lambda m: m.forecast(waves(1).x, 0), "steps=0"),
+            (lambda m: m.forecast(waves(1).x, 2.5), r"steps=2\.5"),
+            (lambda m: m.score(waves(1).x[:, :1]), "single sample"),
+            (lambda m: m.score(np.ones((3, 20, 2))), "does not vary"),
+            (lambda m: m.rmse(waves(1), washout=100), "washout=100"),
+            (
+                lambda m: m.predict(Trajectories(2 * T, waves(1).x, ("a", "b"))),
+                "sampled every 0.4, the model was fitted at 0.2",
+            ),
+            (lambda m: m.predict(Trajectories(T, waves(1).x, ("p", "q"))), "choose from p, q"),
+        ],
+    )
+    def test_of_use(self, model, call, message):
+        with pytest.raises(ValueError, match=message):
+            call(model)
+
+    @pytest.mark.parametrize(
+        "call", [lambda m: m.predict(T[:, None]), lambda m: m.save("x"), lambda m: m.forecast(T[:, None], 3)]
+    )
+    def test_before_fit(self, call):
+        with pytest.raises(RuntimeError, match="not fitted yet"):
+            call(Surrogate())
+
+
+class TestFitInOneCall:
+    def test_van_der_pol_in_two_lines(self, capsys):
+        model = lemode.fit(
+            lambda t, x: np.array([x[1], 5 * (1 - x[0] ** 2) * x[1] - x[0]]),
+            x0=[2.0, 0.0], t=np.linspace(0, 30, 301), n=20, steps=400, hidden_size=8, names=("x", "v"),
+        )  # fmt: skip
+        assert model.names_ == ("x", "v")
+        assert model.report_["rmse"] < 0.2 * model.report_["persistence_rmse"]
+        assert "one step ahead, test RMSE" in capsys.readouterr().out
+
+    def test_quiet_and_from_a_system_or_trajectories(self, capsys):
+        t = np.linspace(0, 40, 101)
+        model = lemode.fit(lemode.systems.FitzHughNagumo(), t=t, n=10, steps=20, verbose=0, observe=["v"])
+        assert model.names_ == ("v",)
+        again = lemode.fit(waves(), steps=20, verbose=0)
+        assert again.names_ == ("a", "b")
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert captured.err == ""
+
+    @pytest.mark.parametrize(
+        ("call", "message"),
+        [
+            (lambda: lemode.fit(lambda t, x: -x, t=T), "x0 is missing"),
+            (lambda: lemode.fit(lambda t, x: -x, x0=[1.0]), "t is missing"),
+            (lambda: lemode.fit(waves(), t=T), "leave them out"),
+            (lambda: lemode.fit(waves(4)), "at least 5"),
+            (lambda: lemode.fit(lambda t, x: -x, x0=[1.0], t=T, layers=3), "layers"),
+        ],
+    )
+    def test_bad_calls(self, call, message):
+        with pytest.raises((ValueError, TypeError), match=message):
+            call()
+
+
+def test_import_is_light():
+    import subprocess
+    import sys
+
+    heavy = "matplotlib numba sklearn lightning sympy pandas torchdiffeq scipy.integrate"
+    code = f"import lemode, sys; print([m for m in {heavy.split()} if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_no_warnings_of_ours_in_a_plain_fit():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        quick(steps=5).fit(waves()).forecast(waves(1).x, 5)
