@@ -77,9 +77,12 @@ def test_state_can_be_saved_and_continued():
                 opt.load_state_dict(saved)
             p.grad = g.clone()
             opt.step()
-        return p.detach()
+        return p.detach(), opt.state[p]["C"]
 
-    assert torch.equal(run(None), run(11))
+    (p, C), (q, D) = run(None), run(11)
+    assert torch.equal(p, q)
+    assert D.dtype == torch.float64  # torch's own load_state_dict casts it to float32
+    assert torch.equal(C, D)
 
 
 def test_bad_hyperparameters():

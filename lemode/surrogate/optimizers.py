@@ -53,6 +53,13 @@ class EigenAdam(torch.optim.Optimizer):
         if len(self.param_groups) != 1:
             raise ValueError("EigenAdam treats all parameters as one vector: give a single parameter group.")
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """As for every optimizer; C stays in float64, which torch would cast to the type of the parameters."""
+        super().load_state_dict(state_dict)
+        for key, saved in state_dict["state"].items():
+            if "C" in saved:
+                self.state[self.param_groups[0]["params"][key]]["C"] = saved["C"].clone()
+
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One update; a step whose gradient is not finite is skipped."""
@@ -86,11 +93,11 @@ class EigenAdam(torch.optim.Optimizer):
             p.add_(update[offset : offset + p.numel()].view_as(p), alpha=-group["lr"])
             offset += p.numel()
         if s["count"] == group["refresh"] or s["step"] == group["first"]:
-            self._refresh(s, group["decay"])
+            self._refresh(s, group["decay"], beta2)
         return loss
 
     @staticmethod
-    def _refresh(s: dict[str, Any], decay: float) -> None:
+    def _refresh(s: dict[str, Any], decay: float, beta2: float) -> None:
         """Take the recent gradients into C as one product, and its eigenvectors as the new basis."""
         k = s["count"]
         recent = s["recent"][:k].double()
@@ -99,6 +106,8 @@ class EigenAdam(torch.optim.Optimizer):
         s["C"] = update if "C" not in s else s["C"].mul_(decay**k).add_(update)
         s["count"] = 0
         eigenvalues, Q = torch.linalg.eigh(s["C"])
-        if "Q" not in s:  # v was that of the coordinates so far
-            s["v"] = (eigenvalues.clamp_min(0) / (1 - decay ** s["step"])).to(s["v"].dtype)
+        # In its own eigenbasis C is diagonal, and its eigenvalues are the second moment there. Not v carried over from the old
+        # basis, as SOAP does: what is then left along flat directions is far too big, and training stalls at many times the error.
+        unbiased = eigenvalues.clamp_min_(0) / (1 - decay ** s["step"])
+        s["v"] = (unbiased * (1 - beta2 ** s["step"])).to(s["v"].dtype)
         s["Q"] = Q.to(s["m"].dtype)
