@@ -54,7 +54,7 @@ RolloutStruct = _struct(
 
 
 def _load() -> ctypes.CDLL | None:
-    suffix = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
+    suffix = ".dll" if sys.platform == "win32" else ".so"  # CMake names a module so on macOS too
     file = resources.files(__package__).joinpath("lemode_core" + suffix)
     if not file.is_file():
         return None
