@@ -60,27 +60,25 @@ def phase_plane(
     pad = 0.15 * (high - low)
     ax.set(xlim=(low[0] - pad[0], high[0] + pad[0]), ylim=(low[1] - pad[1], high[1] + pad[1]))
     ax.set(xlabel=names[0], ylabel=names[1])
-    ax.legend(loc="upper right", fontsize="small")
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, fontsize="small", frameon=False)
     return ax
 
 
-def time_scales(
-    t: ArrayLike, tau: ArrayLike, known: dict[str, float] | None = None, label: str = "unit", ax: Axes | None = None
-) -> Axes:
+def time_scales(t: ArrayLike, tau: ArrayLike, known: dict[str, float] | None = None, ax: Axes | None = None) -> Axes:
     """Learned time scales over time, tau ``(T, d)`` in the unit of t, one line a unit; known scales as horizontal lines."""
     import matplotlib as mpl
 
     ax, tau = _axes(ax), np.asarray(tau)
     order = np.argsort(np.median(tau, axis=0))
     colors = mpl.colormaps["viridis"](np.linspace(0, 0.9, tau.shape[1]))
-    for rank, unit in enumerate(order):
-        ax.semilogy(t, tau[:, unit], color=colors[rank], lw=0.9, label=f"one {label} each" if rank == 0 else None)
+    for color, unit in zip(colors, order):
+        ax.semilogy(t, tau[:, unit], color=color, lw=0.9)
     for name, value in (known or {}).items():
         ax.axhline(value, color=VERMILION, lw=1.2, ls="--")
         ax.annotate(
             name, (1.0, value), xycoords=("axes fraction", "data"), ha="right", va="bottom", color=VERMILION, fontsize="small"
         )
-    ax.set(xlabel="time t", ylabel="time scale")
+    ax.set(xlabel="time t", ylabel="time scale, a line each unit")
     ax.margins(x=0)
     return ax
 
