@@ -36,7 +36,7 @@ def forecast(
     ax.axvline(t_forecast[0], color=BLACK, lw=0.8, ls=":")
     ax.set(xlabel="time t", ylabel=name)
     ax.margins(x=0)
-    ax.legend(loc="lower right", fontsize="small")
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, fontsize="small", frameon=False)
     return ax
 
 
@@ -76,8 +76,9 @@ def time_scales(t: ArrayLike, tau: ArrayLike, known: dict[str, float] | None = N
     for name, value in (known or {}).items():
         ax.axhline(value, color=VERMILION, lw=1.2, ls="--")
         ax.annotate(
-            name, (1.0, value), xycoords=("axes fraction", "data"), ha="right", va="bottom", color=VERMILION, fontsize="small"
-        )
+            name, (0.99, value), xycoords=("axes fraction", "data"), ha="right", va="center", color=VERMILION, fontsize="small",
+            bbox={"fc": "white", "ec": "none", "pad": 1},
+        )  # fmt: skip
     ax.set(xlabel="time t", ylabel="time scale, a line each unit")
     ax.margins(x=0)
     return ax
