@@ -1,0 +1,49 @@
+"""Every script in theory/ holds, and one that does not is reported."""
+
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from theory.__main__ import main, scripts
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize("path", scripts(), ids=lambda path: path.stem)
+def test_script(path):
+    found = runpy.run_path(str(path))
+    assert found["STATEMENTS"]
+    # the format that sphinx-gallery reads: a title, underlined, in the docstring, and text in comment cells
+    title, rule = found["__doc__"].strip().splitlines()[:2]
+    assert set(rule) == {"="}
+    assert len(rule) == len(title)
+    assert "\n# %%\n" in path.read_text()
+
+
+def test_every_statement_has_a_script_and_a_line_in_the_index():
+    index = (ROOT / "theory" / "README.rst").read_text()
+    assert all(f"``{path.stem}``" in index for path in scripts())
+    assert len(scripts()) == 16
+
+
+def test_a_failing_script_makes_the_exit_code_1(tmp_path, capsys):
+    (tmp_path / "holds.py").write_text("STATEMENTS = ('one is one',)\nassert 1 == 1\n")
+    assert main(tmp_path) == 0
+    (tmp_path / "wrong.py").write_text("STATEMENTS = ('x',)\nassert 1 == 2\n")
+    assert main(tmp_path) == 1
+    out = capsys.readouterr().out
+    assert "ok    holds  one is one" in out
+    assert "FAIL  wrong" in out
+    assert "AssertionError" in out
+
+
+def test_the_command_hands_the_exit_code_on(tmp_path):
+    (tmp_path / "theory").mkdir()
+    (tmp_path / "theory" / "__main__.py").write_text((ROOT / "theory" / "__main__.py").read_text())
+    (tmp_path / "theory" / "wrong.py").write_text("raise SystemError\n")
+    done = subprocess.run([sys.executable, "-m", "theory"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "FAIL  wrong" in done.stdout
