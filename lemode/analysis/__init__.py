@@ -8,7 +8,7 @@ from .bounds import (
     state_radius,
     step_distance_bound,
 )
-from .discretization import gate_bias, global_error_bound, local_error_bound, stability_region
+from .discretization import decay_error_bound, gate_bias, global_error_bound, local_error_bound, stability_region
 from .engine import beta, chi, gam, lem_G, linear_growth, psi, psi_r
 from .gradients import (
     Linearisation,
@@ -54,6 +54,7 @@ __all__ = [
     "coefficients",
     "contraction_certificate",
     "contraction_rate",
+    "decay_error_bound",
     "field_jacobian",
     "gam",
     "gate_bias",

@@ -16,7 +16,7 @@ from .bounds import growth_rate
 from .network import as_cell, row_sums
 from .stability import certificates
 
-__all__ = ["gate_bias", "global_error_bound", "local_error_bound", "stability_region"]
+__all__ = ["decay_error_bound", "gate_bias", "global_error_bound", "local_error_bound", "stability_region"]
 
 
 def local_error_bound(cell: object) -> float:
@@ -189,6 +189,39 @@ def gate_bias(tau: ArrayLike, dt: float = 1.0, mode: str = "exact") -> Any:
         )
     bias = np.log(gate) - np.log1p(-gate)
     return bias.item() if bias.ndim == 0 else bias
+
+
+def decay_error_bound(x: ArrayLike) -> Any:
+    r"""Bound on the error of the decay of LEM against the exact one, over any number of steps. Statement 7.2.
+
+    .. math:: \left|(1 - x)^n - e^{-n x}\right| \le \frac{x}{2} e^{x - 1} \le \frac{x}{2}, \qquad x = \Delta t\,g \le 1
+
+    for every n >= 0; attained as x tends to 0, at n = 1/x.
+
+    Parameters
+    ----------
+    x : number or array in (0, 1]
+        Step size times rate.
+
+    Returns
+    -------
+    float or array
+
+    Raises
+    ------
+    ValueError
+        If x is outside (0, 1].
+
+    Examples
+    --------
+    >>> decay_error_bound(1.0)
+    0.5
+    """
+    x = np.asarray(x, dtype=np.float64)
+    if not ((x > 0) & (x <= 1)).all():
+        raise ValueError("x: dt times the rate must lie in (0, 1].")
+    bound = x / 2 * np.exp(x - 1)
+    return bound.item() if bound.ndim == 0 else bound
 
 
 def _local(cell: object) -> tuple[float, float, float]:
