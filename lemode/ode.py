@@ -134,5 +134,48 @@ class MultiscaleODE(nn.Module):
         dz = g1 * (torch.tanh(linear(y, p.Wz) + linear(u, p.Vz, p.bz)) - z)
         return dy, dz
 
+    def jacobian(self, y: Tensor, z: Tensor, u: Tensor) -> Tensor:
+        r"""The Jacobian DF of the vector field, ``(..., 2 d, 2 d)``, in the order **(z, y)**.
+
+        .. math::
+
+            DF = \begin{pmatrix}
+            -\mathrm{diag}(g_1) & \mathrm{diag}(g_1(1-g_1)(\hat z - z)) W_1 + \mathrm{diag}(g_1(1-\hat z^2)) W_z \\
+            \mathrm{diag}(g_2(1-\hat y^2)) W_y & -\mathrm{diag}(g_2) + \mathrm{diag}(g_2(1-g_2)(\hat y - y)) W_2
+            \end{pmatrix}
+
+        with :math:`\hat z = \tanh(W_z y + V_z u + b_z)` and :math:`\hat y = \tanh(W_y z + V_y u + b_y)`; ``theory/vector_field.py``.
+        """
+        p = self.blocks()
+        g1, g2 = self.gates(y, u)
+        zh = torch.tanh(linear(y, p.Wz) + linear(u, p.Vz, p.bz))
+        yh = torch.tanh(linear(z, p.Wy) + linear(u, p.Vy, p.by))
+        zy = _rows(g1 * (1 - g1) * (zh - z), p.W1) + _rows(g1 * (1 - zh * zh), p.Wz)
+        yz = _rows(g2 * (1 - yh * yh), p.Wy)
+        yy = _rows(g2 * (1 - g2) * (yh - y), p.W2) - torch.diag_embed(g2)
+        return torch.cat([torch.cat([-torch.diag_embed(g1), zy], -1), torch.cat([yz, yy], -1)], -2)
+
+    @classmethod
+    def from_tensors(cls, weight_ih: Tensor, weight_hh: Tensor, weight_zy: Tensor, bias: Tensor | None = None) -> MultiscaleODE:
+        """The ODE with exactly these tensors, which stay what they are: gradients flow to them, and no parameter is made.
+
+        Examples
+        --------
+        >>> ode = MultiscaleODE(1, 4)
+        >>> double = MultiscaleODE.from_tensors(*(p.detach().double() for p in ode.parameters()))
+        >>> double.weight_zy.dtype, len(list(double.parameters()))
+        (torch.float64, 0)
+        """
+        ode = cls(weight_ih.shape[1], weight_zy.shape[0], device="meta")
+        for name, tensor in zip(("weight_ih", "weight_hh", "weight_zy", "bias"), (weight_ih, weight_hh, weight_zy, bias)):
+            delattr(ode, name)
+            setattr(ode, name, tensor)
+        return ode
+
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}" + ("" if self.bias is not None else ", bias=False")
+
+
+def _rows(scale: Tensor, matrix: Tensor) -> Tensor:
+    """diag(scale) @ matrix."""
+    return scale.unsqueeze(-1) * matrix

@@ -267,15 +267,8 @@ def field_jacobian(ode: object, u: Tensor, state: State) -> Tensor:
     >>> field_jacobian(ode, torch.zeros(1), (torch.zeros(3), torch.zeros(3))).shape
     torch.Size([6, 6])
     """
-    ode = as_ode(ode)
-    (y, z), p = state, ode.blocks()
-    g1, g2 = ode.gates(y, u)
-    zh = torch.tanh(linear(y, p.Wz) + linear(u, p.Vz, p.bz))
-    yh = torch.tanh(linear(z, p.Wy) + linear(u, p.Vy, p.by))
-    zy = _rows(g1 * (1 - g1) * (zh - z), p.W1) + _rows(g1 * (1 - zh * zh), p.Wz)
-    yz = _rows(g2 * (1 - yh * yh), p.Wy)
-    yy = _rows(g2 * (1 - g2) * (yh - y), p.W2) - torch.diag_embed(g2)
-    return torch.cat([torch.cat([-torch.diag_embed(g1), zy], -1), torch.cat([yz, yy], -1)], -2)
+    y, z = state
+    return as_ode(ode).jacobian(y, z, u)
 
 
 def trajectory_jvp(cell: object, u: Tensor, ys: Tensor, zs: Tensor, tangent: State) -> State:
