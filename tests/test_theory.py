@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from theory.__main__ import main, scripts
-
 ROOT = Path(__file__).parent.parent
+# theory/ is a folder of scripts, not an installed package
+runner = runpy.run_path(str(ROOT / "theory" / "__main__.py"))
+main, scripts = runner["main"], runner["scripts"]
 
 
 @pytest.mark.parametrize("path", scripts(), ids=lambda path: path.stem)

@@ -83,7 +83,7 @@ def weighted_norm(J, r):
 
 
 held = 0
-for _ in range(200):
+for _ in range(100):
     d = int(rng.integers(1, 5))
     cell = network(d, float(rng.choice([0.01, 0.5, 1.0])), float(rng.choice([0.1, 0.3])), float(rng.choice([0.0, 0.3, 1.0])))
     u = torch.from_numpy(rng.standard_normal((30, 1)))
@@ -113,7 +113,7 @@ for _ in range(200):
         a, b = cell(u[n], a), cell(u[n], b)
         distance.append(max(certificate.r * float((a[1] - b[1]).abs().max()), float((a[0] - b[0]).abs().max())))
         assert distance[-1] <= factor * distance[-2] * (1 + 1e-9) + 1e-15
-assert held > 50
+assert held > 30
 
 # %%
 # Row by row, without gate weights: sharp
@@ -140,7 +140,7 @@ assert held > 50
 # :math:`\nu` of the off-diagonal part satisfies :math:`\nu^2 \in \mathrm{spec}(W_z W_y)`, and by Perron and Frobenius :math:`\nu = \sqrt\rho` is one. For LEM the same
 # vectors reduce J to the pair of ``linear_stability`` with a = b = :math:`\Delta t/2`, :math:`pq = \rho`, whose criterion fails if and only if :math:`pq \ge 1`. ∎
 
-for _ in range(100):
+for _ in range(60):
     d = int(rng.integers(1, 6))
     Wz, Wy = rng.standard_normal((2, d, d)) * (rng.random((2, d, d)) < 0.6)
     rho = max(abs(np.linalg.eigvals(np.abs(Wz) @ np.abs(Wy))))

@@ -32,8 +32,9 @@ STATEMENTS = ("7.3",)
 #
 # **In floating point.** :math:`\hat\sigma(0)` and the leak are computed exactly. If the step is written as :math:`(1 - \ell) z + \ell\hat z`, the identity holds bit by bit. Written as
 # :math:`z + \ell(\hat z - z)`, as in lemode, it holds up to rounding: :math:`\mathrm{fl}(z + \mathrm{fl}(\hat z - z))` differs from :math:`\hat z` by at most
-# :math:`2^{-p} + 2^{-(p+1)}` in absolute value (p = 53 for float64), since :math:`|\hat z - z| \le 2` is rounded with an error of at most :math:`2^{-p}`, and the sum, of absolute
-# value at most 1 by S4, with one of at most :math:`2^{-(p+1)}`. It is *not* exact: take :math:`z = 1` and a tiny :math:`\hat z`.
+# :math:`2^{-p} + 2^{-(p+1)}` in absolute value (p = 53 for float64), since :math:`|\hat z - z| \le 2` is rounded with an error of at most :math:`2^{-p}`, and the sum with one of at
+# most :math:`2^{-(p+1)}` if its absolute value is at most 1; if not, it is rounded to :math:`\pm 1` (S4), and :math:`\hat z` is within :math:`2^{-p}` of that. It is *not* exact: take
+# :math:`z = 1` and a tiny :math:`\hat z`.
 #
 # Note that :math:`\Delta t = 2` with open gates is outside the range :math:`\Delta t\,g \le 1` in general; here :math:`\Delta t\,g = 1` exactly (S2).
 

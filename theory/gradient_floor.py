@@ -96,7 +96,7 @@ f64 = torch.float64
 rng = np.random.default_rng(0)
 slack = 1 + 1e-8  # inverses amplify rounding
 posterior_used, prior_used = 0, 0
-for case in range(200):
+for case in range(90):
     d, dt = int(rng.integers(1, 6)), float(rng.choice([0.01, 0.1, 0.5, 0.9]))
     cell = LEMCell(1, d, dt=dt, dtype=f64).requires_grad_(False)
     for p in cell.parameters():
@@ -127,8 +127,8 @@ for case in range(200):
     for k in range(13):
         assert kept[k] * slack >= gradient_floor(cell, 12 - k)
         assert kept[k] * slack >= highway_floor(cell, 12 - k, gates)
-assert posterior_used > 500
-assert prior_used > 50
+assert posterior_used > 300
+assert prior_used > 30
 
 # %%
 # With dt = 1 and a saturated gate the Jacobian is singular, and the floor says zero.

@@ -162,7 +162,7 @@ def distance(a, b, r=1.0):
 
 
 uniform = 0
-for case in range(40):
+for case in range(24):
     cell = network(int(rng.integers(1, 4)), (0.15, 1.0)[case % 2], dt=float(rng.choice([0.05, 0.3, 1.0])))
     d, drive = cell.ode.hidden_size, torch.from_numpy(rng.standard_normal((6, 1)))
     lem = sol = tuple(torch.from_numpy(rng.uniform(-1, 1, d)) for _ in range(2))
