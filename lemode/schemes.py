@@ -1,6 +1,8 @@
 r"""One step of the ODE: each scheme is one small function.
 
 The step size enters through the leak :math:`\ell = \varphi(\Delta t\, g)`, g a gate of the ODE. LEM is `imex`.
+The input u is that of the end of the step, :math:`u_n`, held over all of it: a scheme's order is its order against the ODE with
+the input piecewise constant, :math:`u(t) = u_n` on :math:`(t_{n-1}, t_n]`.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from torch.nn.functional import linear
 
 from .ode import MultiscaleODE
 
-__all__ = ["SCHEMES", "Scheme", "explicit", "exponential", "get_scheme", "imex", "semi_implicit"]
+__all__ = ["SCHEMES", "Scheme", "explicit", "exponential", "get_scheme", "imex", "semi_implicit", "strang"]
 
 State = tuple[Tensor, Tensor]
 
@@ -63,14 +65,59 @@ def exponential(ode: MultiscaleODE, state: State, u: Tensor, dt: float | Tensor)
     return _leaky(ode, state, u, lambda g1, g2: (-torch.expm1(-dt * g1), -torch.expm1(-dt * g2)))
 
 
+def strang(ode: MultiscaleODE, state: State, u: Tensor, dt: float | Tensor) -> State:
+    r"""Second order: half a step of z, a whole step of y, half a step of z, each with the decay solved exactly.
+
+    .. math::
+
+        z_{n-1/2} &= z_{n-1} + \ell_1\!\left(y_{n-1}, \tfrac{\Delta t}{2}\right) \odot (\hat z(y_{n-1}) - z_{n-1}), \qquad
+        \ell_i(y, h) = 1 - e^{-h\, g_i(y)} \\
+        y_* &= y_{n-1} + \ell_2\!\left(y_{n-1}, \tfrac{\Delta t}{2}\right) \odot (\hat y(z_{n-1/2}) - y_{n-1}) \\
+        y_n &= y_{n-1} + \ell_2(y_*, \Delta t) \odot (\hat y(z_{n-1/2}) - y_{n-1}) \\
+        z_n &= z_{n-1/2} + \ell_1\!\left(y_n, \tfrac{\Delta t}{2}\right) \odot (\hat z(y_n) - z_{n-1/2})
+
+    While y rests z relaxes to :math:`\hat z(y)` at a fixed rate, which is solved exactly; while z rests, the rate of y moves with y and is
+    taken at the predicted middle :math:`y_*`. In the unit cube for every dt; proofs in ``theory/strang_step.py``.
+    """
+    (y, z), p = state, ode.blocks()
+    to_z, to_y = linear(u, p.Vz, p.bz), linear(u, p.Vy, p.by)
+    rate_z, rate_y = linear(u, p.V1, p.b1), linear(u, p.V2, p.b2)
+
+    def leak(a: Tensor, h: float | Tensor) -> Tensor:
+        return -torch.expm1(-h * torch.sigmoid(a))
+
+    z = z + leak(linear(y, p.W1) + rate_z, dt / 2) * (torch.tanh(linear(y, p.Wz) + to_z) - z)
+    yh = torch.tanh(linear(z, p.Wy) + to_y)
+    middle = y + leak(linear(y, p.W2) + rate_y, dt / 2) * (yh - y)
+    y = y + leak(linear(middle, p.W2) + rate_y, dt) * (yh - y)
+    z = z + leak(linear(y, p.W1) + rate_z, dt / 2) * (torch.tanh(linear(y, p.Wz) + to_z) - z)
+    return y, z
+
+
 @dataclass(frozen=True)
 class Scheme:
-    """A step with its facts: order of convergence, and the largest dt for which |y|, |z| <= 1 is kept."""
+    r"""A step with its facts.
+
+    Attributes
+    ----------
+    name : str
+    step : callable
+        ``(ode, (y, z), u, dt) -> (y, z)``.
+    order : int
+        Order of convergence as dt vanishes.
+    max_dt : float
+        The unit cube :math:`|y|, |z| \le 1` is kept for every ode and input if 0 < dt <= max_dt.
+    stability_limit : callable
+        Largest :math:`\Delta t\, g` at which the scheme damps the oscillator :math:`\dot z = g(-z - \omega y),\ \dot y = g(-y + \omega z)`
+        (which the ODE damps for every :math:`\omega`), as a function of :math:`\omega \ge 0`; at 0, the limit of plain decay.
+        Proofs: ``theory/linear_stability.py``, ``theory/strang_step.py``.
+    """
 
     name: str
     step: Callable[[MultiscaleODE, State, Tensor, float | Tensor], State]
     order: int
     max_dt: float
+    stability_limit: Callable[[float], float]
 
     def check_dt(self, dt: float, allow_large_dt: bool = False) -> None:
         """Raise ValueError unless dt is a finite number in (0, max_dt], or in (0, 2] when a large dt is allowed."""
@@ -85,13 +132,31 @@ class Scheme:
             )
 
 
+# named functions, not lambdas: a network holds its scheme and has to be picklable
+def _imex_limit(omega: float) -> float:
+    return 2 / (1 + omega)
+
+
+def _explicit_limit(omega: float) -> float:
+    return 2 / (1 + omega**2)
+
+
+def _semi_implicit_limit(omega: float) -> float:
+    return 2 / (omega - 1) if omega > 1 else math.inf
+
+
+def _exponential_limit(omega: float) -> float:
+    return math.log((omega + 1) / (omega - 1)) if omega > 1 else math.inf
+
+
 SCHEMES: dict[str, Scheme] = {
     s.name: s
     for s in (
-        Scheme("imex", imex, order=1, max_dt=1.0),
-        Scheme("explicit", explicit, order=1, max_dt=1.0),
-        Scheme("semi_implicit", semi_implicit, order=1, max_dt=math.inf),
-        Scheme("exponential", exponential, order=1, max_dt=math.inf),
+        Scheme("imex", imex, order=1, max_dt=1.0, stability_limit=_imex_limit),
+        Scheme("explicit", explicit, order=1, max_dt=1.0, stability_limit=_explicit_limit),
+        Scheme("semi_implicit", semi_implicit, order=1, max_dt=math.inf, stability_limit=_semi_implicit_limit),
+        Scheme("exponential", exponential, order=1, max_dt=math.inf, stability_limit=_exponential_limit),
+        Scheme("strang", strang, order=2, max_dt=math.inf, stability_limit=_exponential_limit),
     )
 }
 

@@ -168,7 +168,7 @@ def timescales(
             assert isinstance(cell, LEMCell)
             y0 = torch.zeros_like(ys[:1]) if state is None else state[0][k].unsqueeze(0)
             gates = cell.ode.gates(torch.cat([y0, ys[:-1]]), seq)
-            leak = LEAKS[cell.scheme.name][0] if cell.scheme.name in LEAKS else torch.Tensor.clone  # 'explicit' is as LEM
+            leak, _ = LEAKS[{"explicit": "imex", "strang": "exponential"}.get(cell.scheme.name, cell.scheme.name)]
             # (2, L N, d), z before y
             taus.append(torch.stack([dt_physical / leak(cell.dt * g).double().flatten(0, 1) for g in gates]).cpu().numpy())
             seq = ys

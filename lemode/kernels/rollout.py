@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from ..ode import MultiscaleODE
 from ..schemes import get_scheme
 from . import core, native
 from .adjoint import LEAKS
@@ -128,12 +129,13 @@ def _torch_rollout(
 
 
 def _step(layer: Layer, y: Tensor, z: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+    if layer.scheme not in LEAKS:
+        return get_scheme(layer.scheme).step(MultiscaleODE.from_tensors(*layer[:4]), (y, z), u, layer.dt)
     d = layer.weight_zy.shape[0]
-    explicit = get_scheme(layer.scheme).name == "explicit"
-    phi, _ = LEAKS["imex" if explicit else layer.scheme]
+    phi, _ = LEAKS[layer.scheme]
     a = linear(u, layer.weight_ih, layer.bias)
     a_y = a[:, : 3 * d] + linear(y, layer.weight_hh)
     l1, l2 = phi(layer.dt * torch.sigmoid(a_y[:, : 2 * d])).chunk(2, -1)
-    z_new = z + l1 * (torch.tanh(a_y[:, 2 * d :]) - z)
-    y_new = y + l2 * (torch.tanh(a[:, 3 * d :] + linear(z if explicit else z_new, layer.weight_zy)) - y)
-    return y_new, z_new
+    z = z + l1 * (torch.tanh(a_y[:, 2 * d :]) - z)
+    y = y + l2 * (torch.tanh(a[:, 3 * d :] + linear(z, layer.weight_zy)) - y)
+    return y, z
