@@ -29,6 +29,8 @@ from .jacobian import (
     trajectory_jvp,
     trajectory_vjp,
 )
+from .lyapunov import LyapunovSpectrum, lyapunov_spectrum, spectrum_of_flow, spectrum_of_map
+from .lyapunov_network import spectrum_of_closed_loop, spectrum_of_lem
 from .stability import (
     ContractionCertificate,
     LyapunovBounds,
@@ -42,13 +44,17 @@ from .stability import (
     logarithmic_norm,
     lyapunov_bounds,
 )
+from .timescales import KnownScale, Timescales, timescales
 
 __all__ = [
     "Coefficients",
     "ContractionCertificate",
+    "KnownScale",
     "Linearisation",
     "LyapunovBounds",
+    "LyapunovSpectrum",
     "StepJacobian",
+    "Timescales",
     "beta",
     "chi",
     "coefficients",
@@ -77,15 +83,21 @@ __all__ = [
     "local_error_bound",
     "logarithmic_norm",
     "lyapunov_bounds",
+    "lyapunov_spectrum",
     "parameter_jacobian",
     "psi",
     "psi_r",
     "quadratic_pull",
     "recollected_bound",
+    "spectrum_of_closed_loop",
+    "spectrum_of_flow",
+    "spectrum_of_lem",
+    "spectrum_of_map",
     "stability_region",
     "state_radius",
     "step_distance_bound",
     "step_jacobian",
+    "timescales",
     "trajectory_jvp",
     "trajectory_vjp",
 ]
