@@ -94,3 +94,24 @@ assert compared > 3990
 for w in (0.5, 1.0, 5.0):
     assert stability_region(1.999 / (1 + w), 1.999 / (1 + w), -(w**2))
     assert not stability_region(2.001 / (1 + w), 2.001 / (1 + w), -(w**2))
+
+# %%
+# Other leaks
+# -----------
+# **Statement.** The schemes of ``unconditional_schemes`` are LEM with the leak :math:`\varphi(\theta)` in the place of :math:`\theta`, so the oscillator is stable if and only if
+# :math:`\varphi(\theta) < 2/(1 + \omega)`. For :math:`\omega \le 1` that is every :math:`\theta > 0`; for :math:`\omega > 1`
+#
+# .. math:: \text{linearly implicit: } \theta < \frac{2}{\omega - 1}, \qquad \text{exponential: } \theta < \log\frac{\omega + 1}{\omega - 1} .
+#
+# So the unconditional invariance of the cube (6.4) is not unconditional stability of the oscillation: beyond these limits the linear pair is unstable, and it is the
+# hyperbolic tangents that keep the state in the cube.
+#
+# **Proof.** :math:`\varphi < 1`, and :math:`2/(1 + \omega) \ge 1` for :math:`\omega \le 1`. For :math:`\omega > 1`: :math:`\theta/(1 + \theta) < 2/(1 + \omega)` is
+# :math:`\theta(1 + \omega) < 2 + 2\theta`, and :math:`1 - e^{-\theta} < 2/(1 + \omega)` is :math:`e^{-\theta} > (\omega - 1)/(\omega + 1)`. ∎
+
+limit = 2 / (omega - 1)
+assert sp.simplify((limit / (1 + limit)) - 2 / (1 + omega)) == 0
+limit = sp.log((omega + 1) / (omega - 1))
+assert sp.simplify((1 - sp.exp(-limit)) - 2 / (1 + omega)) == 0
+assert sp.simplify((theta / (1 + theta)).diff(theta)).is_positive  # both leaks increase, so the limits are thresholds
+assert (1 - sp.exp(-theta)).diff(theta).is_positive

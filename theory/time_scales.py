@@ -14,8 +14,7 @@ import sympy as sp
 import torch
 
 from lemode import LEM, LEMCell
-from lemode.analysis import gate_bias
-from lemode.analysis.timescales import timescales
+from lemode.analysis import gate_bias, timescales
 
 STATEMENTS = ("7.1", "7.2")
 

@@ -19,8 +19,7 @@ import torch
 from scipy.integrate import solve_ivp
 
 from lemode import LEMCell, MultiscaleODE
-from lemode.analysis import field_jacobian, growth_rate, logarithmic_norm, lyapunov_bounds
-from lemode.analysis.lyapunov_network import spectrum_of_lem
+from lemode.analysis import field_jacobian, growth_rate, logarithmic_norm, lyapunov_bounds, spectrum_of_lem
 
 STATEMENTS = ("5.3",)
 
