@@ -112,6 +112,12 @@ INLINE UserRows<const T> input_rows(const LemodeSequence &q, long n, long first)
   return {static_cast<const T *>(q.u) + n * q.u_n + first * q.u_b, q.u_b};
 }
 
+// Time runs backwards in the adjoint, which no hardware prefetcher expects: ask for the next step's data during this one.
+template <class T>
+INLINE void prefetch(const T *p) {
+  __builtin_prefetch(p);
+}
+
 // Row `first` of the states at time n; n = -1 is the initial state.
 template <class T>
 INLINE UserRows<const T> state_rows(const LemodeSequence &q, const void *initial, const void *states, long n, long first) {
@@ -229,11 +235,15 @@ void backward(Arena &arena, const LemodeSequence &q, long begin, long end, const
         const T *step_dt = dt + r;
         const T *gy = q.grad_ys ? static_cast<const T *>(q.grad_ys) + n * q.gy_n + first * q.gy_b : nullptr;
         const T *gz = q.grad_zs ? static_cast<const T *>(q.grad_zs) + n * q.gz_n + first * q.gz_b : nullptr;
+        const Saved<T> next = recompute || n == 0 ? now : saved_rows<T>(q, n - 1, first);
+        const T *next_gy = n ? gy - q.gy_n : gy, *next_gz = n ? gz - q.gz_n : gz;
         if (span) memset(span, 0, size_t(rows * V) * sizeof(T));
         for (long p = 0; p < P; ++p) {
           const int lanes = int(min(d - p * V, V));
           for (long b = 0; b < rows; ++b) {
+            prefetch(next.at(p, 1, b)), prefetch(next.at(p, 3, b));
             Vec<T> g = load(dy.at(p, b));
+            if (gy) prefetch(next_gy + b * q.gy_b + p * V);
             if (gy) g += load(gy + b * q.gy_b + p * V, lanes);
             const Vec<T> g2 = load(now.at(p, 1, b)), yh = load(now.at(p, 3, b)), x = step_dt[b] * g2;
             const Vec<T> l2 = leak<scheme, T>(x), slope = leak_slope<scheme, T>(x);
@@ -246,7 +256,9 @@ void backward(Arena &arena, const LemodeSequence &q, long begin, long end, const
         }
         const Input<T> ay[] = {{a[3].rows_from(r), d}};
         product_all<T>(to_z, nullptr, d, ay, 1, rows, [&](long p, long b, Vec<T> through) {
+          prefetch(next.at(p, 0, b)), prefetch(next.at(p, 2, b));
           Vec<T> g = load(dz.at(p, b)) + through;
+          if (gz) prefetch(next_gz + b * q.gz_b + p * V);
           if (gz) g += load(gz + b * q.gz_b + p * V, int(min(d - p * V, V)));
           const Vec<T> g1 = load(now.at(p, 0, b)), zh = load(now.at(p, 2, b)), x = step_dt[b] * g1;
           const Vec<T> l1 = leak<scheme, T>(x), slope = leak_slope<scheme, T>(x);
