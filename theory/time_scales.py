@@ -4,7 +4,8 @@ Time scales from biases (7.1, 7.2)
 
 A gate that depends on nothing but its bias, W = V = 0 in its rows, gives its unit one time scale. What bias for which scale, with what error?
 
-| Computed by ``lemode.analysis.gate_bias``; measured along data by ``lemode.analysis.timescales``; tested as T15 in ``tests/properties``.
+| Computed by ``lemode.analysis.gate_bias`` and ``decay_error_bound``; measured along data by ``lemode.analysis.timescales``; tested as T15 in
+| ``tests/properties``.
 """
 
 import math
@@ -14,7 +15,7 @@ import sympy as sp
 import torch
 
 from lemode import LEM, LEMCell
-from lemode.analysis import gate_bias, timescales
+from lemode.analysis import decay_error_bound, gate_bias, timescales
 
 STATEMENTS = ("7.1", "7.2")
 
@@ -99,6 +100,7 @@ assert sp.simplify(x**2 / 2 * n * sp.exp(-(n - 1) * x) - x / 2 * sp.exp(x) * n *
 grid, steps = np.linspace(1e-4, 1, 400)[:, None], np.arange(2000)
 difference = np.exp(-steps * grid) - (1 - grid) ** steps
 assert np.all(difference >= -1e-14)
-ratio = difference / (grid / 2 * np.exp(grid - 1))
+ratio = difference / decay_error_bound(grid)
+assert np.allclose(decay_error_bound(grid), grid / 2 * np.exp(grid - 1), rtol=1e-14)
 assert ratio.max() <= 1 + 1e-9
 assert ratio.max() > 0.98  # sharp as x tends to 0
