@@ -63,7 +63,9 @@ def network(d, dt, gate_bias, **weights):
 # :math:`|\partial E/\partial b_{z,1}| = \bar Y\, d\,\eta`. The display is :math:`(1 + \bar Y)(1 + \Gamma_\eta) = (1 + \bar Y)(3 + 8\eta + 6\eta^2)`. As
 # :math:`\bar Y \to \infty` it is violated once
 #
-# .. math:: d > \frac{3 + 8\eta + 6\eta^2}{\eta}, \qquad \min_\eta \frac{3 + 8\eta + 6\eta^2}{\eta} = 8 + 2\sqrt{18} = 16.49 \quad \text{at } \eta = 1/\sqrt2 . \qquad ∎
+# .. math:: d > \frac{3 + 8\eta + 6\eta^2}{\eta}, \qquad \min_\eta \frac{3 + 8\eta + 6\eta^2}{\eta} = 8 + 2\sqrt{18} = 16.49 \quad \text{at } \eta = 1/\sqrt2 ,
+#
+# which lies between 16 and 17. ∎
 #
 # So a factor d, or column norms as in :math:`G_1`, or a loss that is averaged over units, is needed. It is needed at second order in time only,
 # which is what :math:`G_{ref}` says.
