@@ -245,7 +245,9 @@ def lyapunov_spectrum(what: Any, x: Any, n: float | None = None, **options: Any)
         return spectrum_of_closed_loop(what, x, int(n), **options)
     if callable(what):
         return spectrum_of_map(what, x, int(n), **options)
-    raise TypeError(f"{type(what).__name__} is not a system (rhs and jacobian), a LEM network, a fitted Surrogate, or a map x -> x.")
+    raise TypeError(
+        f"{type(what).__name__} is not a system (rhs and jacobian), a LEM network, a fitted Surrogate, or a map x -> x."
+    )
 
 
 def _torch_rhs(
