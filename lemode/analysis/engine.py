@@ -250,7 +250,7 @@ def _lem_G(s: Array, A: Array, B: Array, r: Array) -> Array:
         root = np.sqrt(p * p + 3 * c * (2 * r - c + 2 * s / A))
         best = np.maximum(0.0, B - s)  # g = 0 and g = 1
         for g in (g1, 1 - c, 1 - (p + root) / 3, 1 - (p - root) / 3):
-            g = np.clip(np.nan_to_num(g, nan=0.0), 0.0, 1.0)
+            g = np.where(g > 0, np.minimum(g, 1.0), 0.0)  # an undefined point becomes 0
             best = np.maximum(best, g * (_psi_r((1 - g) * A, B, r) - s))
     return np.asarray(np.where(np.isfinite(A) & np.isfinite(B), best + 0.0, np.inf))  # + 0.0: no negative zero
 

@@ -170,7 +170,7 @@ def gradient_bound(
     if kind == "best":
         others = [gradient_bound(cell, steps, pulls, group, k, row, sizes, u, x0) for k in KINDS if k not in ("best", "block")]
         return min(others)
-    return _closed_form(cell, steps, pulls, group, kind, float(sizes.max()), u)
+    return _closed_form(cell, steps, pulls, group, kind, float(sizes.max()) if group[0] == "V" else 1.0, u)
 
 
 def gradient_bound_posterior(

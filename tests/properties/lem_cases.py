@@ -119,7 +119,9 @@ def assert_bounded(actual, bound, rtol=RTOL, atol=ATOL):
     """actual <= bound, entrywise, up to rounding."""
     actual, bound = (x.detach().numpy() if isinstance(x, torch.Tensor) else np.asarray(x) for x in (actual, bound))
     allowed = bound + rtol * np.abs(bound) + atol
-    assert (actual <= allowed).all(), f"measured {np.max(actual):.17g}, bound {np.max(bound):.17g}, exceeded by {np.max(actual - allowed):g}"
+    assert (actual <= allowed).all(), (
+        f"measured {np.max(actual):.17g}, bound {np.max(bound):.17g}, exceeded by {np.max(actual - allowed):g}"
+    )
 
 
 def numeric_max(f, starts=9, rounds=40):
