@@ -129,26 +129,16 @@ assert any(sp.expand(entry).coeff(h, 3) != 0 for entry in defect)
 # with :math:`\partial_u F` at the start of the step. For the value in the middle the integral is :math:`O(h^3)` by the midpoint rule: a local error of third order, as in 6.5. For the value at
 # the end it is :math:`-\frac12 h^2\,\dot u + O(h^3)`: a local error of exactly second order wherever :math:`\partial_u F\,\dot u \ne 0`. ∎
 #
-# Linear stability of the schemes with another leak
-# -------------------------------------------------
-# **Statement.** For the oscillator :math:`\dot z = g(-z - \omega y)`, :math:`\dot y = g(-y + \omega z)`, which the ODE damps for every :math:`\omega \ge 0`, the schemes are asymptotically
-# stable, with :math:`x = \Delta t\,g`, if and only if
+# Linear stability
+# ----------------
+# **Statement.** For the oscillator :math:`\dot z = g(-z - \omega y)`, :math:`\dot y = g(-y + \omega z)`, which the ODE damps for every :math:`\omega \ge 0`, ``strang`` has the limit of
+# ``exponential`` (``linear_stability``): with :math:`x = \Delta t\,g` it is asymptotically stable if and only if :math:`\omega \le 1` or :math:`x < \log\frac{\omega + 1}{\omega - 1}`.
 #
-# .. math::
-#
-#     \text{semi\_implicit: } x < \frac{2}{\omega - 1}, \qquad \text{exponential and strang: } x < \log\frac{\omega + 1}{\omega - 1} \qquad (\omega > 1),
-#
-# and for every x if :math:`\omega \le 1`.
-#
-# **Proof.** Near a fixed point with :math:`\hat z = z`, :math:`\hat y = y` the derivative of a gate is multiplied by 0, so these schemes are LEM with the leak :math:`\varphi(x)` in the place of
-# x. By 6.3 LEM needs :math:`\varphi < 2/(1 + \omega)`. As :math:`\varphi < 1` that holds always for :math:`\omega \le 1`; otherwise solve :math:`x/(1 + x) = 2/(1 + \omega)`, or
-# :math:`1 - e^{-x} = 2/(1 + \omega)`. For ``strang`` let Z be the matrix of the flow of A over a whole step, :math:`Z^{1/2}` that over half a step and Y that of the middle part. Then
-# :math:`Z^{1/2}\,Y\,Z^{1/2} = Z^{1/2}\,(Y Z)\,Z^{-1/2}` has the eigenvalues of :math:`YZ`, which is the exponential step. ∎
+# **Proof.** Near a fixed point :math:`\hat z = z` and :math:`\hat y = y`, so that the derivative of each gate is multiplied by 0. Let Z be the matrix of the flow of A over a whole step,
+# :math:`Z^{1/2}` that over half a step and Y that of the middle part. Then :math:`Z^{1/2}\,Y\,Z^{1/2} = Z^{1/2}\,(Y Z)\,Z^{-1/2}` has the eigenvalues of :math:`YZ`, which is the
+# exponential step. ∎
 
 x, omega = sp.symbols("x omega", positive=True)
-theta = 2 / (1 + omega)
-assert sp.simplify((x / (1 + x)).subs(x, 2 / (omega - 1)) - theta) == 0
-assert sp.simplify(1 - 1 / ((omega + 1) / (omega - 1)) - theta) == 0  # exp(-x) at the limit
 Z_half = sp.Matrix([[sp.exp(-x / 2), -omega * (1 - sp.exp(-x / 2))], [0, 1]])
 Z = sp.Matrix([[sp.exp(-x), -omega * (1 - sp.exp(-x))], [0, 1]])
 Y = sp.Matrix([[1, 0], [omega * (1 - sp.exp(-x)), sp.exp(-x)]])
