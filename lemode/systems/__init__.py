@@ -2,5 +2,6 @@
 
 from .base import CallableSystem, SolveError, System
 from .fitzhugh_nagumo import FitzHughNagumo
+from .lorenz63 import Lorenz63
 
-__all__ = ["CallableSystem", "FitzHughNagumo", "SolveError", "System"]
+__all__ = ["CallableSystem", "FitzHughNagumo", "Lorenz63", "SolveError", "System"]
