@@ -1,5 +1,6 @@
 """What can be proved about a LEM network, computed: Jacobians, bounds on states and gradients, stability, audits."""
 
+from .audit import audit
 from .bounds import (
     growth_rate,
     input_bound,
@@ -31,6 +32,7 @@ from .jacobian import (
 )
 from .lyapunov import LyapunovSpectrum, lyapunov_spectrum, spectrum_of_flow, spectrum_of_map
 from .lyapunov_network import spectrum_of_closed_loop, spectrum_of_lem
+from .report import AuditReport, GradientFlow, Row
 from .stability import (
     ContractionCertificate,
     LyapunovBounds,
@@ -47,14 +49,18 @@ from .stability import (
 from .timescales import KnownScale, Timescales, timescales
 
 __all__ = [
+    "AuditReport",
     "Coefficients",
     "ContractionCertificate",
+    "GradientFlow",
     "KnownScale",
     "Linearisation",
     "LyapunovBounds",
     "LyapunovSpectrum",
+    "Row",
     "StepJacobian",
     "Timescales",
+    "audit",
     "beta",
     "chi",
     "coefficients",

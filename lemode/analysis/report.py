@@ -1,0 +1,124 @@
+"""What `lemode.analysis.audit` returns: rows of measured values beside their bounds, and the flow of the gradient."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .network import Array
+
+__all__ = ["AuditReport", "GradientFlow", "Row"]
+
+# measured values and bounds carry rounding errors of many float64 operations
+RTOL, ATOL = 1e-9, 1e-13
+
+
+@dataclass(frozen=True)
+class Row:
+    """One statement beside its measurement; ``lower`` marks a floor, which the measured value must not fall below."""
+
+    statement: str
+    quantity: str
+    scope: str
+    measured: float
+    bound: float
+    lower: bool = False
+
+    @property
+    def holds(self) -> bool:
+        """Whether the statement holds on these data, up to rounding."""
+        slack = RTOL * abs(self.bound) + ATOL
+        return self.measured >= self.bound - slack if self.lower else self.measured <= self.bound + slack
+
+    @property
+    def ratio(self) -> float:
+        """How close the bound is: measured / bound (bound / measured for a floor); 1 is attained, above 1 is violated."""
+        top, bottom = (self.bound, self.measured) if self.lower else (self.measured, self.bound)
+        if math.isinf(bottom) or top <= 0:  # mu_inf may be negative beside a bound of 0
+            return 0.0
+        return top / bottom if bottom != 0 else math.inf
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row with plain values."""
+        return {
+            "statement": self.statement, "quantity": self.quantity, "scope": self.scope, "measured": self.measured,
+            "bound": self.bound, "ratio": self.ratio, "holds": self.holds,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class GradientFlow:
+    r"""How :math:`\|\partial E_N/\partial x_k\|_1` depends on k in one layer, over samples, with its floor and its ceilings.
+
+    All arrays are ``(N + 1,)``; ``floor`` and ``ceiling`` are a priori, ``ceiling_posterior`` uses the gates met. They are the
+    smallest floor and the largest ceilings over the samples.
+    """
+
+    layer: int
+    smallest: Array
+    median: Array
+    largest: Array
+    floor: Array
+    ceiling: Array
+    ceiling_posterior: Array
+
+
+@dataclass
+class AuditReport:
+    """Rows, notes and gradient flows of an audit; print it, or see ``to_dict()`` and ``plot()``.
+
+    A row's ``ratio`` is measured over bound (bound over measured for a floor): 1 means attained, above 1 violated.
+    """
+
+    rows: list[Row]
+    flows: list[GradientFlow]
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def holds(self) -> bool:
+        """Whether every row holds."""
+        return all(row.holds for row in self.rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, numbers and strings, ready for json."""
+        flows = [{k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in vars(f).items()} for f in self.flows]
+        return {"rows": [row.to_dict() for row in self.rows], "flows": flows, "notes": list(self.notes), "holds": self.holds}
+
+    def plot(self, ax: Any = None, layer: int = -1) -> Any:
+        """Measured gradient flow of a layer (the last by default) over k, with floor and ceilings; returns the Axes."""
+        if ax is None:
+            from matplotlib.figure import Figure
+
+            ax = Figure(figsize=(6.4, 4.0), layout="constrained").add_subplot()
+        flow = self.flows[layer]
+        k = np.arange(len(flow.median))
+        ax.fill_between(k, flow.smallest, flow.largest, color="C0", alpha=0.25, lw=0, label="measured, range over samples")
+        ax.plot(k, flow.median, color="C0", label="measured, median")
+        ax.plot(k, flow.ceiling_posterior, color="C3", ls="--", label="ceiling, a posteriori (J2)")
+        # bounds that run away exponentially are drawn only near the data
+        top, low = 1e6 * flow.largest.max(), 1e-6 * max(flow.smallest[flow.smallest > 0].min(initial=1.0), 1e-300)
+        ax.plot(k, np.where(flow.ceiling <= top, flow.ceiling, np.nan), color="C3", label="ceiling, a priori (J1)")
+        ax.plot(k, np.where(flow.floor >= low, flow.floor, np.nan), color="C2", label="floor, a priori (5.2)")
+        ax.set(
+            yscale="log",
+            xlabel="step k",
+            ylabel=r"$\|\partial E_N / \partial x_k\|_1$",
+            title=f"gradient flow, layer {flow.layer}",
+        )
+        ax.legend(frameon=False)
+        return ax
+
+    def __str__(self) -> str:
+        head = ("statement", "quantity", "scope", "measured", "bound", "ratio", "holds")
+        lines = [
+            (r.statement, r.quantity, r.scope, f"{r.measured:.4g}", f"{'>=' if r.lower else '<='} {r.bound:.4g}", f"{r.ratio:.2g}", "yes" if r.holds else "NO")
+            for r in self.rows
+        ]  # fmt: skip
+        width = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
+        text = ["  ".join(cell.ljust(w) for cell, w in zip(line, width, strict=True)).rstrip() for line in (head, *lines)]
+        text.insert(1, "  ".join("-" * w for w in width))
+        verdict = f"{sum(r.holds for r in self.rows)} of {len(self.rows)} statements hold."
+        return "\n".join([*text, "", verdict, *(f"Note: {note}" for note in self.notes)])

@@ -1,0 +1,181 @@
+"""audit: every statement holds on any network and data, rows are complete, and a false bound is reported as one."""
+
+import json
+import time
+
+import pytest
+import torch
+
+import lemode
+from lemode.analysis import audit, report
+from lemode.analysis.network import GROUPS
+
+
+def data(L=30, N=5, m=2, o=4, dtype=torch.float64, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    return torch.randn(L, N, m, generator=g, dtype=dtype), torch.randn(L, N, o, generator=g, dtype=dtype)
+
+
+@pytest.mark.parametrize("scheme", ["imex", "semi_implicit", "exponential"])
+@pytest.mark.parametrize("dt", [0.1, 1.0])
+@pytest.mark.parametrize("gain", [0.3, 4.0])
+def test_every_statement_holds(scheme, dt, gain):
+    rnn = lemode.LEM(2, 4, num_layers=2, dt=dt, scheme=scheme, dtype=torch.float64)
+    with torch.no_grad():
+        for p in rnn.parameters():
+            p.mul_(gain)
+    result = audit(rnn, *data())
+    assert result.holds, "\n".join(str(r) for r in result.rows if not r.holds)
+    assert all(r.ratio <= 1 + 1e-9 for r in result.rows)
+
+
+def test_rows_are_complete_and_plain():
+    rnn = lemode.LEM(2, 4, num_layers=2, dt=0.2)
+    result = audit(rnn, *data(dtype=torch.float32))
+    content = result.to_dict()
+    json.dumps(content)
+    assert set(content["rows"][0]) == {"statement", "quantity", "scope", "measured", "bound", "ratio", "holds"}
+    for layer in (0, 1):
+        own = {(r["statement"], r["quantity"]) for r in content["rows"] if r["scope"].startswith(f"layer {layer}")}
+        statements = {s for s, _ in own}
+        assert {
+            "S1",
+            "J1",
+            "J2 a posteriori",
+            "J3",
+            "J4",
+            "J5",
+            "J6",
+            "5.2",
+            "5.3",
+            "5.4",
+            "6.2",
+            "G_rec",
+            "G_rec a posteriori",
+        } <= statements
+        assert {f"|dE/d{g}|" for g in GROUPS} <= {q for _, q in own}
+    text = str(result)
+    assert "statements hold" in text
+    assert len(text.splitlines()) >= len(result.rows) + 3
+    assert any("one layer" in note for note in result.notes)
+
+
+def test_measured_gradient_is_that_of_the_whole_network():
+    # stacked layers with a readout: the pull handed down layer by layer is the chain rule
+    rnn = lemode.LEM(2, 4, num_layers=3, dt=0.5, dtype=torch.float64)
+    u, target = data(o=3)
+    C, c = torch.randn(3, 4, dtype=torch.float64), torch.randn(3, dtype=torch.float64)
+    out, _ = rnn(u)
+    (0.5 * (out @ C.T + c - target).pow(2).sum(-1).mean()).backward()
+    result = audit(rnn, u, target, readout=(C.numpy(), c.numpy()))
+    for layer in range(3):
+        for row in result.rows:
+            if row.statement == "G_rec" and row.scope.startswith(f"layer {layer}") and row.quantity == "|dE/dWy|":
+                assert row.measured == pytest.approx(float(rnn.cells[layer].ode.weight_zy.grad.abs().max()), rel=1e-10)
+    assert result.holds
+    assert all(p.dtype == torch.float64 for p in rnn.parameters())
+
+
+def test_layouts_agree():
+    rnn = lemode.LEM(2, 4, dt=0.5, dtype=torch.float64)
+    u, target = data()
+    first = lemode.LEM(2, 4, dt=0.5, dtype=torch.float64, batch_first=True)
+    first.load_state_dict(rnn.state_dict())
+    a, b = audit(rnn, u, target), audit(first, u.transpose(0, 1), target.transpose(0, 1))
+    assert a.to_dict() == b.to_dict()
+    single = audit(rnn, u[:, 0], target[:, 0])
+    assert single.to_dict() == audit(rnn, u[:, :1], target[:, :1]).to_dict()
+
+
+def test_initial_state_no_bias_and_no_target():
+    rnn = lemode.LEM(2, 4, dt=0.5, bias=False, dtype=torch.float64)
+    u, _ = data()
+    state = torch.full((1, 5, 4), 0.5, dtype=torch.float64), torch.full((1, 5, 4), -1.0, dtype=torch.float64)
+    result = audit(rnn, u, state=state)
+    assert result.holds
+    assert not any("db1" in r.quantity for r in result.rows)
+    assert any("no target" in note for note in result.notes)
+
+
+def test_contractive_network_gets_its_certificate():
+    rnn = lemode.LEM(2, 4, dt=0.5, dtype=torch.float64)
+    with torch.no_grad():
+        rnn.cells[0].ode.weight_hh.mul_(0.1)
+        rnn.cells[0].ode.weight_zy.mul_(0.1)
+    result = audit(rnn, *data())
+    assert result.holds
+    assert any(r.statement == "5.4" and r.quantity == "||J||_r" for r in result.rows)
+    assert not any("not certified" in note for note in result.notes)
+
+
+def test_saturated_gates_at_dt_1_have_no_floor_and_say_so():
+    rnn = lemode.LEM(2, 4, dt=1.0, dtype=torch.float64)
+    with torch.no_grad():
+        rnn.cells[0].ode.bias[:8] = 60.0
+    result = audit(rnn, *data())
+    assert result.holds
+    assert any("no a-priori floor" in note for note in result.notes)
+
+
+def test_a_violated_bound_is_reported():
+    row = report.Row("J1", "||J||_inf", "layer 0", measured=1.1, bound=1.0)
+    floor = report.Row("5.2", "flow", "layer 0", measured=0.9, bound=1.0, lower=True)
+    assert not row.holds
+    assert not floor.holds
+    assert row.ratio > 1
+    assert floor.ratio > 1
+    bad = report.AuditReport([row, floor], [])
+    assert not bad.holds
+    assert "0 of 2 statements hold" in str(bad)
+    assert "NO" in str(bad)
+
+
+def test_plot_returns_axes_without_touching_pyplot():
+    result = audit(lemode.LEM(2, 4, dt=0.2), *data(dtype=torch.float32))
+    ax = result.plot()
+    assert ax.get_yscale() == "log"
+    assert {line.get_label() for line in ax.get_lines()} >= {"measured, median", "floor, a priori (5.2)"}
+    assert result.plot(ax=ax, layer=0) is ax
+    flow = result.flows[0]
+    assert (flow.floor <= flow.smallest * (1 + 1e-9)).all()
+    assert (flow.largest <= flow.ceiling_posterior * (1 + 1e-9)).all()
+    assert (flow.ceiling_posterior <= flow.ceiling * (1 + 1e-9)).all()
+
+
+def test_a_thousand_steps_take_under_ten_seconds():
+    rnn = lemode.LEM(2, 16, dt=0.2)
+    u, target = data(L=1000, N=32, o=16, dtype=torch.float32)
+    start = time.process_time()  # the machine may be shared: its own CPU time counts
+    assert audit(rnn, u, target).holds
+    assert time.process_time() - start < 10
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rnn": torch.nn.LSTM(2, 4)}, "rnn is LSTM"),
+        ({"rnn": lemode.LEM(2, 4, bidirectional=True)}, "one direction"),
+        ({"rnn": lemode.LEM(2, 4, scheme="explicit")}, "scheme='explicit'"),
+        ({"rnn": lemode.LEM(2, 4, dt=1.5, allow_large_dt=True)}, "dt=1.5"),
+        ({"u": torch.full((30, 5, 2), torch.nan)}, "u contains values that are not finite"),
+        ({"u": torch.zeros(0, 5, 2)}, r"u has shape \(0, 5, 2\)"),
+        ({"u": torch.zeros(30, 5, 3)}, "3 features"),
+        ({"target": torch.zeros(30, 5, 3)}, r"target has shape \(30, 5, 3\)"),
+        ({"target": torch.full((30, 5, 4), torch.inf)}, "target contains values that are not finite"),
+        ({"state": (torch.full((1, 5, 4), 2.0), torch.zeros(1, 5, 4))}, "unit cube"),
+        ({"state": (torch.zeros(1, 3, 4), torch.zeros(1, 3, 4))}, "state has shapes"),
+    ],
+)
+def test_bad_input_is_named(change, message):
+    u, target = data(dtype=torch.float32)
+    arguments = {"rnn": lemode.LEM(2, 4, dt=0.2), "u": u, "target": target} | change
+    with pytest.raises((TypeError, ValueError), match=message):
+        audit(**arguments)
+
+
+def test_non_finite_weights_are_named():
+    rnn = lemode.LEM(2, 4, dt=0.2)
+    with torch.no_grad():
+        rnn.cells[0].ode.weight_zy[0, 0] = torch.nan
+    with pytest.raises(ValueError, match="Wy contains nan"):
+        audit(rnn, *data(dtype=torch.float32))
