@@ -190,11 +190,13 @@ class _Call:
             setattr(self.struct, name, t.data_ptr() if t.numel() else None)
 
     def set_strided(self, name: str, stride: str, t: Tensor | None) -> None:
-        """Features must be contiguous; time and sample may have any stride."""
+        """Features must be contiguous; time and sample may have any stride, 0 included."""
         if t is None:
             return
         if t.stride(2) != 1 and t.shape[2] != 1:
-            t = t.contiguous()
+            # the gradient of a sum is one number seen everywhere: copy it once, not L N times
+            shape, (L, N, _) = t.shape, (1 if s == 0 else n for n, s in zip(t.shape, t.stride(), strict=True))
+            t = t[:L, :N].contiguous().expand(shape)
         self.kept.append(t)
         setattr(self.struct, name, t.data_ptr() if t.numel() else None)
         setattr(self.struct, f"{stride}_n", t.stride(0))
