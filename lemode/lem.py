@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from typing import Any
 
 import torch
@@ -174,7 +176,7 @@ class LEM(nn.Module):
         return self.layers()[k]
 
     def forward(
-        self, u: Tensor | PackedSequence, state: State | None = None, dt: float | Tensor | None = None
+        self, u: Tensor | PackedSequence, state: State | None = None, dt: float | Tensor | PackedSequence | None = None
     ) -> tuple[Tensor | PackedSequence, State]:
         """Run the sequence.
 
@@ -182,7 +184,8 @@ class LEM(nn.Module):
         ----------
         u : (L, N, m), (N, L, m) if batch_first, (L, m), or a PackedSequence
         state : (y_0, z_0), each (num_layers * num_directions, N, d), without N for unbatched input; zero by default
-        dt : number, (L,) or (L, N) tensor ((N, L) if batch_first); the step size given at construction by default
+        dt : number, (L,) or (L, N) tensor ((N, L) if batch_first), packed one by one like u if u is a PackedSequence
+            The step sizes, differentiable; the one given at construction by default.
 
         Returns
         -------
@@ -190,9 +193,9 @@ class LEM(nn.Module):
         (y_n, z_n) : the last states of all layers, shaped as the initial ones
         """
         if isinstance(u, PackedSequence):
-            if dt is not None:
-                raise ValueError("dt with a PackedSequence is not supported: pad the sequences and the steps instead.")
-            return self._forward_packed(u, state)
+            return self._forward_packed(u, state, dt)
+        if isinstance(dt, PackedSequence):
+            raise ValueError("dt is a PackedSequence and the input is not: pack both, or neither.")
         _check_input(u, self._cell(0).ode, ranks=(2, 3), layout=self._layout())
         unbatched = u.dim() == 2
         seq = u.unsqueeze(1) if unbatched else u.transpose(0, 1) if self.batch_first else u
@@ -201,7 +204,7 @@ class LEM(nn.Module):
             state = (state[0].unsqueeze(1), state[1].unsqueeze(1))
         if len(seq) == 0:
             raise ValueError(f"input of shape {tuple(u.shape)} has no time steps: give at least one.")
-        out, (y_n, z_n) = self._run(seq, state, self._steps(dt, seq, unbatched), None)
+        out, (y_n, z_n) = self._run(seq, state, self._steps(dt, seq, self.batch_first and not unbatched), None)
         if unbatched:
             return out.squeeze(1), (y_n.squeeze(1), z_n.squeeze(1))
         return (out.transpose(0, 1) if self.batch_first else out), (y_n, z_n)
@@ -219,6 +222,48 @@ class LEM(nn.Module):
             u = layers[-1][0]
         return layers
 
+    def refine(self, k: float) -> LEM:
+        r"""The same ODE run with the step dt/k, on a grid k times finer; the result shares this network's parameters.
+
+        It reads k inputs for each of this network's: those of the finer grid, or each of the old ones repeated, as LEM holds
+        :math:`u_n` on :math:`(t_{n-1}, t_n]`,
+
+        .. code-block:: python
+
+            output, _ = rnn.refine(k)(u.repeat_interleave(k, 0))
+            output[k - 1 :: k]    # at the times of rnn(u)[0]
+
+        As k grows this tends to the ODE's solution, `lemode.solve` with ``Samples(t, u)``, with the order of the scheme: the error is
+        divided by k, or by :math:`k^2` for 'strang'. With several layers the limit is the chain of ODEs in which each is driven
+        by the y of the one below, and the order is one, as a layer reads the y at the end of its step. ``theory/local_and_global_error.py``,
+        ``theory/strang_step.py``.
+
+        Parameters
+        ----------
+        k : float
+            Positive; below 1 it coarsens, as long as the scheme admits dt/k.
+
+        Raises
+        ------
+        ValueError
+            If k is not positive, or the scheme does not admit dt/k.
+
+        Examples
+        --------
+        >>> rnn = LEM(1, 4, dt=0.5)
+        >>> fine = rnn.refine(2)
+        >>> fine.dt, fine.cells[0].ode is rnn.cells[0].ode
+        (0.25, True)
+        """
+        if not (math.isfinite(k) and k > 0):
+            raise ValueError(f"k={k!r}: give a positive number, by which the step is divided.")
+        for cell in self.layers():
+            cell.scheme.check_dt(cell.dt / k, cell.allow_large_dt)
+        fine = copy.deepcopy(self, {id(cell.ode): cell.ode for cell in self.layers()})  # the ODEs stay the same objects
+        for cell in fine.layers():
+            cell.dt /= k
+        return fine
+
     def _layout(self) -> str:
         return f"{'(N, L, input_size)' if self.batch_first else '(L, N, input_size)'} or (L, input_size)"
 
@@ -230,7 +275,7 @@ class LEM(nn.Module):
         _check_state(state, (k, N, self.hidden_size), seq)
         return list(zip(state[0].unbind(0), state[1].unbind(0), strict=True))
 
-    def _steps(self, dt: float | Tensor | None, seq: Tensor, unbatched: bool) -> float | Tensor:
+    def _steps(self, dt: float | Tensor | None, seq: Tensor, batch_first: bool) -> float | Tensor:
         """The step sizes as a number, (L, 1) or (L, N), checked against the scheme's range."""
         if dt is None:
             return self.dt
@@ -240,7 +285,7 @@ class LEM(nn.Module):
             return dt.to(seq.dtype).expand(len(seq), 1) if isinstance(dt, Tensor) else float(dt)
         if dt.dim() == 1:
             dt = dt.unsqueeze(1)
-        elif self.batch_first and not unbatched:
+        elif batch_first:
             dt = dt.transpose(0, 1)
         L, N, _ = seq.shape
         if dt.dtype != seq.dtype or tuple(dt.shape) not in {(L, 1), (L, N)}:
@@ -273,11 +318,23 @@ class LEM(nn.Module):
                 seq = apply_dropout(seq, self.dropout, self.training)
         return seq, (torch.stack(y_n), torch.stack(z_n))
 
-    def _forward_packed(self, packed: PackedSequence, state: State | None) -> tuple[PackedSequence, State]:
+    def _forward_packed(
+        self, packed: PackedSequence, state: State | None, dt: float | Tensor | PackedSequence | None
+    ) -> tuple[PackedSequence, State]:
         # the recursion is causal, so what follows a sample's end cannot reach what is kept: padding needs no mask
         seq, lengths = pad_packed_sequence(packed)
         _check_input(seq, self._cell(0).ode, ranks=(3,), layout="packed (L, N, input_size)")
-        out, last = self._run(seq, state, self.dt, lengths.to(seq.device))
+        if isinstance(dt, PackedSequence):
+            if not _packed_alike(dt, packed):
+                raise ValueError(
+                    "dt is packed differently from the input: pack one step size for each entry, in the same order."
+                )
+            dt, _ = pad_packed_sequence(dt, padding_value=self.dt)  # any admissible step: nothing is read of what it makes
+        elif isinstance(dt, Tensor) and dt.dim():
+            raise ValueError(
+                f"dt of shape {tuple(dt.shape)}, the input is packed: give a number, or pack the steps as the input."
+            )
+        out, last = self._run(seq, state, self._steps(dt, seq, False), lengths.to(seq.device))
         return pack_padded_sequence(out, lengths, enforce_sorted=packed.sorted_indices is None), last
 
     def extra_repr(self) -> str:
@@ -296,6 +353,14 @@ def _reverse(seq: Tensor, lengths: Tensor | None) -> Tensor:
     n = torch.arange(len(seq), device=seq.device).unsqueeze(1)
     index = torch.where(n < lengths, lengths - 1 - n, n)
     return seq.gather(0, index.unsqueeze(-1).expand(-1, -1, seq.shape[-1]))
+
+
+def _packed_alike(a: PackedSequence, b: PackedSequence) -> bool:
+    if a.data.dim() != 1 or not torch.equal(a.batch_sizes, b.batch_sizes):
+        return False
+    if a.sorted_indices is None or b.sorted_indices is None:
+        return a.sorted_indices is b.sorted_indices
+    return torch.equal(a.sorted_indices, b.sorted_indices)
 
 
 def _last(states: Tensor, lengths: Tensor | None) -> Tensor:

@@ -1,0 +1,200 @@
+"""How `lemode.solve` advances the ODE: in pieces without a break, by torchdiffeq or scipy."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from .inputs import Input, Smooth
+from .ode import MultiscaleODE
+from .systems.base import SolveError
+
+__all__ = ["ADAPTIVE", "FIXED_STEP", "IMPLICIT", "SCIPY", "Scipy", "Settings", "Torch", "advance"]
+
+ADAPTIVE = ("dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun")
+FIXED_STEP = ("euler", "midpoint", "heun3", "rk4", "explicit_adams", "implicit_adams")
+IMPLICIT = ("Radau", "BDF", "LSODA")
+SCIPY = (*IMPLICIT, "DOP853", "RK45", "RK23")
+
+
+class Piece(NamedTuple):
+    """A stretch in which the right-hand side is smooth, in the solver's variable tau; t = start + rate (tau - nodes[0])."""
+
+    nodes: Tensor  # (K,), of which the first is where it begins
+    outputs: Tensor  # (K,) bool: which nodes are asked for
+    start: Tensor  # () or (N,)
+    rate: Tensor  # () or (N,)
+
+    def time(self, tau: Tensor) -> Tensor:
+        return self.start + self.rate * (tau - self.nodes[0])
+
+
+def _pieces(t: Tensor, breaks: Tensor) -> Iterator[Piece]:
+    """Cut the output times at the breaks. With shared times tau is t; with times of their own, tau counts output times."""
+    own, t = t.dim() == 2, t.contiguous()
+    knots = torch.arange(len(t), dtype=torch.float64) if own else t
+    if own and len(breaks):
+        columns = breaks if breaks.dim() == 2 else breaks.unsqueeze(1).expand(-1, t.shape[1])
+        breaks = torch.cat([_fractional_index(c, times) for c, times in zip(columns.unbind(1), t.unbind(1), strict=True)])
+    cuts = _merge(torch.cat([knots if own else knots[[0, -1]], breaks.flatten()]), knots)
+    for a, b in itertools.pairwise(cuts):
+        inside = knots[(knots > a) & (knots < b)]
+        nodes = torch.cat([a[None], inside, b[None]])
+        outputs = torch.isin(nodes, knots)
+        outputs[0] = False
+        if own:
+            k = int(a)
+            rate = t[k + 1] - t[k]
+            yield Piece(nodes, outputs, t[k] + (a - k) * rate, rate)
+        else:
+            yield Piece(nodes, outputs, a, torch.ones((), dtype=torch.float64))
+
+
+def _fractional_index(x: Tensor, t: Tensor) -> Tensor:
+    """The inverse of the piecewise linear map that sends k to t[k]; outside it, nothing."""
+    x = x[(x > t[0]) & (x < t[-1])]
+    k = torch.searchsorted(t.contiguous(), x).clamp(1, len(t) - 1)
+    return k - 1 + (x - t[k - 1]) / (t[k] - t[k - 1])
+
+
+def _merge(cuts: Tensor, knots: Tensor) -> Tensor:
+    """Sorted cuts within the knots' range; those that differ by rounding alone become one, the knot where there is one."""
+    tolerance = 1e-12 * float(knots.abs().max())
+    cuts = cuts[(cuts >= knots[0]) & (cuts <= knots[-1])]
+    right = torch.searchsorted(knots, cuts).clamp(1, len(knots) - 1)
+    nearest = torch.where(cuts - knots[right - 1] < knots[right] - cuts, knots[right - 1], knots[right])
+    cuts = torch.where((cuts - nearest).abs() <= tolerance, nearest, cuts).unique()
+    return cuts[torch.cat([torch.ones(1, dtype=torch.bool), cuts.diff() > tolerance])]
+
+
+def advance(solver: Torch | Scipy, t: Tensor, u: Input, x: Tensor) -> Tensor:
+    """States ``(T, N, 2 d)`` in the order (z, y)."""
+    xs = [x[None]]
+    for piece in _pieces(t, u.breaks()):
+        end = piece.time(piece.nodes[-1])
+        nodes = solver.run(_Field(solver, piece, u.on(piece.start, end), t[-1]), x, piece.nodes)
+        x = nodes[-1]
+        xs.append(nodes[piece.outputs])
+    return torch.cat(xs)
+
+
+class Settings(NamedTuple):
+    """What the user asked for, see `lemode.solve`."""
+
+    method: str
+    rtol: float
+    atol: float
+    max_evaluations: int
+    options: dict[str, Any]
+
+
+class Torch:
+    """torchdiffeq."""
+
+    def __init__(self, ode: MultiscaleODE, settings: Settings, adjoint: bool) -> None:
+        self.ode, self.settings, self.adjoint = ode, settings, adjoint
+
+    def run(self, field: _Field, x: Tensor, nodes: Tensor) -> Tensor:
+        """The states ``(K, N, 2 d)`` at the nodes ``(K,)``, x ``(N, 2 d)`` being the first."""
+        from torchdiffeq import odeint, odeint_adjoint
+
+        method, rtol, atol, _, options = self.settings
+        nodes = nodes.to(x.device)
+        if method in ADAPTIVE:
+            # one sample must not hide in the average over a batch, and a step ends at every node: torchdiffeq's dense output is of
+            # lower order than its steps (1e-7 off for dopri8 at rtol 1e-9), and beyond the piece another right-hand side holds
+            options = {"norm": _largest_rms, "step_t": nodes[1:]} | options
+        keywords: dict[str, Any] = {"method": method, "rtol": rtol, "atol": atol, "options": options}
+        try:
+            if not self.adjoint:
+                return odeint(field, x, nodes, **keywords)
+            ode = self.ode
+            tensors = [ode.weight_ih, ode.weight_hh, ode.weight_zy, ode.bias, *field.u.tensors]
+            parameters = tuple(p for p in tensors if p is not None and p.requires_grad)
+            return odeint_adjoint(field, x, nodes, adjoint_params=parameters, **keywords)
+        except AssertionError as e:  # how torchdiffeq says that it cannot go on
+            raise field.error(str(e)) from None
+
+
+class Scipy:
+    """scipy.integrate, in float64, for a single sample."""
+
+    def __init__(self, ode: MultiscaleODE, settings: Settings) -> None:
+        tensors = (ode.weight_ih, ode.weight_hh, ode.weight_zy, ode.stacked_bias())
+        self.ode = MultiscaleODE.from_tensors(*(w.detach().to("cpu", torch.float64) for w in tensors))
+        self.settings = settings
+
+    @torch.no_grad()
+    def run(self, field: _Field, x: Tensor, nodes: Tensor) -> Tensor:
+        """As `Torch.run`, N = 1."""
+        from scipy.integrate import solve_ivp
+
+        def tensor(value: Any) -> Tensor:
+            return torch.as_tensor(value, dtype=torch.float64)
+
+        method, rtol, atol, _, options = self.settings
+        if method in IMPLICIT:
+            options = {"jac": lambda t, x: field.jacobian(tensor(t), tensor(x)[None])[0].numpy()} | options
+        result = solve_ivp(
+            lambda t, x: field(tensor(t), tensor(x)[None])[0].numpy(),
+            (float(nodes[0]), float(nodes[-1])), x[0].cpu().double().numpy(),
+            method=method, t_eval=nodes.numpy(), rtol=rtol, atol=atol, **options,
+        )  # fmt: skip
+        if result.status != 0:
+            raise field.error(str(result.message))
+        return torch.from_numpy(result.y.T.copy()).unsqueeze(1)
+
+
+def _largest_rms(x: Tensor) -> Tensor:
+    return x.square().mean(-1).sqrt().max()
+
+
+class _Field:
+    """dx/dtau for x = (z, y) ``(N, 2 d)`` on one piece; keeps the last state, to explain a failure."""
+
+    def __init__(self, solver: Torch | Scipy, piece: Piece, u: Smooth, end: Tensor) -> None:
+        self.solver, self.piece, self.u, self.end = solver, piece, u, end
+        self.left = solver.settings.max_evaluations * (len(piece.nodes) - 1)
+        self.last: tuple[Tensor, Tensor] | None = None
+
+    def __call__(self, tau: Tensor, x: Tensor) -> Tensor:
+        self.last = tau, x
+        self.left -= 1
+        if self.left < 0:
+            raise self.error(f"{self.solver.settings.max_evaluations:,} evaluations an output time did not suffice.")
+        z, y = x.chunk(2, -1)
+        dy, dz = self.solver.ode(y, z, self.input(tau, x))
+        return self.piece.rate.to(x).unsqueeze(-1) * torch.cat([dz, dy], -1)
+
+    def input(self, tau: Tensor, x: Tensor) -> Tensor:
+        return self.u.value(self.piece.time(tau)).to(x).expand(len(x), -1)
+
+    def jacobian(self, tau: Tensor, x: Tensor) -> Tensor:
+        z, y = x.chunk(2, -1)
+        return self.solver.ode.jacobian(y, z, self.input(tau, x))
+
+    @torch.no_grad()
+    def error(self, reason: str) -> SolveError:
+        """Where it ended, how stiff the equation is there, and what to try."""
+        method, rtol, atol, *_ = self.solver.settings
+        if self.last is None:
+            return SolveError(f"method={method!r} did not start: {reason}")
+        tau, x = self.last
+        now, end = float(self.piece.time(tau).max()), float(self.end.max())
+        where = f"method={method!r} gave up near t={now:g} of {end:g}: {reason.rstrip('.')}."
+        if not bool(torch.isfinite(x).all()):
+            return SolveError(f"{where} The state is not finite there: check the weights and u for values that are not finite.")
+        rates = -torch.linalg.eigvals(self.jacobian(tau, x).double().cpu()).real  # (N, 2 d)
+        slowest = torch.where(rates > 0, rates, math.inf).amin(-1)
+        worst = int((rates.amax(-1) / slowest).argmax())
+        fast, slow = float(rates[worst].max()), float(slowest[worst])
+        other = next(name for name in IMPLICIT if name != method)
+        return SolveError(
+            f"{where} The stiffness ratio is {fast / slow:.3g} there (decay rates from {slow:.3g} to {fast:.3g}): try "
+            f"method={other!r}, or larger tolerances than rtol={rtol:g}, atol={atol:g}."
+        )
