@@ -281,7 +281,7 @@ class LEM(nn.Module):
             return self.dt
         scheme, allow = self._cell(0).scheme, self._cell(0).allow_large_dt
         if not isinstance(dt, Tensor) or dt.dim() == 0:
-            scheme.check_dt(float(dt), allow)
+            scheme.check_dt(float(dt.detach() if isinstance(dt, Tensor) else dt), allow)
             return dt.to(seq.dtype).expand(len(seq), 1) if isinstance(dt, Tensor) else float(dt)
         if dt.dim() == 1:
             dt = dt.unsqueeze(1)
