@@ -2,6 +2,7 @@
 
 from .base import CallableSystem, SolveError, System
 from .fitzhugh_nagumo import FitzHughNagumo
+from .forced_fitzhugh_nagumo import ForcedFitzHughNagumo
 from .lorenz63 import Lorenz63
 
-__all__ = ["CallableSystem", "FitzHughNagumo", "Lorenz63", "SolveError", "System"]
+__all__ = ["CallableSystem", "FitzHughNagumo", "ForcedFitzHughNagumo", "Lorenz63", "SolveError", "System"]

@@ -22,10 +22,16 @@ class SolveError(RuntimeError):
 class System:
     """An ordinary differential equation x' = f(t, x) with names for its D variables.
 
-    A subclass sets `names` and defines `rhs`, `jacobian` and `sample_initial`.
+    A subclass sets `names` and defines `rhs`, `jacobian` and `sample_initial`; where the default solver does not fit, it
+    sets `method`.
     """
 
-    names: tuple[str, ...] = ()
+    method: str = "DOP853"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The D variables."""
+        raise TypeError(f"{type(self).__name__} sets no names for its variables.")
 
     def rhs(self, t: float | Array, x: Array) -> Array:
         """f(t, x) for x ``(..., D)``; the same shape."""
@@ -45,7 +51,7 @@ class System:
         """n initial states ``(n, D)`` from the system's standard distribution."""
         raise TypeError(f"{type(self).__name__} has no standard initial states: give them to solve() or trajectories(x0=...).")
 
-    def solve(self, x0: ArrayLike, t: ArrayLike, method: str = "DOP853", rtol: float = 1e-10, atol: float = 1e-12) -> Array:
+    def solve(self, x0: ArrayLike, t: ArrayLike, method: str | None = None, rtol: float = 1e-10, atol: float = 1e-12) -> Array:
         """Solve for one or many initial states with the error controlled per trajectory.
 
         DOP853 advances all trajectories at once with the step that the most demanding one needs; the other methods
@@ -55,7 +61,7 @@ class System:
         ----------
         x0 : (D,) or (n, D), the state at t[0]
         t : (T,) increasing output times
-        method : 'DOP853', or for stiff systems 'Radau', 'BDF', 'LSODA'
+        method : 'DOP853', or for stiff systems 'Radau', 'BDF', 'LSODA'; the system's own `method` by default
         rtol, atol : tolerances of the local error
 
         Returns
@@ -74,16 +80,8 @@ class System:
         from .batch_solver import BatchDOP853
 
         x0, t = np.asarray(x0, dtype=np.float64), np.asarray(t, dtype=np.float64)
-        if x0.ndim not in (1, 2) or x0.shape[-1] != len(self.names) or 0 in x0.shape:
-            raise ValueError(
-                f"x0 has shape {x0.shape}: give (D,) or (n, D) with D={len(self.names)} ({', '.join(self.names)})."
-            )
-        if not np.isfinite(x0).all():
-            raise ValueError(
-                f"x0 holds a value that is not finite, in initial state {int(np.argwhere(~np.isfinite(x0))[0][0])}."
-            )
-        if t.ndim != 1 or len(t) < 2 or not np.isfinite(t).all() or not np.all(np.diff(t) > 0):
-            raise ValueError(f"t has shape {t.shape}: give at least two finite, strictly increasing times.")
+        self._check(x0, t)
+        method = method or self.method
         x = x0.reshape(-1, x0.shape[-1])
         options: dict[str, Any] = {"t_eval": t, "rtol": rtol, "atol": atol}
         with np.errstate(over="ignore", invalid="ignore"):  # a blow-up is reported below, with its time
@@ -109,6 +107,18 @@ class System:
         y = y.transpose(0, 2, 1, 3).reshape(len(x), len(t), -1)
         return y[0] if x0.ndim == 1 else y
 
+    def _check(self, x0: Array, t: Array) -> None:
+        if x0.ndim not in (1, 2) or x0.shape[-1] != len(self.names) or 0 in x0.shape:
+            raise ValueError(
+                f"x0 has shape {x0.shape}: give (D,) or (n, D) with D={len(self.names)} ({', '.join(self.names)})."
+            )
+        if not np.isfinite(x0).all():
+            raise ValueError(
+                f"x0 holds a value that is not finite, in initial state {int(np.argwhere(~np.isfinite(x0))[0][0])}."
+            )
+        if t.ndim != 1 or len(t) < 2 or not np.isfinite(t).all() or not np.all(np.diff(t) > 0):
+            raise ValueError(f"t has shape {t.shape}: give at least two finite, strictly increasing times.")
+
     @staticmethod
     def _explain(part: Any, t: Array, k: int | None, method: str) -> None:
         reached = part.t[-1] if len(part.t) else t[0]
@@ -125,13 +135,17 @@ class System:
 
         The seed, or the generator, decides the initial states; further keywords go to `solve`.
         """
+        start = self._start(n, np.random.default_rng(seed), x0)
+        return Trajectories(np.asarray(t, dtype=np.float64), self.solve(start, t, **solve), self.names)
+
+    def _start(self, n: int, rng: np.random.Generator, x0: ArrayLike | None) -> Array:
         if x0 is None:
             if n < 1:
                 raise ValueError(f"n={n}: give a positive number of trajectories.")
-            x0 = self.sample_initial(n, np.random.default_rng(seed))
-        elif np.shape(x0)[0] != n:
+            return self.sample_initial(n, rng)
+        if np.shape(x0)[0] != n:
             raise ValueError(f"n={n}, but x0 holds {np.shape(x0)[0]} initial states.")
-        return Trajectories(np.asarray(t, dtype=np.float64), self.solve(x0, t, **solve), self.names)
+        return np.asarray(x0, dtype=np.float64)
 
 
 class CallableSystem(System):
@@ -146,6 +160,8 @@ class CallableSystem(System):
     >>> bool(abs(decay.solve([1.0], [0.0, 1.0])[-1, 0] - np.exp(-1)) < 1e-9)
     True
     """
+
+    names: tuple[str, ...] = ()
 
     def __init__(
         self,
