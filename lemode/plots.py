@@ -10,9 +10,10 @@ from numpy.typing import ArrayLike
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from .analysis.convergence import ConvergenceStudy
     from .surrogate.training import History
 
-__all__ = ["forecast", "phase_plane", "time_scales", "training_history"]
+__all__ = ["forecast", "order_plot", "phase_plane", "time_scales", "training_history"]
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart
 BLACK, ORANGE, BLUE, GREEN, VERMILION = "#000000", "#E69F00", "#0072B2", "#009E73", "#D55E00"
@@ -93,4 +94,22 @@ def training_history(history: History | Any, ax: Axes | None = None) -> Axes:
     ax.axvline(history.best_step, color=BLACK, lw=0.8, ls=":", label=f"best, step {history.best_step}")
     ax.set(xlabel="gradient step", ylabel="one-step error / increment std")
     ax.legend(fontsize="small")
+    return ax
+
+
+def order_plot(study: ConvergenceStudy, ax: Axes | None = None) -> Axes:
+    """Local and global errors of a scheme over the step size, lines of the declared orders, and the proved bounds where there are any."""
+    ax = _axes(ax)
+    p = study.order
+    for name, error, bound, slope, color, marker in (
+        ("global", study.global_error, study.global_bound, p, VERMILION, "o"),
+        ("local", study.local_error, study.local_bound, p + 1, BLUE, "s"),
+    ):
+        if bound is not None:
+            ax.loglog(study.dt, bound, color=color, lw=1, ls=":", label=f"proved bound, {name}")
+        ax.loglog(study.dt, error, color=color, marker=marker, ms=4, lw=0, label=f"{name} error")
+        line = error[-1] * (study.dt / study.dt[-1]) ** slope
+        ax.loglog(study.dt, line, color=color, lw=0.8, alpha=0.6, label=f"slope {slope}")
+    ax.set(xlabel=r"step size $\Delta t$", ylabel="largest error of y and z", title=f"{study.scheme}: order {p}")
+    ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     return ax

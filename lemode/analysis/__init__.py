@@ -9,6 +9,7 @@ from .bounds import (
     state_radius,
     step_distance_bound,
 )
+from .convergence import ConvergenceStudy, convergence_study
 from .discretization import decay_error_bound, gate_bias, global_error_bound, local_error_bound, stability_region
 from .engine import beta, chi, gam, lem_G, linear_growth, psi, psi_r
 from .gradients import (
@@ -52,6 +53,7 @@ __all__ = [
     "AuditReport",
     "Coefficients",
     "ContractionCertificate",
+    "ConvergenceStudy",
     "GradientFlow",
     "KnownScale",
     "Linearisation",
@@ -66,6 +68,7 @@ __all__ = [
     "coefficients",
     "contraction_certificate",
     "contraction_rate",
+    "convergence_study",
     "decay_error_bound",
     "field_jacobian",
     "gam",
