@@ -4,6 +4,9 @@
 #pragma once
 #include <stdint.h>
 #include <string.h>
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -94,24 +97,39 @@ INLINE void exp_parts(Vec<T> x, Vec<T> &s, Vec<T> &p) {
   memcpy(&s, &bits, sizeof s);
 }
 
-// Both clamps let NaN through.
+// Both clamps let NaN through: where the comparison fails they return x, and so do the x86 instructions, their second operand.
+#if defined(__AVX512F__)
+INLINE __m512 minimum(__m512 a, __m512 b) { return _mm512_min_ps(a, b); }
+INLINE __m512 maximum(__m512 a, __m512 b) { return _mm512_max_ps(a, b); }
+INLINE __m512d minimum(__m512d a, __m512d b) { return _mm512_min_pd(a, b); }
+INLINE __m512d maximum(__m512d a, __m512d b) { return _mm512_max_pd(a, b); }
+#elif defined(__AVX2__)
+INLINE __m256 minimum(__m256 a, __m256 b) { return _mm256_min_ps(a, b); }
+INLINE __m256 maximum(__m256 a, __m256 b) { return _mm256_max_ps(a, b); }
+INLINE __m256d minimum(__m256d a, __m256d b) { return _mm256_min_pd(a, b); }
+INLINE __m256d maximum(__m256d a, __m256d b) { return _mm256_max_pd(a, b); }
+#else
+template <class V>
+INLINE V minimum(V a, V b) { return a < b ? a : b; }
+template <class V>
+INLINE V maximum(V a, V b) { return a > b ? a : b; }
+#endif
+
 template <class T>
 INLINE Vec<T> at_most(Vec<T> x, T limit) {
-  const Vec<T> v = broadcast(limit);
-  return x > v ? v : x;
+  return minimum(broadcast(limit), x);
 }
 
 template <class T>
 INLINE Vec<T> at_least(Vec<T> x, T limit) {
-  const Vec<T> v = broadcast(limit);
-  return x < v ? v : x;
+  return maximum(broadcast(limit), x);
 }
 
 // 1 / (1 + exp(-x)): in [0, 1] exactly, and relatively accurate in the left tail too, as gates are rates.
 template <class T>
 INLINE Vec<T> sigmoid(Vec<T> x) {
   Vec<T> s, p;
-  exp_parts<T>(at_most<T>(at_least<T>(-x, -Simd<T>::exp_range), Simd<T>::exp_range), s, p);
+  exp_parts<T>(-at_most<T>(at_least<T>(x, -Simd<T>::exp_range), Simd<T>::exp_range), s, p);
   return T(1) / (T(1) + (s + s * p));
 }
 
