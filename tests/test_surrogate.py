@@ -143,19 +143,178 @@ class TestLearning:
         assert model.predict(waves(1)).dtype == np.float64
 
 
+def driven(n=12):
+    """x' = -x + I(t) with a random sinusoidal current, sampled every 0.2: the current is the last column."""
+    rng = np.random.default_rng(0)
+    a, b = rng.uniform(0.5, 2, (2, n, 1))
+    current = a * np.sin(b * T)
+    # the exact solution from x(0) = 0
+    x = a * (np.sin(b * T) - b * np.cos(b * T) + b * np.exp(-T)) / (1 + b**2)
+    return Trajectories(T, np.stack([x, current], -1), ("x", "I"))
+
+
+class TestInputs:
+    def test_reads_the_input_at_both_ends_of_the_step_and_predicts_the_rest(self):
+        data = driven()
+        model = quick(inputs=("I",), steps=300).fit(data)
+        assert (model.names_, model.input_names_) == (("x",), ("I",))
+        assert model.predict(data).shape == (12, 101, 1)
+        assert model.network_.core.input_size == 3  # x, I now, I at the end of the step
+        # without the current the same budget leaves far more: it is what drives x
+        blind = quick(observe=("x",), steps=300).fit(data)
+        assert model.rmse(data) < 0.3 * blind.rmse(data)
+
+    def test_the_input_at_the_end_of_the_step_counts(self):
+        data = driven()
+        model = quick(inputs=("I",)).fit(data)
+        changed = data.x.copy()
+        changed[:, 50, 1] += 1.0  # I at t_50 is known when x at t_50 is predicted, in entry 49
+        a, b = model.predict(data.x), model.predict(changed)
+        np.testing.assert_array_equal(a[:, :49], b[:, :49])
+        assert (a[:, 49] != b[:, 49]).all()
+
+    def test_forecast_with_known_inputs_is_the_one_step_loop(self):
+        data = driven(3)
+        model = quick(inputs=("I",)).fit(driven())
+        free = model.forecast(data.x[:, :40], 10, inputs=data.x[:, 40:50, 1:])
+        assert free.shape == (3, 10, 1)
+        for k in range(10):
+            series = data.x[:, : 40 + k + 1].copy()
+            series[:, 40 : 40 + k, :1] = free[:, :k]
+            np.testing.assert_allclose(model.predict(series)[:, 39 + k], free[:, k], rtol=0, atol=1e-12)
+        one = model.forecast(data.x[0, :40], 10, inputs=data.x[0, 40:50, 1:])
+        np.testing.assert_allclose(one, free[0], rtol=0, atol=1e-12)
+
+    def test_survives_a_file(self, tmp_path):
+        data = driven()
+        model = quick(inputs=("I",), delays=1, weights={"x": 2.0}).fit(data)
+        model.save(tmp_path / "m.lem")
+        again = Surrogate.load(tmp_path / "m.lem")
+        assert again.get_params() == model.get_params()
+        np.testing.assert_array_equal(again.predict(data), model.predict(data))
+
+    @pytest.mark.parametrize(
+        ("call", "message"),
+        [
+            (lambda m, x: m.forecast(x, 5), "inputs are missing: give I at the 5 times"),
+            (lambda m, x: m.forecast(x, 5, inputs=np.zeros((4, 1))), r"\(4, 1\): give \(5, 1\), or \(12, 5, 1\)"),
+            (lambda m, x: m.forecast(x, 1, inputs=[[np.nan]]), "not finite"),
+            (lambda m, x: quick(inputs=("x", "I")).fit(driven()), "at least one variable to observe"),
+            (lambda m, x: quick(inputs=("I",), observe=("I",)).fit(driven()), "none twice"),
+            (lambda m, x: quick().fit(waves()).forecast(waves(1).x, 2, inputs=[[1.0]]), "leave them out"),
+        ],
+    )
+    def test_bad_inputs(self, call, message):
+        data = driven()
+        model = quick(inputs=("I",), steps=2).fit(data)
+        with pytest.raises(ValueError, match=message):
+            call(model, data.x)
+
+
+class TestDelays:
+    def test_reads_previous_values_and_forecasts_with_them(self):
+        data = waves()
+        model = quick(observe=("a",), delays=3).fit(data)
+        net = model.network_
+        assert net.core.input_size == 4
+        x = net.normalise(torch.from_numpy(data.x[..., :1]).transpose(0, 1))
+        past = [torch.cat([x[:1].expand(j, -1, -1), x[: len(x) - j]]) for j in range(4)]
+        expected, _ = net.core(torch.cat(past, -1))
+        torch.testing.assert_close(net(x)[0], net.head(expected), rtol=0, atol=1e-14)
+        free = model.forecast(data.x[:2, :30, :1], 5)
+        for k in range(5):
+            series = np.concatenate([data.x[:2, :30, :1], free[:, :k]], 1)
+            np.testing.assert_allclose(model.predict(series)[:, -1], free[:, k], rtol=0, atol=1e-12)
+
+
+class TestStagesAndBudgets:
+    def test_fine_tuning_is_kept_only_if_the_free_run_improves(self):
+        model = quick(steps=400, stages=("one-step", "noise", "closed-loop"), horizon=10).fit(waves())
+        stages = model.history_.stages
+        assert [s["name"] for s in stages] == ["noise", "closed-loop"]
+        for stage in stages:
+            assert stage["kept"] == (stage["free_run_after"] < stage["free_run_before"])
+        # what a stage finds is what the one before it left, kept or not
+        first_left = stages[0]["free_run_after"] if stages[0]["kept"] else stages[0]["free_run_before"]
+        assert stages[1]["free_run_before"] == pytest.approx(first_left, rel=1e-9)
+
+    def test_a_harmful_stage_is_undone(self):
+        plain = quick(steps=255, budget="quick").fit(waves())  # 300 less the 15 % of the second stage
+        noisy = quick(steps=300, stages=("one-step", "noise"), noise=1e4).fit(waves())
+        assert noisy.history_.stages[0]["kept"] is False
+        assert len(noisy.history_.loss) == 300
+        np.testing.assert_array_equal(noisy.predict(waves()), plain.predict(waves()))
+
+    def test_budgets(self):
+        from lemode.surrogate.recipe import BUDGETS, resolve_budget
+
+        assert resolve_budget("quick", None, None) == BUDGETS["quick"]
+        assert resolve_budget("standard", 7, None) == (7, None)
+        assert resolve_budget("quick", None, 3.0) == (10**9, 3.0)
+        assert resolve_budget(12, None, None) == (10**9, 12.0)
+        model = quick(steps=None, budget=0.3).fit(waves())
+        assert "max_time=0.3" in model.history_.stopped
+
+    def test_weights_shift_the_effort(self):
+        a = quick(weights={"a": 100.0}, steps=150).fit(waves())
+        b = quick(weights={"b": 100.0}, steps=150).fit(waves())
+
+        def error(model, k):
+            x = waves().x
+            return np.abs(model.predict(x)[:, :-1, k] - x[:, 1:, k]).mean()
+
+        assert error(a, 0) < error(b, 0)
+        assert error(b, 1) < error(a, 1)
+
+
+class TestCheckpoint:
+    @pytest.mark.parametrize("optimizer", ["eigenadam", "adam"])
+    def test_a_fit_that_was_cut_off_goes_on_as_if_nothing_had_happened(self, optimizer, tmp_path, monkeypatch):
+        from lemode.surrogate import training
+
+        options = {"steps": 400, "stages": ("one-step", "closed-loop"), "optimizer": optimizer, "horizon": 5, "lr": 3e-3}
+        whole = quick(**options).fit(waves())
+        path, real, calls = tmp_path / "fit.ckpt", training._stage_loss, []
+
+        def crash(*args):
+            calls.append(1)
+            if len(calls) in (130, 300):  # in the first stage; after resuming at step 100, in the second
+                raise OSError("power cut")
+            return real(*args)
+
+        monkeypatch.setattr(training, "_stage_loss", crash)
+        for _ in range(2):
+            with pytest.raises(OSError, match="power cut"):
+                quick(**options).fit(waves(), checkpoint=path)
+        resumed = quick(**options).fit(waves(), checkpoint=path)
+        np.testing.assert_array_equal(resumed.predict(waves()), whole.predict(waves()))
+        assert resumed.history_.loss == whole.history_.loss
+        assert resumed.history_.stages == whole.history_.stages
+
+    def test_of_another_fit_is_refused(self, tmp_path):
+        path = tmp_path / "fit.ckpt"
+        quick().fit(waves(), checkpoint=path)
+        with pytest.raises(ValueError, match="with other batch_size; remove the file"):
+            quick(batch_size=3).fit(waves(), checkpoint=path)
+        with pytest.raises(ValueError, match="network of other sizes"):
+            quick(hidden_size=3).fit(waves(), checkpoint=path)
+        with pytest.raises(ValueError, match="not a lemode model"):
+            Surrogate.load(path)
+
+
 class TestDivergence:
     def test_restores_the_best_weights_and_says_so(self, monkeypatch):
         from lemode.surrogate import training
 
-        real, calls = training._loss, []
+        real, calls = training._stage_loss, []
 
-        def poisoned(network, window, washout):
+        def poisoned(*args):
             calls.append(1)
-            loss = real(network, window, washout)
+            loss = real(*args)
             return loss * float("nan") if len(calls) > 80 else loss
 
-        monkeypatch.setattr(training, "_loss", poisoned)
-        with pytest.warns(FitWarning, match=r"diverged at step .* weights of step 50 .* restored"):
+        monkeypatch.setattr(training, "_stage_loss", poisoned)
+        with pytest.warns(FitWarning, match=r"diverged at step .* weights of step (50|100) .* restored"):
             model = quick(steps=500).fit(waves())
         assert model.history_.stopped == "diverged"
         assert np.isfinite(model.predict(waves(1))).all()
@@ -167,7 +326,7 @@ class TestDivergence:
     def test_an_interrupt_keeps_what_was_learned(self, monkeypatch):
         from lemode.surrogate import training
 
-        real, calls = training._loss, []
+        real, calls = training._stage_loss, []
 
         def interrupted(*args):
             calls.append(1)
@@ -175,7 +334,7 @@ class TestDivergence:
                 raise KeyboardInterrupt
             return real(*args)
 
-        monkeypatch.setattr(training, "_loss", interrupted)
+        monkeypatch.setattr(training, "_stage_loss", interrupted)
         with pytest.warns(FitWarning, match="was interrupted"):
             model = quick(steps=500).fit(waves())
         assert model.history_.best_step == 50
@@ -248,7 +407,7 @@ class TestFiles:
         save_file({"x": torch.zeros(1)}, path)
         with pytest.raises(ValueError, match="not a lemode model"):
             Surrogate.load(path)
-        header = {"format": "lemode.Surrogate", "format_version": "99", "lemode_version": "9.0", "metadata": "{}"}
+        header = {"format": "lemode model", "format_version": "99", "lemode_version": "9.0", "metadata": "{}"}
         save_file({"x": torch.zeros(1)}, path, header)
         with pytest.raises(ValueError, match=r"lemode 9\.0 in format 99.*upgrade"):
             Surrogate.load(path)
@@ -269,7 +428,7 @@ class TestFiles:
         model.save(path)
         raw = path.read_bytes()
         header = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])["__metadata__"]
-        assert header["format"] == "lemode.Surrogate"
+        assert header["format"] == "lemode model"
         assert header["lemode_version"] == lemode.__version__
         assert json.loads(header["metadata"])["names"] == ["a", "b"]
 
@@ -293,10 +452,19 @@ class TestBadInput:
             (lambda: quick(washout=1000).fit(waves()), "washout=1000"),
             (lambda: quick(lr=-1).fit(waves()), "lr=-1"),
             (lambda: quick(max_time=0).fit(waves()), "max_time=0"),
+            (lambda: quick(stages=("noise",)).fit(waves()), "'one-step' comes first"),
+            (lambda: quick(stages=("one-step", "magic")).fit(waves()), "magic"),
+            (lambda: quick(delays=-1).fit(waves()), "delays=-1"),
+            (lambda: quick(noise=-1).fit(waves()), "noise=-1"),
+            (lambda: quick(horizon=0).fit(waves()), "horizon=0"),
+            (lambda: quick(budget="huge").fit(waves()), "budget='huge': choose 'quick', 'standard', 'thorough'"),
+            (lambda: quick(budget=-3).fit(waves()), "budget=-3"),
+            (lambda: quick(weights={"q": 1.0}).fit(waves()), "weights=.*among a, b"),
+            (lambda: quick(weights={"a": 0.0}).fit(waves()), "weights="),
             (lambda: quick(dtype="float16").fit(waves()), "dtype='float16'"),
             (lambda: quick(optimizer="sgd").fit(waves()), "optimizer='sgd'"),
             (lambda: quick(dt=3.0).fit(waves()), "dt=3"),
-            (lambda: quick().fit(waves(), validation=waves().select(["a"])), "validation has 1 variables"),
+            (lambda: quick().fit(waves(), validation=waves().select(["a"])), r"\['b'\]: choose from a"),
             (lambda: quick().fit(waves(), waves().x), "leave y out"),
             (lambda: quick().fit(Trajectories(np.array([0.0, 1, 3, 4]), np.zeros((4, 4, 1)))), "not evenly spaced"),
         ],

@@ -9,32 +9,63 @@ from ..kernels import Layer, rollout
 from ..lem import LEM
 from .network import IncrementNetwork
 
-__all__ = ["free_run"]
+__all__ = ["closed_loop", "free_run", "free_run_error"]
 
 
 @torch.no_grad()
-def free_run(network: IncrementNetwork, history: Tensor, steps: int) -> Tensor:
-    """Warm up on the normalised history ``(T, n, D)``, then run free: the next ``steps`` values ``(steps, n, D)``."""
-    predicted, state = network.step(history)
+def free_run(
+    network: IncrementNetwork, history: Tensor, steps: int, e: Tensor | None = None, e_future: Tensor | None = None
+) -> Tensor:
+    """Warm up on the normalised history ``(T, n, D)``, then run free: the next ``steps`` values ``(steps, n, D)``.
+
+    Known inputs, normalised: e ``(T, n, m)`` beside the history, and e_future ``(steps - 1, n, m)`` beside the values that are fed back.
+    """
+    predicted, state = network.step(history, e)
     first = predicted[-1]
     if steps <= 1:
         return predicted[-1:][:steps]
-    if isinstance(network.core, LEM):
-        rest = _lem_rollout(network, network.core, first, state, steps - 1)
+    if isinstance(network.core, LEM) and network.delays == 0:
+        core_state, _ = state
+        rest = _lem_rollout(network, network.core, first, core_state, steps - 1, e_future)
     else:
-        xs, x = [], first[None]
-        for _ in range(steps - 1):
-            x, state = network.step(x, state)
-            xs.append(x)
-        rest = torch.cat(xs)
+        rest = closed_loop(network, first, state, steps - 1, e_future)
     return torch.cat([first[None], rest])
 
 
-def _lem_rollout(network: IncrementNetwork, core: LEM, x0: Tensor, state: tuple[Tensor, Tensor], steps: int) -> Tensor:
+def closed_loop(network: IncrementNetwork, x: Tensor, state: object, steps: int, e: Tensor | None = None) -> Tensor:
+    """The plain loop: from x ``(n, D)`` and the network's state, the next values ``(steps, n, D)``; differentiable."""
+    xs = []
+    x = x[None]
+    for k in range(steps):
+        x, state = network.step(x, None if e is None else e[k : k + 1], state)
+        xs.append(x)
+    return torch.cat(xs)
+
+
+def _lem_rollout(
+    network: IncrementNetwork, core: LEM, x0: Tensor, state: tuple[Tensor, Tensor], steps: int, e: Tensor | None
+) -> Tensor:
     layers = [
         Layer(c.ode.weight_ih, c.ode.weight_hh, c.ode.weight_zy, c.ode.stacked_bias(), c.dt, c.scheme.name)
         for c in core.layers()
     ]
     s = network.increment
     states = list(zip(state[0].unbind(0), state[1].unbind(0), strict=True))
-    return rollout(layers, s[:, None] * network.head.weight, s * network.head.bias, x0, states, steps)
+    return rollout(layers, s[:, None] * network.head.weight, s * network.head.bias, x0, states, steps, exogenous=e)
+
+
+def free_run_error(network: IncrementNetwork, x: Tensor, e: Tensor | None, warmup: int, horizon: int, starts: int = 4) -> float:
+    r"""How far free runs leave the truth: the mean over time, series and starts of :math:`\min(\mathrm{nrmse}, 1)`.
+
+    Clipped at one, what the mean of the data would score, so that chaotic systems are judged by how long they are followed and
+    a periodic one by its phase. x ``(T, n, D)`` is normalised.
+    """
+    T = len(x)
+    horizon = max(1, min(horizon, T - warmup))
+    begins = sorted({int(b) for b in torch.linspace(0, T - warmup - horizon, starts)})
+    errors = []
+    for b in begins:
+        mid, end = b + warmup, b + warmup + horizon
+        free = free_run(network, x[b:mid], horizon, None if e is None else e[b:mid], None if e is None else e[mid : end - 1])
+        errors.append((free - x[mid:end]).square().mean(-1).sqrt().clamp(max=1.0).nan_to_num(1.0).mean())
+    return float(torch.stack(errors).mean())

@@ -110,4 +110,4 @@ class EigenAdam(torch.optim.Optimizer):
         # basis, as SOAP does: what is then left along flat directions is far too big, and training stalls at many times the error.
         unbiased = eigenvalues.clamp_min_(0) / (1 - decay ** s["step"])
         s["v"] = (unbiased * (1 - beta2 ** s["step"])).to(s["v"].dtype)
-        s["Q"] = Q.to(s["m"].dtype)
+        s["Q"] = Q.to(s["m"].dtype).contiguous()  # eigh's layout would not survive a file, and rounding depends on it

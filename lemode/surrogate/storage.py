@@ -14,16 +14,16 @@ from torch import Tensor
 
 __all__ = ["FORMAT_VERSION", "read", "write"]
 
-FORMAT, FORMAT_VERSION = "lemode.Surrogate", 1
+FORMAT, FORMAT_VERSION = "lemode model", 1
 
 
-def write(path: str | os.PathLike[str], tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
+def write(path: str | os.PathLike[str], tensors: dict[str, Tensor], metadata: dict[str, Any], kind: str = FORMAT) -> None:
     """Write tensors and JSON-able metadata to `path`; what was there stays whole until the new file is complete."""
     from .. import __version__
 
     target = Path(path)
     header = {
-        "format": FORMAT,
+        "format": kind,
         "format_version": str(FORMAT_VERSION),
         "lemode_version": __version__,
         "metadata": json.dumps(metadata),
@@ -42,7 +42,7 @@ def write(path: str | os.PathLike[str], tensors: dict[str, Tensor], metadata: di
         raise
 
 
-def read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read(path: str | os.PathLike[str], kind: str = FORMAT) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and metadata of a file that `write` wrote; ValueError for a foreign, damaged or newer one."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: there is no such file.")
@@ -51,9 +51,9 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any
             header = f.metadata() or {}
             tensors = {key: f.get_tensor(key) for key in f.keys()}  # noqa: SIM118, safe_open is no mapping
     except (SafetensorError, OSError) as e:
-        raise ValueError(f"{path}: not a lemode model, or damaged ({e}).") from e
-    if header.get("format") != FORMAT:
-        raise ValueError(f"{path}: a safetensors file, but not a lemode model (format {header.get('format')!r}).")
+        raise ValueError(f"{path}: not a {kind}, or damaged ({e}).") from e
+    if header.get("format") != kind:
+        raise ValueError(f"{path}: a safetensors file, but {header.get('format')!r} and not a {kind}.")
     version = header.get("format_version", "")
     if not version.isdigit() or int(version) > FORMAT_VERSION:
         raise ValueError(

@@ -1,21 +1,25 @@
-"""The training loop: teacher forcing on windows, a schedule, and the best weights by validation."""
+"""The training loop: windows of the series, a schedule, stages, and the best weights by validation."""
 
 from __future__ import annotations
 
 import copy
 import math
+import os
 import time
 import warnings
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm.auto import tqdm
 
+from . import checkpoint
+from .forecast import closed_loop, free_run_error
 from .network import IncrementNetwork
-from .optimizers import EigenAdam
+from .recipe import FINE, Recipe, make_optimizer
 
-__all__ = ["FitDivergedError", "FitWarning", "History", "Recipe", "train"]
+__all__ = ["FitDivergedError", "FitWarning", "History", "Series", "one_step_loss", "train"]
 
 
 class FitWarning(UserWarning):
@@ -26,140 +30,215 @@ class FitDivergedError(RuntimeError):
     """The fit diverged before any usable weights were found."""
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How to train. Steps are gradient steps; window and washout count samples."""
+class Series(NamedTuple):
+    """Normalised series x ``(T, n, D)`` and known inputs e ``(T, n, m)``: e[k] is what is known when x[k+1] is predicted."""
 
-    steps: int = 2000
-    batch_size: int = 32
-    window: int = 1000
-    washout: int = 50
-    optimizer: str = "auto"
-    lr: float | None = None
-    warmup: int = 50
-    max_time: float | None = None
-    validate_every: int = 50
+    x: Tensor
+    e: Tensor | None = None
 
-    # the eigendecomposition of the full second moment costs O(P^3): about 10 s each at this size, on one core
-    FULL_MATRIX_LIMIT = 3000
-
-    def make_optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
-        """The optimizer by name; 'auto' is EigenAdam up to FULL_MATRIX_LIMIT parameters, Adam beyond."""
-        parameters = [p for p in network.parameters() if p.requires_grad]
-        name = self.optimizer
-        if name == "auto":
-            name = "eigenadam" if sum(p.numel() for p in parameters) <= self.FULL_MATRIX_LIMIT else "adam"
-        if name == "eigenadam":
-            return EigenAdam(parameters, lr=self.lr or 1e-2)
-        if name == "adam":
-            return torch.optim.Adam(parameters, lr=self.lr or 1e-2)
-        raise ValueError(f"optimizer={name!r}: choose 'auto', 'eigenadam' or 'adam'.")
+    def cut(self, begin: int, end: int, rows: Tensor) -> Series:
+        """A window of some of the series."""
+        return Series(self.x[begin:end, rows], None if self.e is None else self.e[begin:end, rows])
 
 
 @dataclass
 class History:
-    """What happened: training loss at every step, validation error at some, in units of the increment's std."""
+    """What happened: training loss at every step; validation error at some, in units of the increment's std; stages after the first."""
 
     loss: list[float] = field(default_factory=list)
     validation: list[tuple[int, float]] = field(default_factory=list)
     best_step: int = 0
     seconds: float = 0.0
     stopped: str = "all steps done"
+    stages: list[dict[str, Any]] = field(default_factory=list)
 
 
 def train(
-    network: IncrementNetwork, x: Tensor, x_validation: Tensor, recipe: Recipe, generator: torch.Generator, verbose: int = 1
+    network: IncrementNetwork,
+    series: Series,
+    validation: Series,
+    recipe: Recipe,
+    generator: torch.Generator,
+    verbose: int = 1,
+    save_to: str | os.PathLike[str] | None = None,
 ) -> History:
-    """Fit `network` to the normalised series x ``(T, n, D)`` and leave in it the weights that were best in validation.
+    """Fit `network` and leave in it the weights that were best in validation.
 
-    The schedule of the learning rate follows the steps, or the clock where `max_time` is nearer. A fit whose loss is not
-    finite, or has grown a thousandfold over its best, ends with the best weights and a FitWarning; without any, with FitDivergedError.
+    The schedule of the learning rate follows the steps, or the clock where `max_time` is nearer. A fit whose loss is not finite, or
+    has grown a thousandfold over its best, ends with the best weights and a FitWarning; without any, with FitDivergedError. With
+    `save_to` everything is written there at every validation, and a fit that was cut off goes on from it.
     """
-    optimizer = recipe.make_optimizer(network)
-    peak = optimizer.param_groups[0]["lr"]
-    history, best, best_weights = History(), math.inf, None
-    start, clock = time.monotonic(), 0.0
-    bar = tqdm(total=recipe.steps, disable=not verbose, unit="step", desc="fit", mininterval=0.5)
-    bad = 0
+    run = _Run(network, make_optimizer(network, recipe), generator, recipe)
+    if save_to is not None and os.path.exists(save_to):
+        checkpoint.load(save_to, run)
+    history = run.history
+    bar = tqdm(total=recipe.steps, initial=len(history.loss), disable=not verbose, unit="step", desc="fit", mininterval=0.5)
+    start = time.monotonic() - history.seconds
     try:
-        for step in range(recipe.steps):
-            clock = time.monotonic() - start
-            progress = step / recipe.steps
-            if recipe.max_time is not None:
-                progress = max(progress, clock / recipe.max_time)
-                if progress >= 1:
-                    history.stopped = f"max_time={recipe.max_time:g} s reached"
-                    break
-            rate = min(1.0, (step + 1) / recipe.warmup) * 0.5 * (1 + math.cos(math.pi * progress))
-            for group in optimizer.param_groups:
-                group["lr"] = peak * rate
-            window, washout = _sample(x, recipe, generator)
-            optimizer.zero_grad(set_to_none=True)
-            loss = _loss(network, window, washout)
-            loss.backward()
-            optimizer.step()
-            history.loss.append(loss.item())
-            bad = bad + 1 if not math.isfinite(history.loss[-1]) else 0
-            if (step + 1) % recipe.validate_every == 0 or step + 1 == recipe.steps:
-                error = validation_error(network, x_validation, recipe)
-                history.validation.append((step + 1, error))
-                if error < best:
-                    best, history.best_step = error, step + 1
-                    best_weights = copy.deepcopy(network.state_dict())
-                bar.set_postfix_str(f"validation {error:.2e}, best {best:.2e}", refresh=False)
-                if not error < 1e3 * max(best, 1e-30):
-                    bad = 20
-            if bad >= 20:
-                history.stopped = "diverged"
-                break
-            bar.update()
+        while run.stage < len(recipe.stages) and history.stopped == "all steps done":
+            _run_stage(run, series, validation, start, bar, save_to)
     except KeyboardInterrupt:
-        if best_weights is None:
+        if run.best_weights is None:
             raise
         history.stopped = "interrupted"
     finally:
         bar.close()
-    if best_weights is None and history.stopped != "diverged":  # stopped before the first validation
-        best = validation_error(network, x_validation, recipe)
-        history.validation.append((len(history.loss), best))
-        history.best_step = len(history.loss)
-        if math.isfinite(best):
-            best_weights = copy.deepcopy(network.state_dict())
-    if best_weights is None:
+        history.seconds = time.monotonic() - start
+    if run.best_weights is None and history.stopped != "diverged":  # ended before the first validation
+        run.validate(validation)
+    if run.best_weights is None:
         raise FitDivergedError(
-            f"the fit diverged within {len(history.loss)} steps (last loss {history.loss[-1] if history.loss else math.nan:g}): lower lr, "
-            "or check the data for jumps and outliers."
+            f"the fit diverged within {len(history.loss)} steps (last loss {history.loss[-1] if history.loss else math.nan:g}): "
+            "lower lr, or check the data for jumps and outliers."
         )
-    network.load_state_dict(best_weights)
-    history.seconds = time.monotonic() - start
+    network.load_state_dict(run.best_weights)
     if history.stopped in ("diverged", "interrupted"):
+        verb = "diverged" if history.stopped == "diverged" else "was interrupted"
         warnings.warn(
-            f"the fit {history.stopped.replace('interrupted', 'was interrupted')} at step {len(history.loss)}; the weights of step "
-            f"{history.best_step} (validation error {best:.3g} increments) were restored.",
+            f"the fit {verb} at step {len(history.loss)}; the weights of step {history.best_step} (validation error {run.best:.3g} "
+            "increments) were restored.",
             FitWarning,
             stacklevel=3,
         )
     return history
 
 
-def _sample(x: Tensor, recipe: Recipe, generator: torch.Generator) -> tuple[Tensor, int]:
+class _Run:
+    """All that changes during a fit: what a checkpoint holds."""
+
+    def __init__(
+        self, network: IncrementNetwork, optimizer: torch.optim.Optimizer, generator: torch.Generator, recipe: Recipe
+    ) -> None:
+        self.network, self.optimizer, self.generator, self.recipe = network, optimizer, generator, recipe
+        self.peak = float(optimizer.param_groups[0]["lr"])
+        self.history = History()
+        self.stage, self.step = 0, 0  # step within the stage
+        self.best = math.inf
+        self.best_weights: dict[str, Tensor] | None = None
+        self.before_weights: dict[str, Tensor] | None = None  # of a stage that fine-tunes, with their free-run error
+        self.free_before = math.nan
+
+    def validate(self, validation: Series) -> float:
+        with torch.no_grad():
+            error = math.sqrt(one_step_loss(self.network, validation, 0, self.recipe.weights).item())
+        self.history.validation.append((len(self.history.loss), error))
+        if error < self.best:
+            self.best, self.history.best_step = error, len(self.history.loss)
+            self.best_weights = copy.deepcopy(self.network.state_dict())
+        return error
+
+
+def _run_stage(
+    run: _Run, series: Series, validation: Series, start: float, bar: Any, save_to: str | os.PathLike[str] | None
+) -> None:
+    recipe, history, network = run.recipe, run.history, run.network
+    name, steps = recipe.stages[run.stage], recipe.steps_of(run.stage)
+    fine = run.stage > 0
+    shares = [recipe.steps_of(k) / recipe.steps for k in range(len(recipe.stages))]
+    opens, closes = sum(shares[: run.stage]), sum(shares[: run.stage + 1])
+    if fine and run.before_weights is None:
+        run.before_weights, run.free_before = copy.deepcopy(network.state_dict()), _free(run, validation)
+    bad = 0
+    while run.step < steps:
+        history.seconds = time.monotonic() - start
+        progress = run.step / steps
+        if recipe.max_time is not None:
+            progress = max(progress, (history.seconds / recipe.max_time - opens) / (closes - opens))
+            if progress >= 1:
+                if run.stage == len(recipe.stages) - 1:
+                    history.stopped = f"max_time={recipe.max_time:g} s reached"
+                break
+        rate = min(1.0, (run.step + 1) / recipe.warmup) * 0.5 * (1 + math.cos(math.pi * progress)) * (FINE if fine else 1.0)
+        for group in run.optimizer.param_groups:
+            group["lr"] = run.peak * rate
+        run.optimizer.zero_grad(set_to_none=True)
+        loss = _stage_loss(name, run, series)
+        loss.backward()
+        run.optimizer.step()
+        run.step += 1
+        history.loss.append(loss.item())
+        bad = bad + 1 if not math.isfinite(history.loss[-1]) else 0
+        if run.step % recipe.validate_every == 0 or run.step == steps:
+            error = run.validate(validation)
+            bar.set_postfix_str(f"validation {error:.2e}, best {run.best:.2e}", refresh=False)
+            if not error < 1e3 * max(run.best, 1e-30):
+                bad = 20
+            if save_to is not None:
+                checkpoint.save(save_to, run)
+        if bad >= 20:
+            history.stopped = "diverged"
+            return
+        bar.update()
+    if run.before_weights is not None:  # the free run decides, with the last weights: the learning rate has gone to zero
+        free_after = _free(run, validation)
+        kept = free_after < run.free_before
+        history.stages.append({"name": name, "free_run_before": run.free_before, "free_run_after": free_after, "kept": kept})
+        if not kept:
+            network.load_state_dict(run.before_weights)
+        run.before_weights, run.best = None, math.inf
+        run.validate(validation)
+    elif run.best_weights is not None:
+        network.load_state_dict(run.best_weights)
+    run.stage, run.step = run.stage + 1, 0
+
+
+def _free(run: _Run, validation: Series) -> float:
+    T = len(validation.x)
+    warmup = max(min(run.recipe.washout, T // 2), 1)
+    return free_run_error(run.network, validation.x, validation.e, warmup, horizon=T - warmup if T < 400 else T // 2)
+
+
+def _stage_loss(name: str, run: _Run, series: Series) -> Tensor:
+    recipe, network = run.recipe, run.network
+    if name == "closed-loop":
+        window, _ = _sample(series, recipe.batch_size, recipe.washout + recipe.horizon, recipe.washout, run.generator)
+        return closed_loop_loss(network, window, min(recipe.washout, len(window.x) // 2), recipe.weights)
+    window, washout = _sample(series, recipe.batch_size, recipe.window, recipe.washout, run.generator)
+    level = recipe.noise * run.best if name == "noise" else 0.0
+    return one_step_loss(network, window, washout, recipe.weights, level, run.generator)
+
+
+def _sample(series: Series, batch_size: int, window: int, washout: int, generator: torch.Generator) -> tuple[Series, int]:
     """A batch of windows, and how many of their first steps do not count in the loss."""
-    T, n, _ = x.shape
-    rows = torch.randperm(n, generator=generator)[: recipe.batch_size]
-    if recipe.window + 1 >= T:
-        return x[:, rows], 0
+    T, n, _ = series.x.shape
+    rows = torch.randperm(n, generator=generator)[:batch_size]
+    if window + 1 >= T:
+        return series.cut(0, T, rows), 0
     # an unseen past is washed out; at the start of the series there is none, and what follows is to be learned
-    begin = int(torch.randint(0, T - recipe.window, (), generator=generator))
-    return x[begin : begin + recipe.window + 1, rows], recipe.washout if begin else 0
+    begin = int(torch.randint(0, T - window, (), generator=generator))
+    return series.cut(begin, begin + window + 1, rows), washout if begin else 0
 
 
-def _loss(network: IncrementNetwork, window: Tensor, washout: int) -> Tensor:
-    increments, _ = network(window[:-1])
-    target = (window[1:] - window[:-1]) / network.increment
-    return (increments[washout:] - target[washout:]).square().mean()
+def one_step_loss(
+    network: IncrementNetwork,
+    window: Series,
+    washout: int,
+    weights: tuple[float, ...] | None = None,
+    noise: float = 0.0,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Mean square error of the scaled increments. With noise (in increments) on what is read, the target is still the true next value."""
+    x = window.x[:-1]
+    if noise:
+        x = x + noise * network.increment * torch.randn(x.shape, generator=generator, dtype=x.dtype)
+    increments, _ = network(x, None if window.e is None else window.e[:-1])
+    target = (window.x[1:] - x) / network.increment
+    return _mean_square(increments[washout:] - target[washout:], weights)
 
 
-@torch.no_grad()
-def validation_error(network: IncrementNetwork, x: Tensor, recipe: Recipe) -> float:
-    """Root mean square one-step error over whole validation series, in units of the increment's std."""
-    return math.sqrt(_loss(network, x, 0).item())
+def closed_loop_loss(
+    network: IncrementNetwork, window: Series, warmup: int, weights: tuple[float, ...] | None = None
+) -> Tensor:
+    """Mean square error of a free run over the rest of the window, in increments, after `warmup` samples of truth."""
+    x, e = window
+    predicted, state = network.step(x[:warmup], None if e is None else e[:warmup])
+    rest = closed_loop(network, predicted[-1], state, len(x) - warmup - 1, None if e is None else e[warmup:-1])
+    free = torch.cat([predicted[-1:], rest])
+    return _mean_square((free - x[warmup:]) / network.increment, weights)
+
+
+def _mean_square(error: Tensor, weights: tuple[float, ...] | None) -> Tensor:
+    if weights is None:
+        return error.square().mean()
+    w = error.new_tensor(weights)
+    return (error.square() * (w / w.mean())).mean()

@@ -1,0 +1,68 @@
+"""Everything of a fit that is under way in one file, so that it can go on after a crash. Plain tensors and JSON."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from . import storage
+
+if TYPE_CHECKING:
+    from .training import _Run
+
+__all__ = ["load", "save"]
+
+FORMAT = "lemode checkpoint"
+
+
+def save(path: str | os.PathLike[str], run: _Run) -> None:
+    """Write weights, best weights, optimizer, random generator, schedule and history; replaces the file atomically."""
+    optimizer = run.optimizer.state_dict()
+    tensors = {f"network.{k}": v for k, v in run.network.state_dict().items()}
+    for part, weights in (("best", run.best_weights), ("before", run.before_weights)):
+        tensors |= {f"{part}.{k}": v for k, v in (weights or {}).items()}
+    tensors["generator"] = run.generator.get_state()
+    numbers: dict[str, Any] = {}
+    for index, state in optimizer["state"].items():
+        for key, value in state.items():
+            target = tensors if isinstance(value, torch.Tensor) else numbers
+            target[f"optimizer.{index}.{key}"] = value
+    metadata = {
+        "recipe": asdict(run.recipe), "history": asdict(run.history), "stage": run.stage, "step": run.step,
+        "best": run.best, "free_before": run.free_before, "numbers": numbers, "groups": optimizer["param_groups"],
+    }  # fmt: skip
+    storage.write(path, {k: v.clone() for k, v in tensors.items()}, metadata, FORMAT)
+
+
+def load(path: str | os.PathLike[str], run: _Run) -> None:
+    """Put what `save` wrote back into `run`; ValueError if the file belongs to another fit."""
+    tensors, metadata = storage.read(path, FORMAT)
+    recipe = asdict(run.recipe)
+    saved = {k: tuple(v) if isinstance(v, list) else v for k, v in metadata["recipe"].items()}
+    different = [k for k in recipe if saved.get(k) != recipe[k]]
+    network = _part(tensors, "network.")
+    shapes = {k: v.shape for k, v in run.network.state_dict().items()}
+    if different or shapes != {k: v.shape for k, v in network.items()}:
+        what = f"with other {', '.join(different)}" if different else "of a network of other sizes"
+        raise ValueError(f"{path}: the checkpoint of a fit {what}; remove the file to start anew, or fit as before.")
+    run.network.load_state_dict(network)
+    run.best, run.best_weights = metadata["best"], _part(tensors, "best.") or None
+    run.free_before, run.before_weights = metadata["free_before"], _part(tensors, "before.") or None
+    run.stage, run.step = metadata["stage"], metadata["step"]
+    state: dict[int, dict[str, Any]] = {}
+    for key, value in [*tensors.items(), *metadata["numbers"].items()]:
+        if key.startswith("optimizer."):
+            _, index, name = key.split(".", 2)
+            state.setdefault(int(index), {})[name] = value
+    run.optimizer.load_state_dict({"state": state, "param_groups": metadata["groups"]})
+    run.generator.set_state(tensors["generator"])
+    history = metadata["history"]
+    history["validation"] = [tuple(row) for row in history["validation"]]
+    vars(run.history).update(history)
+
+
+def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

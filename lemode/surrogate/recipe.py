@@ -1,0 +1,83 @@
+"""How a surrogate is trained: the numbers, the budgets, the stages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from .optimizers import EigenAdam
+
+__all__ = ["BUDGETS", "STAGES", "Recipe", "make_optimizer", "resolve_budget"]
+
+# gradient steps, and the seconds that end them on a machine that is too slow
+BUDGETS: dict[str, tuple[int, float]] = {"quick": (2000, 45.0), "standard": (8000, 180.0), "thorough": (40000, 1200.0)}
+
+# the later stages fine-tune: their share of the steps, and of the peak learning rate
+STAGES = ("one-step", "noise", "closed-loop")
+SHARE, FINE = 0.15, 0.1
+
+# EigenAdam stores P^2 numbers and decomposes a P x P matrix: a few seconds each at this size, on one core
+FULL_MATRIX_LIMIT = 3000
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The numbers of a fit. Steps are gradient steps; window, washout and horizon count samples.
+
+    Attributes
+    ----------
+    stages : the first is 'one-step' (teacher forcing); 'noise' and 'closed-loop' fine-tune, and are undone unless they improve
+        the free run on the validation series
+    noise : standard deviation of the input noise of its stage, in units of the one-step error reached
+    horizon : steps of the closed-loop stage
+    weights : per variable, in the loss; equal by default
+    """
+
+    steps: int = 2000
+    batch_size: int = 32
+    window: int = 1000
+    washout: int = 50
+    optimizer: str = "auto"
+    lr: float | None = None
+    warmup: int = 50
+    max_time: float | None = None
+    validate_every: int = 50
+    stages: tuple[str, ...] = ("one-step",)
+    noise: float = 2.0
+    horizon: int = 20
+    weights: tuple[float, ...] | None = None
+
+    def steps_of(self, stage: int) -> int:
+        """Gradient steps of a stage: a fixed share for each that fine-tunes, the rest for the first."""
+        fine = round(SHARE * self.steps)
+        return self.steps - fine * (len(self.stages) - 1) if stage == 0 else fine
+
+
+def resolve_budget(budget: str | float, steps: int | None, max_time: float | None) -> tuple[int, float | None]:
+    """Steps and seconds of a budget: a name in BUDGETS, or seconds. An explicit `steps` or `max_time` takes precedence."""
+    if isinstance(budget, str):
+        if budget not in BUDGETS:
+            raise ValueError(f"budget={budget!r}: choose {', '.join(map(repr, BUDGETS))} or a number of seconds.")
+        named_steps, named_time = BUDGETS[budget]
+        if steps is not None:  # asked for so many steps: they are all done
+            return steps, max_time
+        return (named_steps, named_time) if max_time is None else (10**9, max_time)
+    if isinstance(budget, bool) or not isinstance(budget, (int, float)) or not budget > 0:
+        raise ValueError(f"budget={budget!r}: choose {', '.join(map(repr, BUDGETS))} or a positive number of seconds.")
+    return (10**9 if steps is None else steps), float(budget) if max_time is None else max_time
+
+
+def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """The optimizer by name; 'auto' is EigenAdam up to FULL_MATRIX_LIMIT parameters, Adam beyond."""
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    size, name = sum(p.numel() for p in parameters), recipe.optimizer
+    if name == "auto":
+        name = "eigenadam" if size <= FULL_MATRIX_LIMIT else "adam"
+    lr = 1e-2 if recipe.lr is None else recipe.lr
+    if name == "eigenadam":
+        return EigenAdam(parameters, lr=lr)
+    if name == "adam":
+        return torch.optim.Adam(parameters, lr=lr)
+    raise ValueError(f"optimizer={name!r}: choose 'auto', 'eigenadam' or 'adam'.")
