@@ -18,7 +18,7 @@ from torch.nn.functional import linear
 
 from ..ode import MultiscaleODE
 from ..schemes import get_scheme
-from . import core, native
+from . import call, core, native
 from .adjoint import LEAKS
 from .layer import Layer
 
@@ -68,7 +68,7 @@ def rollout(
         if backend == "native" and gradient:
             raise ValueError("backend='native' does not differentiate a rollout: use torch.no_grad(), or backend='torch'.")
         if fits and core.available() and not gradient:
-            return native.rollout(*args)
+            return call.rollout(*args)
         if backend == "native":
             core.require()
             raise ValueError(
