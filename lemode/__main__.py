@@ -1,0 +1,5 @@
+"""``python -m lemode``, the same as the command ``lemode``."""
+
+from .cli import main
+
+raise SystemExit(main())
