@@ -107,6 +107,8 @@ class LEM(nn.Module):
         See `LEMCell`.
     backend : {'auto', 'native', 'torch', 'reference'}
         How the recursion is run, see `lemode.kernels`. Same results; 'auto' takes the fastest there is.
+    memory : {'full', 'low'}
+        With 'low' the native backend keeps y and z only for the derivative and computes the gates again: a third of the memory.
     device, dtype
         As for every torch module.
 
@@ -141,6 +143,7 @@ class LEM(nn.Module):
         scheme: str = "imex",
         allow_large_dt: bool = False,
         backend: str = "auto",
+        memory: str = "full",
         device: Any = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -151,6 +154,9 @@ class LEM(nn.Module):
             raise ValueError(f"dropout={dropout!r}: give a probability between 0 and 1.")
         if backend not in kernels.BACKENDS:
             raise ValueError(f"backend={backend!r}: known backends are {', '.join(kernels.BACKENDS)}.")
+        if memory not in ("full", "low"):
+            raise ValueError(f"memory={memory!r}: give 'full' or 'low'.")
+        self.memory = memory
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.batch_first, self.dropout, self.bidirectional, self.backend = batch_first, dropout, bidirectional, backend
         self.num_directions = 2 if bidirectional else 1
@@ -309,7 +315,7 @@ class LEM(nn.Module):
                 # a backward cell reads the reversed sequence (each sample reversed within its own length)
                 u = _reverse(seq, lengths) if direction else seq
                 step = _reverse(dt.unsqueeze(-1), lengths).squeeze(-1) if direction and isinstance(dt, Tensor) else dt
-                ys, zs = kernels.run(cell.ode, cell.scheme, u, y0, z0, step, self.backend)
+                ys, zs = kernels.run(cell.ode, cell.scheme, u, y0, z0, step, self.backend, self.memory)
                 y_n.append(_last(ys, lengths))
                 z_n.append(_last(zs, lengths))
                 outs.append(_reverse(ys, lengths) if direction else ys)
@@ -341,6 +347,7 @@ class LEM(nn.Module):
         text = f"{self.input_size}, {self.hidden_size}"
         for name, default in (
             ("num_layers", 1), ("batch_first", False), ("dropout", 0.0), ("bidirectional", False), ("backend", "auto"),
+            ("memory", "full"),
         ):  # fmt: skip
             value = getattr(self, name)
             text += "" if value == default else f", {name}={value!r}"

@@ -27,12 +27,22 @@ TORCH_UP_TO = 128  # hidden units: beyond it the plain loop beats the hand-deriv
 
 
 def run(
-    ode: MultiscaleODE, scheme: Scheme, u: Tensor, y0: Tensor, z0: Tensor, dt: float | Tensor, backend: str = "auto"
+    ode: MultiscaleODE,
+    scheme: Scheme,
+    u: Tensor,
+    y0: Tensor,
+    z0: Tensor,
+    dt: float | Tensor,
+    backend: str = "auto",
+    memory: str = "full",
 ) -> tuple[Tensor, Tensor]:
-    """States ``ys, zs (L, N, d)`` of `scheme` driven by ``u (L, N, m)`` from ``y0, z0 (N, d)``."""
+    """States ``ys, zs (L, N, d)`` of `scheme` driven by ``u (L, N, m)`` from ``y0, z0 (N, d)``.
+
+    With ``memory="low"`` the native core keeps y and z only for the derivative, a third of the memory, and computes the gates again.
+    """
     backend = _choose(backend, ode, scheme, u, y0, z0, dt)
     if backend == "native":
-        return native.run(ode, scheme, u, y0, z0, dt)
+        return native.run(ode, scheme, u, y0, z0, dt, memory)
     if backend == "torch":
         return adjoint.run(ode, scheme, u, y0, z0, dt)
     return reference.run(ode, scheme, u, y0, z0, dt)

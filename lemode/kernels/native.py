@@ -24,15 +24,18 @@ def fits(*tensors: Tensor) -> bool:
     return dtype in core.DTYPES and all(t.device.type == "cpu" and t.dtype == dtype for t in tensors)
 
 
-def run(ode: MultiscaleODE, scheme: Scheme, u: Tensor, y0: Tensor, z0: Tensor, dt: float | Tensor) -> tuple[Tensor, Tensor]:
+def run(
+    ode: MultiscaleODE, scheme: Scheme, u: Tensor, y0: Tensor, z0: Tensor, dt: float | Tensor, memory: str = "full"
+) -> tuple[Tensor, Tensor]:
     """See `lemode.kernels.run`."""
     step = dt if isinstance(dt, Tensor) else u.new_full((1, 1), dt)
     args = (u, y0, z0, step, ode.weight_ih, ode.weight_hh, ode.weight_zy, ode.stacked_bias())
-    save = torch.is_grad_enabled() and any(a.requires_grad for a in args)
+    derivative = torch.is_grad_enabled() and any(a.requires_grad for a in args)
+    save = derivative and memory == "full"
     if torch.compiler.is_compiling() or not all(type(a) in (Tensor, nn.Parameter) for a in args):
         ys, zs, _ = _sequence(*args, scheme.name, save)
-    elif save:
-        ys, zs = _Sequence.apply(*args, scheme.name)
+    elif derivative:
+        ys, zs = _Sequence.apply(*args, scheme.name, save)
     else:
         ys, zs, _ = call.forward(*args, scheme.name, save)
     return ys, zs
@@ -41,14 +44,14 @@ def run(ode: MultiscaleODE, scheme: Scheme, u: Tensor, y0: Tensor, z0: Tensor, d
 class _Sequence(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *args: Any) -> tuple[Tensor, Tensor]:
-        ys, zs, saved = call.forward(*args, True)
+        ys, zs, saved = call.forward(*args)
         _keep(ctx, args[:8], ys, zs, saved, args[8])
         return ys, zs
 
     @staticmethod
     def backward(ctx: Any, grad_ys: Tensor | None, grad_zs: Tensor | None) -> tuple[Tensor | None, ...]:
         # under create_graph the operator, whose derivative says what to do instead
-        return *_gradients(_sequence_backward if torch.is_grad_enabled() else call.backward, ctx, grad_ys, grad_zs), None
+        return *_gradients(_sequence_backward if torch.is_grad_enabled() else call.backward, ctx, grad_ys, grad_zs), None, None
 
 
 def _keep(ctx: Any, tensors: Any, ys: Tensor, zs: Tensor, saved: Tensor, scheme: str) -> None:
