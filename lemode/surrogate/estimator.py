@@ -184,7 +184,7 @@ class Surrogate:
     def __repr__(self) -> str:
         defaults = inspect.signature(type(self).__init__).parameters
         changed = [f"{k}={v!r}" for k, v in self.get_params().items() if v != defaults[k].default]
-        return f"Surrogate({', '.join(changed)})"
+        return f"{type(self).__name__}({', '.join(changed)})"
 
     # -- fitting -----------------------------------------------------------------------------------------------------
 
@@ -297,8 +297,12 @@ class Surrogate:
         features = dimension * (1 + self.delays) + 2 * inputs
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            core = LEM(features, self.hidden_size, self.num_layers, dt=self.dt, scheme=self.scheme, dtype=dtype)
+            core = self._core(features, dtype)
             return IncrementNetwork(core, self.hidden_size, dimension, dtype, self.delays, inputs)
+
+    def _core(self, features: int, dtype: torch.dtype) -> torch.nn.Module:
+        """The recurrent layer; `lemode.baselines` puts others here."""
+        return LEM(features, self.hidden_size, self.num_layers, dt=self.dt, scheme=self.scheme, dtype=dtype)
 
     # -- use ---------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,99 @@
+"""A plain neural ODE: a small tanh network as the right-hand side, solved by torchdiffeq."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from .base import Baseline, need
+
+__all__ = ["NeuralODE"]
+
+Array = NDArray[np.float64]
+
+
+class NeuralODE(Baseline):
+    r"""Right-hand side :math:`\dot x = f_\theta(x)`, two hidden layers, trained on short free runs. Needs the full state.
+
+    Parameters
+    ----------
+    hidden_size : units of each of the two layers
+    horizon : samples of the free runs in training
+    steps, batch_size, lr, max_time : of Adam with a cosine schedule; `max_time` in seconds ends the fit early
+    method : of torchdiffeq, with `substeps` steps between samples
+    """
+
+    def __init__(
+        self,
+        hidden_size: int = 32,
+        horizon: int = 5,
+        steps: int = 2000,
+        batch_size: int = 512,
+        lr: float = 3e-3,
+        max_time: float | None = None,
+        method: str = "rk4",
+        substeps: int = 1,
+        seed: int = 0,
+        observe: tuple[str, ...] | None = None,
+    ) -> None:
+        self.hidden_size = hidden_size
+        self.horizon = horizon
+        self.steps = steps
+        self.batch_size = batch_size
+        self.lr = lr
+        self.max_time = max_time
+        self.method = method
+        self.substeps = substeps
+        self.seed = seed
+        self.observe = observe
+
+    def _fit(self, x: Array) -> None:
+        if self.horizon >= x.shape[1]:
+            raise ValueError(f"horizon={self.horizon}: the series have {x.shape[1]} samples; give fewer.")
+        D, h = x.shape[-1], self.hidden_size
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            self.field_ = nn.Sequential(nn.Linear(D, h), nn.Tanh(), nn.Linear(h, h), nn.Tanh(), nn.Linear(h, D)).double()
+        data, generator = torch.from_numpy(x), torch.Generator().manual_seed(self.seed)
+        increment = data.diff(dim=1).square().mean((0, 1)).sqrt()
+        optimizer = torch.optim.Adam(self.field_.parameters(), lr=self.lr)
+        start, T = time.monotonic(), x.shape[1]
+        for step in range(self.steps):
+            progress = step / self.steps
+            if self.max_time is not None:
+                progress = max(progress, (time.monotonic() - start) / self.max_time)
+            if progress >= 1:
+                break
+            for group in optimizer.param_groups:
+                group["lr"] = self.lr * 0.5 * (1 + math.cos(math.pi * progress))
+            rows = torch.randint(0, len(x), (self.batch_size,), generator=generator)
+            begin = torch.randint(0, T - self.horizon, (self.batch_size,), generator=generator)
+            truth = torch.stack([data[rows, begin + k] for k in range(self.horizon + 1)])
+            error = (self._solve(truth[0], self.horizon) - truth) / increment
+            optimizer.zero_grad()
+            error.square().mean().backward()
+            optimizer.step()
+
+    def _solve(self, x0: Tensor, steps: int) -> Tensor:
+        """``(steps + 1, n, D)`` in units of the sampling interval."""
+        t = torch.arange(steps + 1, dtype=x0.dtype)
+        options: dict[str, Any] = {"step_size": 1.0 / self.substeps} if self.method in ("euler", "midpoint", "rk4") else {}
+        solution: Tensor = need("torchdiffeq", "NeuralODE").odeint(
+            lambda s, v: self.field_(v), x0, t, method=self.method, options=options
+        )
+        return solution
+
+    @torch.no_grad()
+    def _predict(self, x: Array) -> Array:
+        flat = torch.from_numpy(x.reshape(-1, x.shape[-1]))
+        return self._solve(flat, 1)[1].numpy().reshape(x.shape)
+
+    @torch.no_grad()
+    def _forecast(self, x: Array, steps: int) -> Array:
+        return self._solve(torch.from_numpy(np.ascontiguousarray(x[:, -1])), steps)[1:].transpose(0, 1).numpy()

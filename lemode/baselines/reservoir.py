@@ -1,0 +1,76 @@
+"""An echo state network by reservoirpy."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .base import Baseline, need
+
+__all__ = ["EchoStateNetwork"]
+
+Array = NDArray[np.float64]
+
+
+class EchoStateNetwork(Baseline):
+    r"""Echo state network: a random reservoir with a ridge readout that predicts the increment.
+
+    .. math:: r_k = (1 - a) r_{k-1} + a \tanh(W r_{k-1} + W_{in} x_k + b), \qquad \hat x_{k+1} = x_k + s \odot W_{out} (r_k, x_k)
+
+    Parameters
+    ----------
+    units, spectral_radius, leak, input_scaling, ridge
+        Size of the reservoir, and what matters in it; choose them by the free run on validation data, see `grid_search`.
+    washout : samples of each series that are not fitted
+    """
+
+    def __init__(
+        self,
+        units: int = 500,
+        spectral_radius: float = 0.5,
+        leak: float = 1.0,
+        input_scaling: float = 0.5,
+        ridge: float = 1e-7,
+        washout: int = 50,
+        seed: int = 0,
+        observe: tuple[str, ...] | None = None,
+    ) -> None:
+        self.units = units
+        self.spectral_radius = spectral_radius
+        self.leak = leak
+        self.input_scaling = input_scaling
+        self.ridge = ridge
+        self.washout = washout
+        self.seed = seed
+        self.observe = observe
+
+    def _fit(self, x: Array) -> None:
+        nodes = need("reservoirpy.nodes", "EchoStateNetwork")
+        self.reservoir_ = nodes.Reservoir(
+            self.units, lr=self.leak, sr=self.spectral_radius, input_scaling=self.input_scaling, input_connectivity=1.0,
+            bias=need("reservoirpy.mat_gen", "EchoStateNetwork").uniform(low=-0.5, high=0.5), seed=self.seed,
+        )  # fmt: skip
+        self.readout_ = nodes.Ridge(ridge=self.ridge)
+        self.increment_ = np.sqrt((np.diff(x, axis=1) ** 2).mean((0, 1)))
+        states = [self._features(series[:-1])[self.washout :] for series in x]
+        targets = [(np.diff(series, axis=0) / self.increment_)[self.washout :] for series in x]
+        self.readout_.fit(states, targets)
+
+    def _features(self, series: Array) -> Array:
+        """Reservoir states along one series ``(T, D)`` from rest, with the input beside them."""
+        if self.reservoir_.initialized:
+            self.reservoir_.reset()
+        return np.concatenate([self.reservoir_.run(series), series], 1)
+
+    def _predict(self, x: Array) -> Array:
+        return np.stack([s + self.increment_ * (self._features(s) @ self.readout_.Wout + self.readout_.bias) for s in x])
+
+    def _forecast(self, x: Array, steps: int) -> Array:
+        out = np.empty((len(x), steps, x.shape[-1]))
+        for i, series in enumerate(x):
+            features, value = self._features(series)[-1], series[-1]
+            for k in range(steps):
+                value = value + self.increment_ * (features @ self.readout_.Wout + self.readout_.bias)
+                out[i, k] = value
+                features = np.concatenate([self.reservoir_.step(value), value])
+        return out

@@ -1,0 +1,78 @@
+"""The baselines share the surrogate's surface and do what their names say."""
+
+import numpy as np
+import pytest
+
+from lemode import Trajectories, baselines
+from lemode.systems import Lorenz63
+
+T = np.linspace(0, 20, 101)
+PHASE = np.random.default_rng(0).uniform(0, 6, (6, 1))
+WAVES = Trajectories(T, np.stack([np.sin(T + PHASE), 10 + 3 * np.cos(T + PHASE)], -1), ("a", "b"))
+QUICK = {"hidden_size": 4, "steps": 40, "verbose": 0, "washout": 5}
+
+
+def make(name):
+    options = {
+        "LSTM": QUICK,
+        "GRU": QUICK,
+        "EchoStateNetwork": {"units": 50, "washout": 5},
+        "NeuralODE": {"hidden_size": 8, "steps": 30},
+        "SINDy": {"degree": 1},
+    }
+    if name in ("EchoStateNetwork", "SINDy"):
+        pytest.importorskip({"EchoStateNetwork": "reservoirpy", "SINDy": "pysindy"}[name])
+    return getattr(baselines, name)(**options.get(name, {}))
+
+
+@pytest.mark.parametrize("name", ["Persistence", "Autoregression", "LSTM", "GRU", "EchoStateNetwork", "NeuralODE", "SINDy"])
+def test_common_surface(name):
+    model = make(name)
+    assert model.fit(WAVES, validation=WAVES) is model
+    assert model.predict(WAVES).shape == (6, 101, 2)
+    assert model.predict(WAVES.x[0]).shape == (101, 2)
+    assert model.forecast(WAVES.x[:, :50], 7).shape == (6, 7, 2)
+    one = model.forecast(WAVES.x[0, :50], 7)
+    assert one.shape == (7, 2)
+    # the first value of a free run is the one-step prediction from the end of the history
+    np.testing.assert_allclose(one[0], model.predict(WAVES.x[0, :50])[-1], rtol=1e-6, atol=1e-6)
+    assert model.rmse(WAVES) > 0
+    assert set(model.get_params()) >= {"observe"}
+
+
+def test_persistence_repeats_and_autoregression_is_exact_on_a_linear_recursion():
+    x = WAVES.x
+    persistence = baselines.Persistence().fit(WAVES)
+    np.testing.assert_allclose(persistence.forecast(x[:, :5], 3), np.repeat(x[:, 4:5], 3, 1), rtol=1e-12)
+    ar = baselines.Autoregression(lags=2).fit(WAVES)  # a sampled rotation obeys a linear recursion of the last value
+    np.testing.assert_allclose(ar.forecast(x[:, :50], 51), x[:, 50:], rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize(("name", "share"), [("EchoStateNetwork", 0.05), ("SINDy", 0.05), ("NeuralODE", 0.5)])
+def test_learns_lorenz63(name, share):
+    """One-step error as a share of persistence's: what each reaches easily, with a factor of two to spare."""
+    if name != "NeuralODE":
+        pytest.importorskip({"EchoStateNetwork": "reservoirpy", "SINDy": "pysindy"}[name])
+    data = Lorenz63().trajectories(10, np.arange(0, 10, 0.025), seed=0)
+    options = {"EchoStateNetwork": {"units": 200}, "NeuralODE": {"steps": 300}, "SINDy": {"degree": 2}}[name]
+    model = getattr(baselines, name)(**options).fit(data[:8])
+    assert model.rmse(data[8:], 50) < share * baselines.Persistence().fit(data[:8]).rmse(data[8:], 50)
+
+
+def test_errors():
+    with pytest.raises(RuntimeError, match="not fitted"):
+        baselines.Persistence().predict(WAVES)
+    with pytest.raises(ValueError, match="lags=0"):
+        baselines.Autoregression(lags=0).fit(WAVES)
+    with pytest.raises(ValueError, match=r"give \(n, T, 2\)"):
+        baselines.Persistence().fit(WAVES).predict(np.zeros((3, 5)))
+    with pytest.raises(ValueError, match="horizon=200"):
+        baselines.NeuralODE(horizon=200).fit(WAVES)
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "reservoirpy.nodes", None)
+    with pytest.raises(ImportError, match=r"needs reservoirpy: pip install 'lemode\[baselines\]'"):
+        baselines.EchoStateNetwork().fit(WAVES)
