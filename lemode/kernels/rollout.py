@@ -10,7 +10,7 @@ with optional exogenous inputs :math:`e_k`; the bracketed term is the residual h
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -116,11 +116,11 @@ def _torch_rollout(
     layers: Sequence[Layer], readout: Tensor, readout_bias: Tensor, x0: Tensor, state: Sequence[tuple[Tensor, Tensor]],
     steps: int, residual: bool, exogenous: Tensor | None,
 ) -> Tensor:  # fmt: skip
-    x, xs, states = x0, [], list(state)
+    x, xs, states, step = x0, [], list(state), [_stepper(layer) for layer in layers]
     for k in range(steps):
         u = x if exogenous is None else torch.cat([x, exogenous[k]], -1)
-        for i, layer in enumerate(layers):
-            states[i] = _step(layer, *states[i], u)
+        for i in range(len(layers)):
+            states[i] = step[i](states[i], u)
             u = states[i][0]
         head = linear(u, readout, readout_bias)
         x = x + head if residual else head
@@ -128,14 +128,14 @@ def _torch_rollout(
     return torch.stack(xs) if xs else x0.new_empty(0, *x0.shape)
 
 
-def _step(layer: Layer, y: Tensor, z: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-    if layer.scheme not in LEAKS:
-        return get_scheme(layer.scheme).step(MultiscaleODE.from_tensors(*layer[:4]), (y, z), u, layer.dt)
-    d = layer.weight_zy.shape[0]
-    phi, _ = LEAKS[layer.scheme]
-    a = linear(u, layer.weight_ih, layer.bias)
-    a_y = a[:, : 3 * d] + linear(y, layer.weight_hh)
-    l1, l2 = phi(layer.dt * torch.sigmoid(a_y[:, : 2 * d])).chunk(2, -1)
-    z = z + l1 * (torch.tanh(a_y[:, 2 * d :]) - z)
-    y = y + l2 * (torch.tanh(a[:, 3 * d :] + linear(z, layer.weight_zy)) - y)
-    return y, z
+State = tuple[Tensor, Tensor]
+
+
+def _stepper(layer: Layer) -> Callable[[State, Tensor], State]:
+    """One step of the layer as a function of state and input: any scheme, on the layer's own tensors."""
+    scheme, (d, m) = get_scheme(layer.scheme), (layer.weight_zy.shape[0], layer.weight_ih.shape[1])
+    ode = MultiscaleODE(m, d, device="meta", dtype=layer.weight_ih.dtype)
+    for name in ("weight_ih", "weight_hh", "weight_zy", "bias"):
+        delattr(ode, name)  # a parameter gives way to a plain tensor, through which a gradient can flow on
+        setattr(ode, name, getattr(layer, name))
+    return lambda state, u: scheme.step(ode, state, u, layer.dt)
