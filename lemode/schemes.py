@@ -122,12 +122,13 @@ class Scheme:
     def check_dt(self, dt: float, allow_large_dt: bool = False) -> None:
         """Raise ValueError unless dt is a finite number in (0, max_dt], or in (0, 2] when a large dt is allowed."""
         limit = max(self.max_dt, 2.0) if allow_large_dt else self.max_dt
+        shown = f"{dt:g}" if float(f"{dt:g}") == dt else repr(dt)  # 1.0000000000000002 must not read 1
         if not (math.isfinite(dt) and dt > 0):
-            raise ValueError(f"dt={dt:g}: the step size must be a finite positive number.")
+            raise ValueError(f"dt={shown}: the step size must be a finite positive number.")
         if dt > limit:
             hint = "no scheme of this family is stable beyond 2" if allow_large_dt else "allow_large_dt=True admits up to 2"
             raise ValueError(
-                f"dt={dt:g}: scheme {self.name!r} keeps |y|, |z| <= 1 only for 0 < dt <= {self.max_dt:g}; "
+                f"dt={shown}: scheme {self.name!r} keeps |y|, |z| <= 1 only for 0 < dt <= {self.max_dt:g}; "
                 f"use a smaller dt, or scheme='exponential', which keeps it for every dt ({hint})."
             )
 
