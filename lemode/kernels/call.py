@@ -21,7 +21,7 @@ def forward(
     """States ys, zs and, to be handed to `backward`, the gates and candidates (empty if not `save`)."""
     (L, N, _), d = u.shape, weight_zy.shape[0]
     ys, zs = pool.empty((L, N, d), u.dtype), pool.empty((L, N, d), u.dtype)
-    saved = pool.empty((saved_size(L, N, d) if save else 0,), u.dtype)
+    saved = pool.empty((saved_size(L, N, d, u.dtype) if save else 0,), u.dtype)
     call = _Call(
         "forward", scheme, u, dt, y0=y0, z0=z0, weight_ih=weight_ih, weight_hh=weight_hh, weight_zy=weight_zy, bias=bias
     )
@@ -88,9 +88,10 @@ def rollout(
     return xs
 
 
-def saved_size(L: int, N: int, d: int) -> int:
-    """As lemode_saved_size, for symbolic sizes too."""
-    return L * N * 4 * ((d + 15) // 16 * 16)
+def saved_size(L: int, N: int, d: int, dtype: torch.dtype) -> int:
+    """Elements that `forward` saves; the sizes may be symbolic."""
+    lanes = core.require().lemode_vector_bytes() // dtype.itemsize
+    return L * N * 4 * ((d + lanes - 1) // lanes * lanes)
 
 
 def _invoke(kind: str, dtype: torch.dtype, struct: ctypes.Structure) -> None:

@@ -25,7 +25,7 @@ __all__ = [
 
 DTYPES = {torch.float32: "f32", torch.float64: "f64"}
 SCHEMES = {"imex": 0, "semi_implicit": 1, "exponential": 2}
-VERSION = 1  # of csrc/lemode.h
+VERSION = 2  # of csrc/lemode.h
 
 _int, _int32, _pointer = ctypes.c_int64, ctypes.c_int32, ctypes.c_void_p
 
@@ -67,8 +67,7 @@ def _load() -> ctypes.CDLL | None:
     for kind, struct in (("forward", SequenceStruct), ("backward", SequenceStruct), ("rollout", RolloutStruct)):
         for suffix in DTYPES.values():
             getattr(core, f"lemode_{kind}_{suffix}").argtypes = [ctypes.POINTER(struct)]
-    core.lemode_saved_size.argtypes = [_int] * 3
-    core.lemode_saved_size.restype = _int
+    core.lemode_vector_bytes.restype = _int
     for name in ("tanh", "sigmoid"):
         for suffix in DTYPES.values():
             function = getattr(core, f"lemode_{name}_{suffix}")

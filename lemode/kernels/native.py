@@ -88,7 +88,7 @@ _sequence_backward = torch.library.custom_op(
 @_sequence.register_fake
 def _(u, y0, z0, dt, weight_ih, weight_hh, weight_zy, bias, scheme, save):  # type: ignore[no-untyped-def]
     (L, N, _), d = u.shape, weight_zy.shape[0]
-    return u.new_empty(L, N, d), u.new_empty(L, N, d), u.new_empty(call.saved_size(L, N, d) if save else 0)
+    return u.new_empty(L, N, d), u.new_empty(L, N, d), u.new_empty(call.saved_size(L, N, d, u.dtype) if save else 0)
 
 
 @_sequence_backward.register_fake

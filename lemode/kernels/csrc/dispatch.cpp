@@ -172,7 +172,7 @@ int lemode_backward_f64(const LemodeSequence *q) { return backward<double>(*q, 1
 int lemode_rollout_f32(const LemodeRollout *q) { return rollout(*q, 0); }
 int lemode_rollout_f64(const LemodeRollout *q) { return rollout(*q, 1); }
 
-int64_t lemode_saved_size(int64_t L, int64_t N, int64_t d) { return L * N * 4 * ((d + 15) / 16 * 16); }
+int64_t lemode_vector_bytes(void) { return current().kernels->vector_bytes; }
 
 void lemode_tanh_f32(const float *x, float *out, int64_t n) { current().kernels->tanh[0](x, out, n); }
 void lemode_tanh_f64(const double *x, double *out, int64_t n) { current().kernels->tanh[1](x, out, n); }
@@ -188,5 +188,5 @@ int lemode_select(const char *name) {
   return 0;
 }
 
-int lemode_version(void) { return 1; }
+int lemode_version(void) { return 2; }
 }

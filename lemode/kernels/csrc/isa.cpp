@@ -64,6 +64,7 @@ void map_sigmoid(const void *x, void *out, long n) {
 #define NAME(isa) NAME_OF(isa)
 
 const LemodeKernels NAME(LEMODE_ISA) = {
+    LEMODE_VECTOR_BYTES,
     {LEMODE_ISA::run_forward<float>, LEMODE_ISA::run_forward<double>},
     {LEMODE_ISA::run_backward<float>, LEMODE_ISA::run_backward<double>},
     {LEMODE_ISA::run_rollout<float>, LEMODE_ISA::run_rollout<double>},

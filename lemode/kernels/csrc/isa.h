@@ -11,6 +11,7 @@ struct LemodeWeightGradients {
 // Each works on samples begin..end-1 in `memory`, and returns the bytes that it needs; with memory == nullptr it does
 // nothing else.
 struct LemodeKernels {
+  int vector_bytes;
   size_t (*forward[2])(const LemodeSequence &, long begin, long end, char *memory);
   size_t (*backward[2])(const LemodeSequence &, long begin, long end, const LemodeWeightGradients &, char *memory);
   size_t (*rollout[2])(const LemodeRollout &, long begin, long end, char *memory);

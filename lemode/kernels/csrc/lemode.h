@@ -29,7 +29,7 @@ typedef struct {
   int64_t dt_n, dt_b;
   const void *weight_ih, *weight_hh, *weight_zy, *bias;
   void *ys, *zs;  // written by forward, read by backward
-  void *saved;    // gates and candidates, lemode_saved_size elements; NULL: not kept (backward recomputes them)
+  void *saved;    // gates and candidates, see lemode_vector_bytes; NULL: not kept (backward recomputes them)
   // backward only. Incoming gradients (NULL: zero), then outgoing ones (NULL: not wanted; the four weights together)
   const void *grad_ys, *grad_zs;
   int64_t gy_n, gy_b, gz_n, gz_b;
@@ -65,8 +65,8 @@ LEMODE_API int lemode_backward_f64(const LemodeSequence *);
 LEMODE_API int lemode_rollout_f32(const LemodeRollout *);
 LEMODE_API int lemode_rollout_f64(const LemodeRollout *);
 
-// Elements of `saved`; the same for every instruction set.
-LEMODE_API int64_t lemode_saved_size(int64_t L, int64_t N, int64_t d);
+// Bytes of a vector of the instruction set in use. `saved` has L * N * 4 * d elements, d rounded up to whole vectors.
+LEMODE_API int64_t lemode_vector_bytes(void);
 
 // tanh and the logistic function of n numbers, as the recursion uses them (for the tests).
 LEMODE_API void lemode_tanh_f32(const float *x, float *out, int64_t n);
