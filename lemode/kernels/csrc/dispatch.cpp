@@ -53,18 +53,23 @@ struct Memory {
   char *data;
   size_t size;
 };
-std::mutex pool_lock;
-std::vector<Memory> pool;
+struct Pool {
+  std::mutex lock;
+  std::vector<Memory> idle;
+  ~Pool() {
+    for (const Memory &m : idle) free(m.data);
+  }
+} pool;
 constexpr size_t pool_entries = 16;
 
 Memory acquire(size_t size) {
   {
-    const std::lock_guard<std::mutex> hold(pool_lock);
-    for (size_t i = 0; i < pool.size(); ++i)
-      if (pool[i].size >= size) {
-        const Memory found = pool[i];
-        pool[i] = pool.back();
-        pool.pop_back();
+    const std::lock_guard<std::mutex> hold(pool.lock);
+    for (size_t i = 0; i < pool.idle.size(); ++i)
+      if (pool.idle[i].size >= size) {
+        const Memory found = pool.idle[i];
+        pool.idle[i] = pool.idle.back();
+        pool.idle.pop_back();
         return found;
       }
   }
@@ -75,12 +80,12 @@ Memory acquire(size_t size) {
 void release(Memory m) {
   if (!m.data) return;
   {
-    const std::lock_guard<std::mutex> hold(pool_lock);
-    if (pool.size() < pool_entries) {
-      pool.push_back(m);
+    const std::lock_guard<std::mutex> hold(pool.lock);
+    if (pool.idle.size() < pool_entries) {
+      pool.idle.push_back(m);
       return;
     }
-    std::swap(m, *std::min_element(pool.begin(), pool.end(), [](const Memory &a, const Memory &b) { return a.size < b.size; }));
+    std::swap(m, *std::min_element(pool.idle.begin(), pool.idle.end(), [](const Memory &a, const Memory &b) { return a.size < b.size; }));
   }
   free(m.data);
 }
