@@ -72,7 +72,7 @@ class Function:
 
     function: Callable[[Tensor], Tensor]
     event_times: Tensor
-    dtype: torch.dtype
+    like: Tensor  # whose dtype and device t is given in
     row: int | None = None
 
     def on(self, a: Tensor, b: Tensor) -> Smooth:
@@ -80,18 +80,18 @@ class Function:
         if not len(self.event_times):
             return Smooth(self, tensors)
         # at the event itself only the function knows which side it is on: stay inside, by less than any tolerance resolves
-        margin = 4 * torch.finfo(self.dtype).eps * torch.maximum(a.abs(), b.abs())
+        margin = 4 * torch.finfo(self.like.dtype).eps * torch.maximum(a.abs(), b.abs())
         return Smooth(lambda t: self(torch.minimum(torch.maximum(t, a + margin), b - margin)), tensors)
 
     def __call__(self, t: Tensor) -> Tensor:
-        u = self.function(t.to(self.dtype))
+        u = self.function(t.to(self.like))
         return u[self.row : self.row + 1] if self.row is not None and u.dim() == 2 else u
 
     def breaks(self) -> Tensor:
         return self.event_times
 
     def sample(self, k: int) -> Function:
-        return Function(self.function, self.event_times, self.dtype, k)
+        return Function(self.function, self.event_times, self.like, k)
 
     def requires_grad(self) -> bool:
         return isinstance(self.function, nn.Module) and any(p.requires_grad for p in self.function.parameters())
@@ -103,7 +103,7 @@ class Function:
         def at(s: float) -> Tensor:
             return self(start + s * (end - start)).detach().double()
 
-        halvings = 30 if self.dtype == torch.float64 else 12  # the times must stay distinct
+        halvings = 30 if self.like.dtype == torch.float64 else 12  # the times must stay distinct
         grid = [k / points for k in range(points + 1)]
         values = [at(s) for s in grid]
         changes = torch.stack([(b - a).abs().max() for a, b in itertools.pairwise(values)])
@@ -170,7 +170,7 @@ class Samples:
     kind: str = "constant"
 
     def __post_init__(self) -> None:
-        t, values = torch.as_tensor(self.t).detach().double(), torch.as_tensor(self.values)
+        t, values = torch.as_tensor(self.t).detach().to("cpu", torch.float64), torch.as_tensor(self.values)
         shapes = f"samples with t {tuple(t.shape)} and values {tuple(values.shape)}"
         if self.kind not in KINDS:
             raise ValueError(f"kind={self.kind!r}: choose {', '.join(map(repr, KINDS))}.")
@@ -213,7 +213,7 @@ class Interpolation:
     def __init__(self, t: Tensor, values: Tensor, kind: str) -> None:
         self.t, self.values, self.kind = t, values, kind
         self.times = t.T.contiguous()  # as searchsorted wants them
-        self.rows = torch.arange(t.shape[1], device=values.device)
+        self.rows = torch.arange(t.shape[1])
         self.slopes = self._slopes() if kind == "cubic" else values
 
     def on(self, a: Tensor, b: Tensor) -> Smooth:
@@ -228,11 +228,11 @@ class Interpolation:
         u0, u1 = self.values[n - 1, self.rows], self.values[n, self.rows]
 
         def theta(t: Tensor) -> Tensor:
-            return ((t.double() - t0) / (t1 - t0)).to(u0.dtype).unsqueeze(-1)
+            return ((t.double() - t0) / (t1 - t0)).to(u0).unsqueeze(-1)
 
         if self.kind == "linear":
             return Smooth(lambda t: torch.lerp(u0, u1, theta(t)), (u0, u1))
-        width = (t1 - t0).to(u0.dtype).unsqueeze(-1)
+        width = (t1 - t0).to(u0).unsqueeze(-1)
         slope0, slope1 = self.slopes[n - 1, self.rows], self.slopes[n, self.rows]
 
         def hermite(t: Tensor) -> Tensor:
@@ -244,7 +244,7 @@ class Interpolation:
 
     def _slopes(self) -> Tensor:
         """At each sample the slope of the parabola through it and its neighbours, shaped as values."""
-        width = self.t.diff(dim=0).to(self.values.dtype).unsqueeze(-1)
+        width = self.t.diff(dim=0).to(self.values).unsqueeze(-1)
         secant = self.values.diff(dim=0) / width
         if len(secant) == 1:
             return torch.cat([secant, secant])

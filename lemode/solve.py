@@ -209,7 +209,7 @@ def _input(ode: MultiscaleODE, t: Tensor, u: object, N: int, batched: bool, even
         return Constant(u)
     if not callable(u):
         raise TypeError(f"u is {type(u).__name__}: give a tensor, lemode.Samples, or a function of t.")
-    function = Function(u, events, dtype)
+    function = Function(u, events, ode.weight_ih.detach())
     with torch.no_grad():
         value = function(t[0])
         if not isinstance(value, Tensor) or tuple(value.shape) not in {(m,), (N, m)} or value.dtype != dtype:

@@ -172,7 +172,7 @@ class _Field:
         return self.piece.rate.to(x).unsqueeze(-1) * torch.cat([dz, dy], -1)
 
     def input(self, tau: Tensor, x: Tensor) -> Tensor:
-        return self.u.value(self.piece.time(tau)).to(x).expand(len(x), -1)
+        return self.u.value(self.piece.time(tau.cpu())).to(x).expand(len(x), -1)  # clocks are kept on the CPU
 
     def jacobian(self, tau: Tensor, x: Tensor) -> Tensor:
         z, y = x.chunk(2, -1)
@@ -185,7 +185,7 @@ class _Field:
         if self.last is None:
             return SolveError(f"method={method!r} did not start: {reason}")
         tau, x = self.last
-        now, end = float(self.piece.time(tau).max()), float(self.end.max())
+        now, end = float(self.piece.time(tau.cpu()).max()), float(self.end.max())
         where = f"method={method!r} gave up near t={now:g} of {end:g}: {reason.rstrip('.')}."
         if not bool(torch.isfinite(x).all()):
             return SolveError(f"{where} The state is not finite there: check the weights and u for values that are not finite.")
