@@ -73,6 +73,17 @@ def test_the_proved_bounds_hold(seed):
     assert convergence_study(random_ode(seed), U, scheme="strang", steps=4, halvings=1).local_bound is None
 
 
+def test_bounds_of_a_contracting_network_say_more_than_the_cube():
+    ode = lemode.MultiscaleODE(1, 3, dtype=f64).requires_grad_(False)
+    for p in ode.parameters():
+        p.mul_(0.3)
+    study = convergence_study(ode, U, dt=0.25, steps=4)
+    assert (study.global_bound[-4:] < 0.5).all()
+    assert np.abs(np.log2(study.global_bound[:-1] / study.global_bound[1:])[-3:] - 1).max() < 0.1
+    outside = torch.full((3,), 1.5, dtype=f64), torch.zeros(3, dtype=f64)
+    assert convergence_study(ode, U, outside, dt=0.25, steps=4, halvings=1).global_bound is None
+
+
 def test_the_report():
     study = convergence_study(random_ode(), U, dt=0.25, steps=4, halvings=4)
     text = str(study)
