@@ -133,9 +133,5 @@ State = tuple[Tensor, Tensor]
 
 def _stepper(layer: Layer) -> Callable[[State, Tensor], State]:
     """One step of the layer as a function of state and input: any scheme, on the layer's own tensors."""
-    scheme, (d, m) = get_scheme(layer.scheme), (layer.weight_zy.shape[0], layer.weight_ih.shape[1])
-    ode = MultiscaleODE(m, d, device="meta", dtype=layer.weight_ih.dtype)
-    for name in ("weight_ih", "weight_hh", "weight_zy", "bias"):
-        delattr(ode, name)  # a parameter gives way to a plain tensor, through which a gradient can flow on
-        setattr(ode, name, getattr(layer, name))
+    scheme, ode = get_scheme(layer.scheme), MultiscaleODE.from_tensors(*layer[:4])
     return lambda state, u: scheme.step(ode, state, u, layer.dt)
