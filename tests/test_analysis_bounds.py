@@ -78,6 +78,7 @@ U, Y = torch.zeros(1, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
         (lambda: analysis.gradient_bound(cell(), 3, 1.0, "Vz", u_max=math.inf), ValueError, "u_max"),
         (lambda: analysis.gradient_bound(cell(), 3, 1.0, "bz", x0=2.0), ValueError, "x0=2"),
         (lambda: analysis.gradient_bound_posterior(cell(), torch.ones(2, 3), "bz", torch.zeros(3, 1)), ValueError, "pull of shape"),
+        (lambda: analysis.gradient_bound_posterior(cell(), torch.ones(3, 3), "bz", torch.zeros(3, 1), kind="exact"), ValueError, "kind='exact'"),
         (lambda: analysis.quadratic_pull(cell(), 3, -1.0), ValueError, "target_max=-1"),
         (lambda: analysis.quadratic_pull(cell(), 3, 1.0, (np.ones((2, 4)), np.ones(2))), ValueError, "readout"),
         (lambda: analysis.parameter_jacobian(cell(), U, (Y, Y), "b3"), ValueError, "group='b3'"),

@@ -26,7 +26,7 @@ from .discretization import global_error_bound, local_error_bound
 from .gradients import gradient_bound, quadratic_pull
 from .jacobian import State, input_jacobian, step_jacobian, trajectory_vjp
 from .network import GROUPS, Array, unit_cube_cell, weights
-from .recursion import posterior_recursion, recursion
+from .recursion import adjoint_bound, posterior_recursion, recursion
 from .report import AuditReport, GradientFlow, Row
 from .stability import contraction_certificate, inverse_bound, inverse_bound_posterior, logarithmic_norm
 
@@ -104,13 +104,19 @@ def audit(
         flow, flow_rows = _flow(layer)
         flows.append(flow)
         Y = float(goal.abs().max())
-        mean_pull = layer.pull.mean(1).numpy()
+        mean_pull = layer.pull.abs().mean(1).numpy()
         pull = quadratic_pull(layer.cell, len(seq), Y, readout, layer.x0) if top else mean_pull
         rows += [*flow_rows, *_gradient_rows(layer, pull, "" if top else ", given the gradient at its output")]
         certificate = contraction_certificate(layer.cell, layer.u)
         if not certificate.holds:
             notes.append(
                 f"layer {layer.index}: contraction (5.4) is not certified, Psi = {certificate.Psi:.3g} >= 1; G_unif does not apply."
+            )
+        growth = len(seq) * math.log10(jacobian_bound(layer.cell))
+        if growth > 6:
+            notes.append(
+                f"layer {layer.index}: a step may grow a perturbation by {jacobian_bound(layer.cell):.3g} (J1), {len(seq)} steps by 1e{growth:.0f}: over so "
+                "long a time the a-priori gradient bounds hold but say little; G_adj, from the data, does."
             )
         if math.isinf(inverse_bound(layer.cell)):
             notes.append(f"layer {layer.index}: no a-priori floor (5.2), it needs dt < 1 and dt chi(w2) < 1.")
@@ -128,7 +134,7 @@ class _Layer:
     zs: Tensor
     every: Tensor  # (2, N + 1, samples, d): all samples, y and z
     gradient: dict[str, Tensor]
-    pull: Tensor  # N times the gradient of one sample's E by y_n through the layers above, absolute, (N, samples, d)
+    pull: Tensor  # N times the gradient of one sample's E by y_n through the layers above, (N, samples, d)
 
     @property
     def x0(self) -> float:
@@ -218,7 +224,7 @@ def _backward(layers: list[_Layer], goal: Tensor, readout: tuple[Tensor, ...] | 
     residual = layers[-1].ys[1:] - goal if readout is None else layers[-1].ys[1:] @ readout[0].T + readout[1] - goal
     reaching = (residual if readout is None else residual @ readout[0]) / (steps * samples)
     for layer in reversed(layers):
-        layer.pull = reaching.abs() * (steps * samples)
+        layer.pull = reaching * (steps * samples)
         cell, ode, u = layer.cell, layer.cell.ode, layer.u.clone().requires_grad_(True)
         ys, _ = kernels.run(ode, cell.scheme, u, layer.ys[0], layer.zs[0], cell.dt)
         names = [name for name, _ in ode.named_parameters()]
@@ -353,7 +359,8 @@ def _gradient_rows(layer: _Layer, pull: Array, condition: str) -> Iterator[Row]:
     priori = recursion(cell, pull, groups, size, layer.x0)
     with torch.no_grad():
         # the loss is the mean over samples, and so is its bound
-        posterior = posterior_recursion(cell, layer.pull, groups, layer.u, layer.ys, layer.zs).mean(0)
+        data = layer.pull, groups, layer.u, layer.ys, layer.zs
+        posterior, adjoint = (f(cell, *data).mean(0) for f in (posterior_recursion, adjoint_bound))
     closed = {"inf": "G_inf", "one": "G_1", "ref": "G_ref", "uniform": "G_unif"}
     for k, group in enumerate(groups):
         measured, quantity, scope = float(layer.gradient[group].abs().max()), f"|dE/d{group}|", layer.scope + condition
@@ -363,3 +370,4 @@ def _gradient_rows(layer: _Layer, pull: Array, condition: str) -> Iterator[Row]:
         yield Row("G_rec", quantity, scope, measured, float(priori[k].max()))
         rows = layer.gradient[group].abs().reshape(cell.ode.hidden_size, -1).amax(1)
         yield _worst("G_rec a posteriori", quantity, scope, rows, posterior[k])
+        yield _worst("G_adj a posteriori", quantity, scope, rows, adjoint[k])

@@ -19,7 +19,7 @@ from .bounds import growth_rate
 from .engine import beta, linear_growth
 from .jacobian import State, check_group
 from .network import Array, as_cell, leak, row_sums, unit_cube_cell, weights
-from .recursion import block_recursion, posterior_recursion, radii, recursion
+from .recursion import adjoint_bound, block_recursion, posterior_recursion, radii, recursion
 from .stability import certificates
 
 __all__ = [
@@ -174,15 +174,29 @@ def gradient_bound(
 
 
 def gradient_bound_posterior(
-    cell: object, pull: Tensor, group: str, u: Tensor, state: State | None = None, row: int | None = None
+    cell: object,
+    pull: Tensor,
+    group: str,
+    u: Tensor,
+    state: State | None = None,
+    row: int | None = None,
+    kind: str = "recursion",
 ) -> Tensor:
-    r"""G_rec with the gates actually met along an input: |J| instead of its supremum. Statement G_rec, a posteriori.
+    r"""Bound on :math:`|\partial E/\partial\theta|` from the states actually met along an input.
+
+    'recursion' is G_rec with the gates met: :math:`|J|` and :math:`|p|` instead of their suprema. It ignores all cancellation, and still
+    grows exponentially over long times. 'adjoint' propagates the loss's gradient exactly and drops cancellation over time only,
+
+    .. math:: \left|\frac{\partial E}{\partial\theta}\right| = \left|\sum_n \lambda_n p_n\right| \le \sum_n |\lambda_n p_n|, \qquad
+              \lambda_n = \frac1N \sum_{m \ge n} \frac{\partial E_m}{\partial y_m} \frac{\partial y_m}{\partial x_n}
+
+    with the sources :math:`p_n` of `parameter_jacobian` (triangle inequality): finite and useful over thousands of steps.
 
     Parameters
     ----------
     cell : LEMCell
     pull : (N, ..., d)
-        :math:`|\partial E_n/\partial y_n|`, or its signed value.
+        :math:`\partial E_n/\partial y_n`. 'recursion' reads its size only, 'adjoint' needs the sign.
     group : str
         One of the twelve parameter blocks.
     u : (N, ..., m)
@@ -191,6 +205,7 @@ def gradient_bound_posterior(
         Zero by default.
     row : int, optional
         Only parameters in this row; every row by default.
+    kind : {'recursion', 'adjoint'}
 
     Returns
     -------
@@ -200,7 +215,7 @@ def gradient_bound_posterior(
     Raises
     ------
     TypeError, ValueError
-        For another kind of network, an unknown group, or a pull whose shape does not fit.
+        For another kind of network, an unknown group or kind, or a pull whose shape does not fit.
 
     Examples
     --------
@@ -210,6 +225,9 @@ def gradient_bound_posterior(
     """
     cell = as_cell(cell)
     check_group(group)
+    bounds = {"recursion": posterior_recursion, "adjoint": adjoint_bound}
+    if kind not in bounds:
+        raise ValueError(f"kind={kind!r}: the a-posteriori bounds are {', '.join(bounds)}.")
     weights(cell)
     d = cell.ode.hidden_size
     if len(u) < 1 or tuple(pull.shape) != (*u.shape[:-1], d):
@@ -222,7 +240,7 @@ def gradient_bound_posterior(
         for u_n in u:
             states.append(cell.scheme.step(cell.ode, states[-1], u_n, cell.dt))
         ys, zs = (torch.stack(list(x)) for x in zip(*states, strict=True))
-        rows = posterior_recursion(cell, pull.abs(), [group], u, ys, zs)[..., 0, :]
+        rows = bounds[kind](cell, pull, [group], u, ys, zs)[..., 0, :]
     return rows.amax(-1) if row is None else rows[..., row]
 
 

@@ -24,10 +24,10 @@ from torch import Tensor
 
 from .bounds import state_radius
 from .engine import _lem_G
-from .jacobian import coefficients
+from .jacobian import Coefficients, coefficients
 from .network import as_ode, row_sums, unit_cube_cell, weights
 
-__all__ = ["block_recursion", "posterior_recursion", "recursion"]
+__all__ = ["adjoint_bound", "block_recursion", "posterior_recursion", "recursion"]
 
 Array = NDArray[np.float64]
 
@@ -86,7 +86,7 @@ def block_recursion(cell: object, pull: Array, group: str, u_max: Array, x0: flo
 def posterior_recursion(cell: object, pull: Tensor, groups: Sequence[str], u: Tensor, ys: Tensor, zs: Tensor) -> Tensor:
     r"""G_rec with the gates actually met, ``(..., len(groups), d)``: |J| and |sources| instead of their suprema.
 
-    ``pull (N, ..., d)`` holds :math:`|\partial E_n/\partial y_n|`, ``u (N, ..., m)`` the inputs, ``ys, zs (N + 1, ..., d)`` the states.
+    ``pull (N, ..., d)`` holds :math:`\partial E_n/\partial y_n`, ``u (N, ..., m)`` the inputs, ``ys, zs (N + 1, ..., d)`` the states.
     """
     p = as_ode(cell).blocks()
     absolute = {name: getattr(p, name).detach().abs() for name in ("W1", "W2", "Wz", "Wy")}
@@ -109,8 +109,28 @@ def posterior_recursion(cell: object, pull: Tensor, groups: Sequence[str], u: Te
             + gate_y[n] * (absolute["W2"] @ old + one["2"] * mu)
             + cand_y[n] * (absolute["Wy"] @ sz + one["y"] * mu)
         )
-        total = total + (pull[n].unsqueeze(-1) * sy).sum(-2)
+        total = total + (pull[n].abs().unsqueeze(-1) * sy).sum(-2)
     return (total / len(u)).unflatten(-1, (len(groups), d))
+
+
+def adjoint_bound(cell: object, pull: Tensor, groups: Sequence[str], u: Tensor, ys: Tensor, zs: Tensor) -> Tensor:
+    r"""G_adj for every row of every group, ``(..., len(groups), d)``: the exact adjoint, without cancellation over time; O(N d^2).
+
+    With :math:`\lambda_n = \sum_{m \ge n} \frac1N \frac{\partial E_m}{\partial y_m} \frac{\partial y_m}{\partial x_n}` and the source
+    :math:`p_n` of a parameter, :math:`|\partial E/\partial\theta| = |\sum_n \lambda_n p_n| \le \sum_n |\lambda_n p_n|`. ``pull`` is signed.
+    """
+    p = as_ode(cell).blocks()
+    c = coefficients(cell, u, (ys[:-1], zs[:-1]))
+    vy, vz, adjoints = torch.zeros_like(ys[0]), torch.zeros_like(zs[0]), []
+    for n in range(len(u) - 1, -1, -1):
+        vy = vy + pull[n]
+        adjoints.append((vy, vz))
+        vy, vz = Coefficients(*(x[n] for x in c)).vjp(p, vy, vz)
+    ly, lz = (torch.stack(x[::-1]) for x in zip(*adjoints, strict=True))
+    lz = lz + (ly * c.cand_y) @ p.Wy  # a source of z acts through the new z on y, too
+    through = {"1": lz * c.gate_z, "z": lz * c.cand_z, "2": ly * c.gate_y, "y": ly * c.cand_y}
+    rows = [(through[g[1]].abs() * _factor(g, u, ys, zs).unsqueeze(-1)).sum(0) for g in groups]
+    return torch.stack(rows, -2) / len(u)
 
 
 def _factor(group: str, u: Tensor, ys: Tensor, zs: Tensor) -> Tensor:

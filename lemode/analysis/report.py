@@ -97,11 +97,14 @@ class AuditReport:
         k = np.arange(len(flow.median))
         ax.fill_between(k, flow.smallest, flow.largest, color="C0", alpha=0.25, lw=0, label="measured, range over samples")
         ax.plot(k, flow.median, color="C0", label="measured, median")
-        ax.plot(k, flow.ceiling_posterior, color="C3", ls="--", label="ceiling, a posteriori (J2)")
         # bounds that run away exponentially are drawn only near the data
-        top, low = 1e6 * flow.largest.max(), 1e-6 * max(flow.smallest[flow.smallest > 0].min(initial=1.0), 1e-300)
-        ax.plot(k, np.where(flow.ceiling <= top, flow.ceiling, np.nan), color="C3", label="ceiling, a priori (J1)")
-        ax.plot(k, np.where(flow.floor >= low, flow.floor, np.nan), color="C2", label="floor, a priori (5.2)")
+        low, top = 1e-6 * max(flow.smallest[flow.smallest > 0].min(initial=1.0), 1e-280), 1e6 * flow.largest.max()
+        for values, color, style, label in (
+            (flow.ceiling_posterior, "C3", "--", "ceiling, a posteriori (J2)"),
+            (flow.ceiling, "C3", "-", "ceiling, a priori (J1)"),
+            (flow.floor, "C2", "-", "floor, a priori (5.2)"),
+        ):
+            ax.plot(k, np.where((values >= low) & (values <= top), values, np.nan), color=color, ls=style, label=label)
         ax.set(
             yscale="log",
             xlabel="step k",

@@ -9,7 +9,7 @@ from lem_cases import assert_bounded, cases, network
 
 from lemode import analysis
 from lemode.analysis.network import GROUPS
-from lemode.analysis.recursion import posterior_recursion, recursion
+from lemode.analysis.recursion import adjoint_bound, posterior_recursion, recursion
 
 
 def gradients(case):
@@ -35,8 +35,10 @@ def test_T7_gradient_bounds(case):
     Y, size = float(case.target.abs().max()), case.u.abs().amax(1).numpy()
     pull = analysis.quadratic_pull(case.cell, case.N, Y)
     priori = recursion(case.cell, pull, GROUPS, size)
-    posterior = posterior_recursion(case.cell, (ys[1:] - case.target).abs(), GROUPS, case.u, ys, zs).numpy()
-    assert_bounded(rows, posterior)
+    data = ys[1:] - case.target, GROUPS, case.u, ys, zs
+    posterior, adjoint = (f(case.cell, *data).numpy() for f in (posterior_recursion, adjoint_bound))
+    assert_bounded(rows, adjoint)
+    assert_bounded(adjoint, posterior)
     assert_bounded(posterior, priori)
     for group, largest in zip(GROUPS, rows.max(1), strict=True):
         for kind in ("inf", "one", "ref", "uniform"):
@@ -51,8 +53,10 @@ def test_T7_gradient_bounds_of_the_unconditional_schemes(case):
     rows = row_maxima(gradient)
     Y, size = float(case.target.abs().max()), case.u.abs().amax(1).numpy()
     priori = recursion(case.cell, analysis.quadratic_pull(case.cell, case.N, Y), GROUPS, size)
-    posterior = posterior_recursion(case.cell, (ys[1:] - case.target).abs(), GROUPS, case.u, ys, zs).numpy()
-    assert_bounded(rows, posterior)
+    data = ys[1:] - case.target, GROUPS, case.u, ys, zs
+    posterior, adjoint = (f(case.cell, *data).numpy() for f in (posterior_recursion, adjoint_bound))
+    assert_bounded(rows, adjoint)
+    assert_bounded(adjoint, posterior)
     assert_bounded(posterior, priori)
     for group, largest in zip(GROUPS, rows.max(1), strict=True):
         for kind in ("inf", "one", "ref", "uniform"):
@@ -209,8 +213,9 @@ def test_T7_posterior_is_attained_for_one_unit():
     cell.requires_grad_(False)
     for k, group in ((2, "bz"), (3, "by")):
         pull = torch.ones(6, 1, dtype=torch.float64)
-        bound = float(analysis.gradient_bound_posterior(cell, pull, group, torch.zeros(6, 1, dtype=torch.float64)))
-        assert bound == pytest.approx(float(actual[k]), rel=1e-12)
+        for kind in ("recursion", "adjoint"):
+            bound = analysis.gradient_bound_posterior(cell, -pull, group, torch.zeros(6, 1, dtype=torch.float64), kind=kind)
+            assert float(bound) == pytest.approx(float(actual[k]), rel=1e-12)
 
 
 # ---- T8 -----------------------------------------------------------------------------------------------------------------------
