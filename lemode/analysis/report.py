@@ -104,7 +104,9 @@ class AuditReport:
             (flow.ceiling, "C3", "-", "ceiling, a priori (J1)"),
             (flow.floor, "C2", "-", "floor, a priori (5.2)"),
         ):
-            ax.plot(k, np.where((values >= low) & (values <= top), values, np.nan), color=color, ls=style, label=label)
+            near = (values >= low) & (values <= top)
+            if near.sum() > 1:
+                ax.plot(k, np.where(near, values, np.nan), color=color, ls=style, label=label)
         ax.set(
             yscale="log",
             xlabel="step k",
