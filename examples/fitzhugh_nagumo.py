@@ -26,18 +26,16 @@ from scipy.interpolate import CubicSpline
 import lemode
 from lemode import plots
 from lemode.analysis import jacobian_bound, step_jacobian
-from lemode.metrics import period, rmse
-from lemode.surrogate.network import IncrementNetwork
-from lemode.surrogate.training import train
+from lemode.metrics import period
 
 parser = argparse.ArgumentParser(description="Fit a surrogate of the FitzHugh-Nagumo neuron; print its errors and bounds.")
 parser.add_argument("--quick", action="store_true", help="less data and fewer steps: well under a minute")
-parser.add_argument("--steps", type=int, help="gradient steps (2,000; 300 with --quick)")
+parser.add_argument("--steps", type=int, help="gradient steps (5,000; 600 with --quick)")
 parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--out", type=Path, default=Path("out/fitzhugh_nagumo"), help="folder for the model and the plots")
 parser.add_argument("--quiet", action="store_true", help="no progress bars")
 options, _ = parser.parse_known_args()  # a notebook or a gallery has arguments of its own
-steps = options.steps or (300 if options.quick else 2000)
+steps = options.steps or (600 if options.quick else 5000)
 n_test = 128 if options.quick else 1024
 
 fhn = lemode.systems.FitzHughNagumo()
@@ -50,26 +48,13 @@ training, validation, test = data[:128], data[128:256], data[256:]
 # ---
 # Single precision is twice as fast, and its rounding is far below the error of the fit.
 
-model = lemode.Surrogate(
-    hidden_size=16, observe=["v"], steps=steps, dtype="float32", seed=options.seed, verbose=not options.quiet
-)
-model.fit(training, validation=validation)
+settings = {"hidden_size": 16, "observe": ("v",), "steps": steps, "dtype": "float32", "seed": options.seed}
+model = lemode.Surrogate(**settings, verbose=not options.quiet).fit(training, validation=validation)
 
 # %%
 # The same network with an LSTM instead of LEM, by the same recipe and number of steps.
 
-torch.manual_seed(options.seed)
-lstm = IncrementNetwork(torch.nn.LSTM(1, 16), 16, 1)
-v_training, v_validation, v_test = (
-    torch.from_numpy(d.select(["v"]).x).transpose(0, 1).float().contiguous() for d in (training, validation, test)
-)
-lstm.set_scales(v_training)
-lstm_history = train(
-    lstm, lstm.normalise(v_training), lstm.normalise(v_validation), model._recipe(len(t)),
-    torch.Generator().manual_seed(options.seed), verbose=not options.quiet,
-)  # fmt: skip
-with torch.no_grad():
-    lstm_prediction = lstm.denormalise(lstm.step(lstm.normalise(v_test))[0]).transpose(0, 1).numpy()
+lstm = lemode.baselines.LSTM(**settings, verbose=not options.quiet).fit(training, validation=validation)
 
 # %%
 # Errors
@@ -77,27 +62,19 @@ with torch.no_grad():
 # An autoregression on the last two values, fitted by least squares, and persistence ("nothing changes") set the scale.
 
 
-def lags(v):
-    """Rows (v_k, v_{k-1}, 1) for k = 0, ..., T-2; before the first value nothing is known but that value."""
-    before = np.concatenate([v[:, :1], v[:, :-2]], axis=1)
-    return np.stack([v[:, :-1], before, np.ones_like(before)], axis=-1)
-
-
-v_train, v = training.x[..., 0], test.x[..., 0]
-ar2, *_ = np.linalg.lstsq(lags(v_train).reshape(-1, 3), v_train[:, 1:].ravel(), rcond=None)
-predictions = {
-    "persistence": v[:, :-1],
-    "AR(2), least squares": lags(v) @ ar2,
-    "torch.nn.LSTM(16), same recipe": lstm_prediction[:, :-1, 0],
-    "lemode.Surrogate, LEM(16)": model.predict(test)[:, :-1, 0],
+v = test.x[..., 0]
+models = {
+    "persistence": lemode.baselines.Persistence(observe=("v",)).fit(training),
+    "AR(2), least squares": lemode.baselines.Autoregression(lags=2, observe=("v",)).fit(training),
+    "torch.nn.LSTM(16), same recipe": lstm,
+    "lemode.Surrogate, LEM(16)": model,
 }
 washout = 50
 print(f"\nFitzHugh-Nagumo, v one step of {model.step_:g} ahead; {n_test} test series of 1,000 steps; {steps} gradient steps")
 print(f"{'':32}{'test RMSE':>12}{f'after {washout} steps':>16}{'seconds':>10}")
-seconds = {"torch.nn.LSTM(16), same recipe": lstm_history.seconds, "lemode.Surrogate, LEM(16)": model.history_.seconds}
-for name, prediction in predictions.items():
-    errors = rmse(prediction, v[:, 1:]), rmse(prediction[:, washout:], v[:, washout + 1 :])
-    print(f"{name:32}{errors[0]:12.2e}{errors[1]:16.2e}{f'{seconds[name]:.0f}' if name in seconds else '':>10}")
+for name, predictor in models.items():
+    seconds = f"{predictor.history_.seconds:.0f}" if hasattr(predictor, "history_") else ""
+    print(f"{name:32}{predictor.rmse(test):12.2e}{predictor.rmse(test, washout):16.2e}{seconds:>10}")
 print(f"{'LEM(16) as published':32}{2e-3:12.0e}{'':16}   (arXiv:2110.04744, their data at rtol 1e-3)")
 
 # %%
@@ -127,7 +104,7 @@ except ValueError as e:  # an undertrained surrogate may not oscillate at all
 net = model.network_
 cell = net.core.cells[0]
 with torch.no_grad():
-    u = net.normalise(v_test)
+    u = net.normalise(torch.from_numpy(test.select(["v"]).x).transpose(0, 1).float())
     ((ys, zs),) = net.core.states(u)
     sample = slice(0, 8)
     J = step_jacobian(cell, u[1:, sample], (ys[:-1, sample], zs[:-1, sample])).matrix()

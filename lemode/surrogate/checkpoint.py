@@ -24,7 +24,7 @@ def save(path: str | os.PathLike[str], run: _Run) -> None:
     tensors = {f"network.{k}": v for k, v in run.network.state_dict().items()}
     for part, weights in (("best", run.best_weights), ("before", run.before_weights)):
         tensors |= {f"{part}.{k}": v for k, v in (weights or {}).items()}
-    tensors["generator"] = run.generator.get_state()
+    tensors["generator"] = run.before_refresh
     numbers: dict[str, Any] = {}
     for index, state in optimizer["state"].items():
         for key, value in state.items():
@@ -59,6 +59,7 @@ def load(path: str | os.PathLike[str], run: _Run) -> None:
             state.setdefault(int(index), {})[name] = value
     run.optimizer.load_state_dict({"state": state, "param_groups": metadata["groups"]})
     run.generator.set_state(tensors["generator"])
+    run.starts.refresh(run.network, run.generator)
     history = metadata["history"]
     history["validation"] = [tuple(row) for row in history["validation"]]
     vars(run.history).update(history)

@@ -42,14 +42,14 @@ class Surrogate:
     delays : int
         Previous values that are read beside the present one (delay embedding).
     budget : {'quick', 'standard', 'thorough'} or float
-        2,000, 8,000 or 40,000 gradient steps, ended after 45, 180 or 1,200 s where the machine is slower; or seconds.
+        5,000, 30,000 or 150,000 gradient steps, ended after 45, 180 or 1,200 s where the machine is slower; or seconds.
     steps, max_time : int, float, optional
         Gradient steps and seconds instead of the budget's. A fit that the clock ends depends on the machine.
     batch_size : int
         Trajectories in a gradient step.
     window, washout : int
-        Samples in a training window; its first `washout` samples do not count unless the series starts there. Also the
-        least history a forecast needs.
+        Samples in a training window, which starts from a stored state of the network; and the least history a forecast needs, a
+        fifth of which does not count at the beginning of a window.
     stages : sequence of 'one-step', 'noise', 'closed-loop'
         Training one step ahead comes first. The others fine-tune, on noisy inputs and on free runs, and are undone unless they
         improve the free run on the validation series.
@@ -111,7 +111,7 @@ class Surrogate:
         steps: int | None = None,
         max_time: float | None = None,
         batch_size: int = 32,
-        window: int = 1000,
+        window: int = 250,
         washout: int = 50,
         stages: tuple[str, ...] | list[str] = ("one-step",),
         noise: float = 2.0,

@@ -44,7 +44,7 @@ class EigenAdam(torch.optim.Optimizer):
         betas: tuple[float, float] = (0.95, 0.99),
         eps: float = 1e-12,
         decay: float = 0.98,
-        refresh: int = 100,
+        refresh: int = 200,
         first: int = 20,
     ) -> None:
         if not lr > 0 or not all(0 <= b < 1 for b in (*betas, decay)) or refresh < 1 or first < 1:

@@ -12,7 +12,7 @@ from .optimizers import EigenAdam
 __all__ = ["BUDGETS", "STAGES", "Recipe", "make_optimizer", "resolve_budget"]
 
 # gradient steps, and the seconds that end them on a machine that is too slow
-BUDGETS: dict[str, tuple[int, float]] = {"quick": (2000, 45.0), "standard": (8000, 180.0), "thorough": (40000, 1200.0)}
+BUDGETS: dict[str, tuple[int, float]] = {"quick": (5000, 45.0), "standard": (30000, 180.0), "thorough": (150000, 1200.0)}
 
 # the later stages fine-tune: their share of the steps, and of the peak learning rate
 STAGES = ("one-step", "noise", "closed-loop")
@@ -35,9 +35,9 @@ class Recipe:
     weights : per variable, in the loss; equal by default
     """
 
-    steps: int = 2000
+    steps: int = 5000
     batch_size: int = 32
-    window: int = 1000
+    window: int = 250
     washout: int = 50
     optimizer: str = "auto"
     lr: float | None = None

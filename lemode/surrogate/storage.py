@@ -49,7 +49,8 @@ def read(path: str | os.PathLike[str], kind: str = FORMAT) -> tuple[dict[str, Te
     try:
         with safe_open(path, framework="pt") as f:
             header = f.metadata() or {}
-            tensors = {key: f.get_tensor(key) for key in f.keys()}  # noqa: SIM118, safe_open is no mapping
+            # copies: in the file tensors lie at odd addresses, and rounding may depend on alignment
+            tensors = {key: f.get_tensor(key).clone() for key in f.keys()}  # noqa: SIM118, safe_open is no mapping
     except (SafetensorError, OSError) as e:
         raise ValueError(f"{path}: not a {kind}, or damaged ({e}).") from e
     if header.get("format") != kind:

@@ -40,6 +40,10 @@ class Series(NamedTuple):
         """A window of some of the series."""
         return Series(self.x[begin:end, rows], None if self.e is None else self.e[begin:end, rows])
 
+    def head(self, length: int) -> Series:
+        """The first samples."""
+        return Series(self.x[:length], None if self.e is None else self.e[:length])
+
 
 @dataclass
 class History:
@@ -68,7 +72,9 @@ def train(
     has grown a thousandfold over its best, ends with the best weights and a FitWarning; without any, with FitDivergedError. With
     `save_to` everything is written there at every validation, and a fit that was cut off goes on from it.
     """
-    run = _Run(network, make_optimizer(network, recipe), generator, recipe)
+    run = _Run(
+        network, make_optimizer(network, recipe), generator, recipe, _Starts(series, min(recipe.window, len(series.x) - 1))
+    )
     if save_to is not None and os.path.exists(save_to):
         checkpoint.load(save_to, run)
     history = run.history
@@ -76,7 +82,7 @@ def train(
     start = time.monotonic() - history.seconds
     try:
         while run.stage < len(recipe.stages) and history.stopped == "all steps done":
-            _run_stage(run, series, validation, start, bar, save_to)
+            _run_stage(run, validation, start, bar, save_to)
     except KeyboardInterrupt:
         if run.best_weights is None:
             raise
@@ -107,9 +113,14 @@ class _Run:
     """All that changes during a fit: what a checkpoint holds."""
 
     def __init__(
-        self, network: IncrementNetwork, optimizer: torch.optim.Optimizer, generator: torch.Generator, recipe: Recipe
+        self,
+        network: IncrementNetwork,
+        optimizer: torch.optim.Optimizer,
+        generator: torch.Generator,
+        recipe: Recipe,
+        starts: _Starts,
     ) -> None:
-        self.network, self.optimizer, self.generator, self.recipe = network, optimizer, generator, recipe
+        self.network, self.optimizer, self.generator, self.recipe, self.starts = network, optimizer, generator, recipe, starts
         self.peak = float(optimizer.param_groups[0]["lr"])
         self.history = History()
         self.stage, self.step = 0, 0  # step within the stage
@@ -117,20 +128,21 @@ class _Run:
         self.best_weights: dict[str, Tensor] | None = None
         self.before_weights: dict[str, Tensor] | None = None  # of a stage that fine-tunes, with their free-run error
         self.free_before = math.nan
+        self.before_refresh = generator.get_state()  # a checkpoint repeats the refresh instead of storing its states
 
     def validate(self, validation: Series) -> float:
         with torch.no_grad():
             error = math.sqrt(one_step_loss(self.network, validation, 0, self.recipe.weights).item())
         self.history.validation.append((len(self.history.loss), error))
+        self.before_refresh = self.generator.get_state()
+        self.starts.refresh(self.network, self.generator)
         if error < self.best:
             self.best, self.history.best_step = error, len(self.history.loss)
             self.best_weights = copy.deepcopy(self.network.state_dict())
         return error
 
 
-def _run_stage(
-    run: _Run, series: Series, validation: Series, start: float, bar: Any, save_to: str | os.PathLike[str] | None
-) -> None:
+def _run_stage(run: _Run, validation: Series, start: float, bar: Any, save_to: str | os.PathLike[str] | None) -> None:
     recipe, history, network = run.recipe, run.history, run.network
     name, steps = recipe.stages[run.stage], recipe.steps_of(run.stage)
     fine = run.stage > 0
@@ -152,7 +164,7 @@ def _run_stage(
         for group in run.optimizer.param_groups:
             group["lr"] = run.peak * rate
         run.optimizer.zero_grad(set_to_none=True)
-        loss = _stage_loss(name, run, series)
+        loss = _stage_loss(name, run)
         loss.backward()
         run.optimizer.step()
         run.step += 1
@@ -188,25 +200,57 @@ def _free(run: _Run, validation: Series) -> float:
     return free_run_error(run.network, validation.x, validation.e, warmup, horizon=T - warmup if T < 400 else T // 2)
 
 
-def _stage_loss(name: str, run: _Run, series: Series) -> Tensor:
+def _stage_loss(name: str, run: _Run) -> Tensor:
     recipe, network = run.recipe, run.network
+    window, state, washout = run.starts.draw(recipe.batch_size, recipe.washout // 5, run.generator)
     if name == "closed-loop":
-        window, _ = _sample(series, recipe.batch_size, recipe.washout + recipe.horizon, recipe.washout, run.generator)
-        return closed_loop_loss(network, window, min(recipe.washout, len(window.x) // 2), recipe.weights)
-    window, washout = _sample(series, recipe.batch_size, recipe.window, recipe.washout, run.generator)
+        warmup = max(1, min(recipe.washout, len(window.x) // 2))
+        return closed_loop_loss(network, window.head(warmup + recipe.horizon), warmup, recipe.weights, state)
     level = recipe.noise * run.best if name == "noise" else 0.0
-    return one_step_loss(network, window, washout, recipe.weights, level, run.generator)
+    return one_step_loss(network, window, washout, recipe.weights, state, level, run.generator)
 
 
-def _sample(series: Series, batch_size: int, window: int, washout: int, generator: torch.Generator) -> tuple[Series, int]:
-    """A batch of windows, and how many of their first steps do not count in the loss."""
-    T, n, _ = series.x.shape
-    rows = torch.randperm(n, generator=generator)[:batch_size]
-    if window + 1 >= T:
-        return series.cut(0, T, rows), 0
-    # an unseen past is washed out; at the start of the series there is none, and what follows is to be learned
-    begin = int(torch.randint(0, T - window, (), generator=generator))
-    return series.cut(begin, begin + window + 1, rows), washout if begin else 0
+class _Starts:
+    """Where training windows may begin, and the network's state there.
+
+    A window that starts from rest in the middle of a series would teach the network to wake up, over and over, and nothing of how it
+    behaves once its state has settled. So a pass without gradients stores its states on a grid of times; they are as old as the last
+    validation, which the first samples of a window make up for.
+    """
+
+    def __init__(self, series: Series, window: int) -> None:
+        self.series, self.window = series, window
+        self.states: list[tuple[int, Any]] = [(0, None)]
+
+    @torch.no_grad()
+    def refresh(self, network: IncrementNetwork, generator: torch.Generator) -> None:
+        """Run along all series; the grid is shifted at random, so that windows begin everywhere in time."""
+        last = len(self.series.x) - 1 - self.window
+        self.states, state = [(0, None)], None
+        if last < 1:
+            return
+        begin, end = 0, 1 + int(torch.randint(0, min(self.window, last), (), generator=generator))
+        everyone = torch.arange(self.series.x.shape[1])
+        while end <= last:
+            part = self.series.cut(begin, end, everyone)
+            _, state = network(part.x, part.e, state)
+            self.states.append((end, state))
+            begin, end = end, end + self.window
+
+    def draw(self, batch_size: int, washout: int, generator: torch.Generator) -> tuple[Series, Any, int]:
+        """A batch of windows, the state before them, and how many of their first steps do not count in the loss."""
+        rows = torch.randperm(self.series.x.shape[1], generator=generator)[:batch_size]
+        begin, state = self.states[int(torch.randint(0, len(self.states), (), generator=generator))]
+        window = self.series.cut(begin, begin + self.window + 1, rows)
+        # a true start has no past to wash out: what follows it is to be learned
+        return window, _take(state, rows), washout if begin else 0
+
+
+def _take(state: Any, rows: Tensor) -> Any:
+    """The rows of every tensor in a nested state; in all of them the series are the second dimension."""
+    if isinstance(state, tuple):
+        return tuple(_take(s, rows) for s in state)
+    return None if state is None else state[:, rows]
 
 
 def one_step_loss(
@@ -214,6 +258,7 @@ def one_step_loss(
     window: Series,
     washout: int,
     weights: tuple[float, ...] | None = None,
+    state: Any = None,
     noise: float = 0.0,
     generator: torch.Generator | None = None,
 ) -> Tensor:
@@ -221,17 +266,17 @@ def one_step_loss(
     x = window.x[:-1]
     if noise:
         x = x + noise * network.increment * torch.randn(x.shape, generator=generator, dtype=x.dtype)
-    increments, _ = network(x, None if window.e is None else window.e[:-1])
+    increments, _ = network(x, None if window.e is None else window.e[:-1], state)
     target = (window.x[1:] - x) / network.increment
     return _mean_square(increments[washout:] - target[washout:], weights)
 
 
 def closed_loop_loss(
-    network: IncrementNetwork, window: Series, warmup: int, weights: tuple[float, ...] | None = None
+    network: IncrementNetwork, window: Series, warmup: int, weights: tuple[float, ...] | None = None, state: Any = None
 ) -> Tensor:
     """Mean square error of a free run over the rest of the window, in increments, after `warmup` samples of truth."""
     x, e = window
-    predicted, state = network.step(x[:warmup], None if e is None else e[:warmup])
+    predicted, state = network.step(x[:warmup], None if e is None else e[:warmup], state)
     rest = closed_loop(network, predicted[-1], state, len(x) - warmup - 1, None if e is None else e[warmup:-1])
     free = torch.cat([predicted[-1:], rest])
     return _mean_square((free - x[warmup:]) / network.increment, weights)
