@@ -11,7 +11,7 @@ import torch
 import lemode
 from lemode import analysis
 
-MODULES = ("audit", "bounds", "discretization", "engine", "gradients", "jacobian", "stability")
+MODULES = ("audit", "bounds", "discretization", "engine", "gradients", "inverse", "jacobian", "stability")
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -20,6 +20,7 @@ from .gradients import (
     quadratic_pull,
     recollected_bound,
 )
+from .inverse import gradient_floor, highway_floor, inverse_bound, inverse_bound_posterior, inverse_step
 from .jacobian import (
     Coefficients,
     StepJacobian,
@@ -39,11 +40,6 @@ from .stability import (
     LyapunovBounds,
     contraction_certificate,
     contraction_rate,
-    gradient_floor,
-    highway_floor,
-    inverse_bound,
-    inverse_bound_posterior,
-    inverse_step,
     logarithmic_norm,
     lyapunov_bounds,
 )

@@ -24,11 +24,12 @@ from .bounds import (
 )
 from .discretization import global_error_bound, local_error_bound
 from .gradients import gradient_bound, quadratic_pull
+from .inverse import inverse_bound, inverse_bound_posterior
 from .jacobian import State, input_jacobian, step_jacobian, trajectory_vjp
 from .network import GROUPS, Array, unit_cube_cell, weights
 from .recursion import adjoint_bound, posterior_recursion, recursion
 from .report import AuditReport, GradientFlow, Row
-from .stability import contraction_certificate, inverse_bound, inverse_bound_posterior, logarithmic_norm
+from .stability import contraction_certificate, logarithmic_norm
 
 __all__ = ["audit"]
 

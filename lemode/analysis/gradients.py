@@ -108,6 +108,7 @@ def gradient_bound(
         G_{unif} &: \frac{\pi_1\,c\mu\,q_r}{g_{\min}(1 - \Psi)} \text{ for every } N, & q_r &= \max(r, \Delta t\max|W_{y,ij}|) \text{ (1, z) or } 1 \text{ (2, y)}
 
     where :math:`b_e = \max\{b_z, \max_i\beta(w_{2,i}, w_{y,i}(1 + \Delta t\,b_z))\}`, :math:`b_z = \max_i \beta(w_{1,i}, w_{z,i})`.
+    :math:`\Psi` is taken at the weight r that makes G_unif least (every r with :math:`\Psi(r) < 1` is valid).
     For :math:`E_n = \frac12\|y_n - \bar y_n\|^2`, :math:`\pi_1 = d(1 + \bar Y)` and :math:`\pi_\infty = 1 + \bar Y`.
 
     Parameters
