@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..trajectories import Trajectories
+from .facts import Fact
 
 __all__ = ["CallableSystem", "SolveError", "System"]
 
@@ -22,22 +24,46 @@ class SolveError(RuntimeError):
 class System:
     """An ordinary differential equation x' = f(t, x) with names for its D variables.
 
-    A subclass sets `names` and defines `rhs`, `jacobian` and `sample_initial`; where the default solver does not fit, it
-    sets `method`.
+    A subclass sets `names` and defines `rhs`, `jacobian` and `sample_initial`, and `method` where the default solver does not
+    fit. One that belongs to the library sets what follows, too.
+
+    Attributes
+    ----------
+    source : where the equations stand, with their numbers
+    units : the unit of time, ``"t"``, and of each variable; empty for a dimensionless system
+    facts : numbers to check an implementation against, for the default parameters
     """
 
-    method: str = "DOP853"
+    source: ClassVar[str] = ""
+    units: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    facts: ClassVar[Mapping[str, Fact]] = MappingProxyType({})
+
+    @property
+    def method(self) -> str:
+        """The solver to use by default."""
+        return "DOP853"
+
+    @property
+    def time_scales(self) -> dict[str, float]:
+        """The natural time scales, in the unit of t, for these parameters."""
+        return {}
+
+    @property
+    def time_scale_ratio(self) -> float:
+        """The longest of the natural time scales over the shortest; nan where none are known."""
+        scales = self.time_scales.values()
+        return max(scales) / min(scales) if scales else float("nan")
 
     @property
     def names(self) -> tuple[str, ...]:
         """The D variables."""
         raise TypeError(f"{type(self).__name__} sets no names for its variables.")
 
-    def rhs(self, t: float | Array, x: Array) -> Array:
-        """f(t, x) for x ``(..., D)``; the same shape."""
+    def rhs(self, t: Any, x: Any) -> Any:
+        """f(t, x) for an array or a tensor x ``(..., D)``; the same shape and kind."""
         raise TypeError(f"{type(self).__name__} defines no right-hand side.")
 
-    def jacobian(self, t: float | Array, x: Array) -> Array:
+    def jacobian(self, t: Any, x: Any) -> Any:
         """df/dx ``(..., D, D)``; by central differences, to about 1e-9 relative, unless the system knows better."""
         x = np.asarray(x, dtype=np.float64)
         columns = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..trajectories import Trajectories
 from .base import System
 from .currents import Current, Given, Smooth, Steps
+from .facts import Fact
 from .fitzhugh_nagumo import FitzHughNagumo
 
 __all__ = ["ForcedFitzHughNagumo"]
@@ -42,11 +43,13 @@ class ForcedFitzHughNagumo(FitzHughNagumo):
     >>> data = ForcedFitzHughNagumo().trajectories(3, np.linspace(0, 40, 101), seed=0)
     >>> data.names, data.x.shape
     (('v', 'w', 'I'), (3, 101, 3))
-
-    References
-    ----------
-    As FitzHughNagumo; the families of currents are those of lemode/systems/currents.py.
     """
+
+    source = FitzHughNagumo.source + "; the families of currents are those of lemode/systems/currents.py"
+    facts: ClassVar = {
+        "lower threshold": Fact(0.301637, 1e-6, "exact: I at which the trace of the Jacobian at rest vanishes, v < 0"),
+        "upper threshold": Fact(1.448363, 1e-6, "exact: the same, v > 0"),
+    }
 
     def solve(
         self,

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ._arrays import matrix, stack
 from .base import System
+from .facts import Fact
 
 __all__ = ["Lorenz63"]
 
 Array = NDArray[np.float64]
+VISWANATH = "Viswanath, Lyapunov exponents from random Fibonacci sequences to the Lorenz equations, PhD thesis, Cornell (1998)"
 
 
 @dataclass(frozen=True)
@@ -32,11 +36,6 @@ class Lorenz63(System):
     --------
     >>> Lorenz63().solve([1.0, 1.0, 20.0], np.linspace(0, 1, 3)).shape
     (3, 3)
-
-    References
-    ----------
-    Lorenz, Journal of the Atmospheric Sciences 20 (1963) 130-141, equations (25) to (27). Exponents: Viswanath, Lyapunov exponents
-    from random Fibonacci sequences to the Lorenz equations, PhD thesis, Cornell (1998), to six digits.
     """
 
     sigma: float = 10.0
@@ -44,20 +43,27 @@ class Lorenz63(System):
     beta: float = 8 / 3
 
     names = ("x", "y", "z")
+    source = "Lorenz, Journal of the Atmospheric Sciences 20 (1963) 130-141, equations (25) to (27)"
+    facts: ClassVar = {
+        "lambda_1": Fact(0.9056, 5e-5, VISWANATH),
+        "lambda_2": Fact(0.0, 0.0, "exact: the direction of the flow"),
+        "lambda_3": Fact(-14.5723, 5e-5, VISWANATH),
+        "sum of exponents": Fact(-41 / 3, 0.0, "exact: the trace of the Jacobian is constant"),
+    }
     lyapunov_exponents = (0.9056, 0.0, -14.5723)
 
-    def rhs(self, t: float | Array, x: Array) -> Array:
-        a, b, c = x[..., 0], x[..., 1], x[..., 2]
-        return np.stack([self.sigma * (b - a), a * (self.rho - c) - b, a * b - self.beta * c], -1)
+    @property
+    def time_scales(self) -> dict[str, float]:
+        """Relaxation of each variable by itself."""
+        return {"x": 1 / self.sigma, "y": 1.0, "z": 1 / self.beta}
 
-    def jacobian(self, t: float | Array, x: Array) -> Array:
-        x = np.asarray(x)
+    def rhs(self, t: Any, x: Any) -> Any:
         a, b, c = x[..., 0], x[..., 1], x[..., 2]
-        J = np.zeros((*a.shape, 3, 3))
-        J[..., 0, 0], J[..., 0, 1] = -self.sigma, self.sigma
-        J[..., 1, 0], J[..., 1, 1], J[..., 1, 2] = self.rho - c, -1.0, -a
-        J[..., 2, 0], J[..., 2, 1], J[..., 2, 2] = b, a, -self.beta
-        return J
+        return stack([self.sigma * (b - a), a * (self.rho - c) - b, a * b - self.beta * c])
+
+    def jacobian(self, t: Any, x: Any) -> Any:
+        a, b, c = x[..., 0], x[..., 1], x[..., 2]
+        return matrix([[-self.sigma, self.sigma, 0.0], [self.rho - c, -1.0, -a], [b, a, -self.beta]], like=a)
 
     def sample_initial(self, n: int, rng: np.random.Generator) -> Array:
         """On the attractor: 20 time units after a start near it, to about 1e-6."""

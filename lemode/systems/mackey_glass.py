@@ -1,0 +1,65 @@
+"""Mackey-Glass: a delay equation for the number of blood cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._arrays import stack
+from .delay import DelaySystem
+
+__all__ = ["MackeyGlass"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class MackeyGlass(DelaySystem):
+    r"""Mackey and Glass's regulation of blood cells, the delayed feedback that became a benchmark of forecasting.
+
+    .. math:: \dot x(t) = \beta\,\frac{x(t - \tau)}{1 + x(t - \tau)^n} - \gamma\,x(t)
+
+    Time in days for the original constants; x is relative to a reference concentration. With the defaults chaotic; periodic
+    for tau from 4.71 (the Hopf bifurcation) to about 13, with period doublings up to 16.8.
+
+    Parameters
+    ----------
+    beta, gamma, n : float
+        Production and decay rates, and steepness of the feedback.
+    tau : float
+        Delay.
+
+    Examples
+    --------
+    >>> MackeyGlass().trajectories(2, np.linspace(0, 50, 51), seed=0, transient=100.0).x.shape
+    (2, 51, 1)
+    """
+
+    beta: float = 0.2
+    gamma: float = 0.1
+    n: float = 10.0
+    tau: float = 17.0
+
+    names = ("x",)
+    source = "Mackey and Glass, Science 197 (1977) 287-289, equation (4b)"
+    units: ClassVar = {"t": "day", "x": "relative"}
+    facts: ClassVar = {}
+
+    @property
+    def time_scales(self) -> dict[str, float]:
+        return {"decay": 1 / self.gamma, "delay": self.tau}
+
+    def feedback(self, t: Any, x: Any, delayed: Any) -> Any:
+        return self.beta * delayed / (1 + delayed**self.n) - self.gamma * x
+
+    def slopes(self, t: Any, x: Any, delayed: Any) -> tuple[Any, Any]:
+        power = delayed**self.n
+        slope = self.beta * (1 + (1 - self.n) * power) / (1 + power) ** 2
+        return stack([-self.gamma + 0 * x[..., 0]])[..., None], slope[..., None]
+
+    def sample_initial(self, n: int, rng: np.random.Generator) -> Array:
+        """Constant histories, uniform in [0.5, 1.2]."""
+        return rng.uniform(0.5, 1.2, (n, 1))

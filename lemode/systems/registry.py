@@ -1,0 +1,59 @@
+"""The systems by name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from typing import Any
+
+from .base import System
+
+__all__ = ["available", "describe", "get"]
+
+
+def available() -> dict[str, type[System]]:
+    """Every system of the library, by the name of its class: those that state their source."""
+
+    def below(cls: type[System]) -> Iterator[type[System]]:
+        for child in cls.__subclasses__():
+            yield child
+            yield from below(child)
+
+    own = (c for c in below(System) if c.__module__.startswith(f"{__package__}.") and "source" in vars(c))
+    return {c.__name__: c for c in sorted(own, key=lambda c: c.__name__)}
+
+
+def get(name: str, **parameters: Any) -> System:
+    """The system of that name with the given parameters; case, blanks, '-' and '_' do not matter.
+
+    ValueError with the nearest name, if there is none of that name.
+
+    Examples
+    --------
+    >>> get("fitzhugh-nagumo", eps=0.01).eps
+    0.01
+    """
+    systems = {_plain(key): cls for key, cls in available().items()}
+    cls = systems.get(_plain(name))
+    if cls is None:
+        near = difflib.get_close_matches(_plain(name), systems, n=1, cutoff=0.4)
+        hint = f"did you mean {systems[near[0]].__name__}? " if near else ""
+        raise ValueError(f"unknown system {name!r}: {hint}There are {', '.join(available())}.")
+    return cls(**parameters)
+
+
+def describe() -> str:
+    """A table of the systems: dimension, time scales and their ratio, solver, and what they are."""
+    rows = [("system", "D", "time scales", "ratio", "solver", "")]
+    for name, cls in available().items():
+        system = cls()
+        unit = f" {system.units['t']}" if "t" in system.units else ""
+        scales = ", ".join(f"{key} {value:.3g}{unit}" for key, value in system.time_scales.items())
+        first = (cls.__doc__ or "").strip().splitlines()[0]
+        rows.append((name, str(len(system.names)), scales, f"{system.time_scale_ratio:.3g}", system.method, first))
+    widths = [max(len(row[j]) for row in rows) for j in range(5)]
+    return "\n".join("  ".join([*(cell.ljust(w) for cell, w in zip(row, widths)), row[5]]).rstrip() for row in rows)
+
+
+def _plain(name: str) -> str:
+    return "".join(c for c in name.lower() if c.isalnum())
