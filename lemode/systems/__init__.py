@@ -5,6 +5,7 @@ from .burgers import Burgers
 from .facts import Fact
 from .fitzhugh_nagumo import FitzHughNagumo
 from .forced_fitzhugh_nagumo import ForcedFitzHughNagumo
+from .from_dysts import from_dysts
 from .hodgkin_huxley import HodgkinHuxley
 from .kuramoto_sivashinsky import KuramotoSivashinsky
 from .linear_two_scale import LinearTwoScale
@@ -15,7 +16,10 @@ from .registry import available, describe, get
 from .robertson import Robertson
 from .roessler import Roessler
 from .spectral import ResolutionWarning
+from .symbolic import from_sympy
 from .van_der_pol import VanDerPol
+
+from_callable = CallableSystem
 
 __all__ = [
     "Burgers",
@@ -38,5 +42,8 @@ __all__ = [
     "VanDerPol",
     "available",
     "describe",
+    "from_callable",
+    "from_dysts",
+    "from_sympy",
     "get",
 ]

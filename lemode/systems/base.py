@@ -178,7 +178,15 @@ class CallableSystem(System):
     """A user's own right-hand side ``rhs(t, x)`` with x ``(D,)``, as for scipy.integrate.solve_ivp.
 
     Where ``rhs`` also accepts columns, x ``(D, n)``, as NumPy code usually does, all trajectories are solved at once;
-    this is found out at construction, by comparing both on random states.
+    this is found out at construction, by comparing both on random states. `lemode.systems.from_callable` is another name.
+
+    Parameters
+    ----------
+    rhs : callable, f(t, x)
+    dimension : int, D
+    names : D names of the variables; x0, x1, ... by default
+    probe : (D,), a state at which rhs may be tried; 0 by default
+    jacobian : callable, df/dx(t, x) ``(D, D)`` of a state ``(D,)``; central differences by default
 
     Examples
     --------
@@ -195,8 +203,9 @@ class CallableSystem(System):
         dimension: int,
         names: Sequence[str] = (),
         probe: ArrayLike | None = None,
+        jacobian: Callable[[float, Array], ArrayLike] | None = None,
     ) -> None:
-        self.function = rhs
+        self.function, self.derivative = rhs, jacobian
         self.names = tuple(names) or tuple(f"x{i}" for i in range(dimension))
         if len(self.names) != dimension:
             raise ValueError(f"names={self.names}: give {dimension} names, one per variable.")
@@ -225,3 +234,10 @@ class CallableSystem(System):
         if self.vectorized:
             return np.asarray(self.function(t, flat.T), dtype=np.float64).T.reshape(x.shape)  # type: ignore[arg-type]
         return np.stack([np.asarray(self.function(t, row), dtype=np.float64) for row in flat]).reshape(x.shape)  # type: ignore[arg-type]
+
+    def jacobian(self, t: Any, x: Any) -> Any:
+        if self.derivative is None:
+            return super().jacobian(t, x)
+        x = np.asarray(x, dtype=np.float64)
+        rows = [np.asarray(self.derivative(t, row), dtype=np.float64) for row in x.reshape(-1, x.shape[-1])]
+        return np.stack(rows).reshape(*x.shape, x.shape[-1])

@@ -122,5 +122,5 @@ def _linoid_slope(x: Any) -> Any:
     away = xp.where(near, xp.ones_like(x), x)
     y = x * x
     series = 0.5 + x / 6 * (1 - y / 30 * (1 - y / 28 * (1 - y / 30)))
-    e = xp.expm1(-away)
-    return xp.where(near, series, (-e - away * (1 + e)) / e**2)
+    p = -1 / xp.expm1(-away)  # whose derivative is p (1 - p); neither overflows
+    return xp.where(near, series, p * (1 + away * (1 - p)))
