@@ -61,7 +61,7 @@ INLINE void store(T *p, Vec<T> v) {
   memcpy(p, &v, sizeof v);
 }
 
-// The first n lanes: rows of a user's tensor end where they end.
+// The first n lanes, 1 <= n <= lanes: rows of a user's tensor end where they end.
 template <class T>
 INLINE Vec<T> load(const T *p, int n) {
   if (n >= Simd<T>::lanes) return load(p);
@@ -75,6 +75,13 @@ INLINE void store(T *p, Vec<T> v, int n) {
   if (n >= Simd<T>::lanes) return store(p, v);
   for (int i = 0; i < n; ++i) p[i] = v[i];
 }
+
+#if defined(__AVX512F__)
+INLINE Vec<float> load(const float *p, int n) { return _mm512_maskz_loadu_ps(__mmask16((1u << n) - 1), p); }
+INLINE Vec<double> load(const double *p, int n) { return _mm512_maskz_loadu_pd(__mmask8((1u << n) - 1), p); }
+INLINE void store(float *p, Vec<float> v, int n) { _mm512_mask_storeu_ps(p, __mmask16((1u << n) - 1), v); }
+INLINE void store(double *p, Vec<double> v, int n) { _mm512_mask_storeu_pd(p, __mmask8((1u << n) - 1), v); }
+#endif
 
 template <class T>
 INLINE Vec<T> broadcast(T x) {
