@@ -267,6 +267,42 @@ class TestStagesAndBudgets:
         assert error(b, 1) < error(a, 1)
 
 
+class TestStoredStates:
+    def test_a_window_goes_on_from_the_state_that_the_series_leads_to(self):
+        from lemode.surrogate.training import Series, _Starts, one_step_loss
+
+        model = quick(inputs=("I",), delays=2, steps=5).fit(driven())
+        net, series = model.network_, model._series(driven().x)
+        starts, generator = _Starts(series, window=20), torch.Generator().manual_seed(0)
+        assert len(starts.states) == 1  # before the first pass: from rest, at the start
+        offsets = set()
+        for _ in range(5):
+            starts.refresh(net, generator)
+            begins = [b for b, _ in starts.states]
+            assert begins[0] == 0
+            assert set(np.diff(begins[1:])) == {20}
+            assert begins[-1] + 20 <= len(series.x) - 1
+            offsets.add(begins[1])
+            whole, _ = net(*series)
+            for begin, state in starts.states:
+                part = series.cut(begin, begin + 21, torch.arange(12))
+                increments, _ = net(part.x, part.e, state)
+                torch.testing.assert_close(increments, whole[begin : begin + 21], rtol=0, atol=1e-12)
+        assert len(offsets) > 1
+        window, state, washout = starts.draw(4, 7, generator)
+        assert window.x.shape == (21, 4, 1)
+        assert isinstance(one_step_loss(net, Series(*window), washout, None, state).item(), float)
+
+    def test_nothing_is_stored_where_a_window_is_the_series(self):
+        from lemode.surrogate.training import Series, _Starts
+
+        net = IncrementNetwork(torch.nn.LSTM(1, 4), 4, 1)
+        starts = _Starts(Series(torch.randn(30, 5, 1)), window=29)
+        starts.refresh(net, torch.Generator())
+        assert starts.states == [(0, None)]
+        assert starts.draw(2, 3, torch.Generator())[2] == 0  # the start of a series counts
+
+
 class TestCheckpoint:
     @pytest.mark.parametrize("optimizer", ["eigenadam", "adam"])
     def test_a_fit_that_was_cut_off_goes_on_as_if_nothing_had_happened(self, optimizer, tmp_path, monkeypatch):

@@ -1,0 +1,142 @@
+"""
+A measured series: El Nino
+==========================
+
+Monthly sea surface temperature of the eastern Pacific (0-10 S, 80-90 W), 1950 to 2010, as statsmodels ships it: 732 values, noisy, with
+a strong season. Nobody knows its equations. What a surrogate is worth here is decided by forecasts from many origins that it has
+not seen, beside the simplest things that could be done.
+
+``python examples/measured_series.py`` needs ``pip install lemode[baselines]``; ``--quick`` trains shorter.
+"""
+
+# %%
+# Data
+# ----
+# Training until 1989, choice of weights on 1990 to 1999, test on 2000 to 2010. The phase of the year is known ahead: an input.
+
+import argparse
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import statsmodels.api as sm
+from statsmodels.tsa.ar_model import AutoReg
+
+import lemode
+from lemode.baselines import LSTM, EchoStateNetwork
+
+parser = argparse.ArgumentParser(description="Forecast the El Nino series; compare with simple and usual methods.")
+parser.add_argument("--quick", action="store_true", help="fewer gradient steps")
+parser.add_argument("--out", type=Path, default=Path("out/measured_series"), help="folder for the plot")
+options, _ = parser.parse_known_args()
+
+frame = sm.datasets.elnino.load_pandas().data
+sst = frame.iloc[:, 1:].to_numpy(dtype=float).ravel()
+month = np.arange(len(sst))
+year = 1950 + month / 12
+phase = 2 * np.pi * (month % 12) / 12
+columns = np.stack([sst, np.sin(phase), np.cos(phase)], -1)
+names = ("sst", "sin", "cos")
+first_validation, first_test = 12 * 40, 12 * 50
+training = lemode.Trajectories(year[:first_validation], columns[:first_validation], names)
+validation = lemode.Trajectories(year[:first_test], columns[:first_test], names)  # the past is the warm-up
+
+# %%
+# Models
+# ------
+# All read the past and the season. The recurrent ones are small, and stopped by validation: 480 values are few.
+
+settings = {
+    "hidden_size": 8, "observe": ("sst",), "inputs": ("sin", "cos"), "window": 120, "washout": 24, "lr": 3e-3,
+    "steps": 100 if options.quick else 400, "stages": ("one-step", "closed-loop"), "horizon": 12, "verbose": 0,
+}  # fmt: skip
+surrogate = lemode.Surrogate(**settings).fit(training, validation=validation)
+lstm = LSTM(**settings).fit(training, validation=validation)
+
+climate = np.array([sst[:first_validation][k::12].mean() for k in range(12)])
+anomaly = sst - climate[month % 12]
+train_anomaly = anomaly[:first_validation]
+order = min(range(1, 25), key=lambda p: AutoReg(train_anomaly, p).fit().bic)
+autoregression = AutoReg(train_anomaly, order).fit()
+
+
+def choose_esn():
+    """The setting whose one-year forecasts over the validation years are best; the season is seen through the anomaly."""
+    best, model = np.inf, None
+    for scaling in (0.1, 0.5):
+        for radius in (0.5, 0.9):
+            for ridge in (1e-2, 1.0, 100.0):
+                esn = EchoStateNetwork(
+                    units=200, input_scaling=scaling, spectral_radius=radius, ridge=ridge, leak=0.5, washout=24
+                ).fit(train_anomaly[None, :, None])
+                origins = range(first_validation, first_test - 12, 6)
+                errors = [esn.forecast(anomaly[:k, None], 12)[:, 0] - anomaly[k : k + 12] for k in origins]
+                score = float(np.mean(np.square(errors)))
+                if score < best:
+                    best, model = score, esn
+    return model
+
+
+esn = choose_esn()
+
+# %%
+# Rolling origins
+# ---------------
+# Every month of the test years is an origin; each model forecasts the twelve months after it.
+
+
+def ar_forecast(history, lead):
+    """The fitted autoregression, run forward from the last values."""
+    constant, weights = autoregression.params[0], autoregression.params[1:]
+    values = list(history[-order:])
+    for _ in range(lead):
+        values.append(constant + weights @ values[: -order - 1 : -1])
+    return np.array(values[order:])
+
+
+def recurrent(model):
+    return lambda k: model.forecast(columns[:k], 12, inputs=columns[k : k + 12, 1:])[:, 0]
+
+
+def of_season(k):
+    return climate[month[k : k + 12] % 12]
+
+
+models = {
+    "season (climatology)": of_season,
+    "seasonal naive (last year)": lambda k: sst[k - 12 : k],
+    "persistence of the anomaly": lambda k: of_season(k) + anomaly[k - 1],
+    f"AR({order}) of the anomaly, statsmodels": lambda k: of_season(k) + ar_forecast(anomaly[:k], 12),
+    "echo state network, reservoirpy": lambda k: of_season(k) + esn.forecast(anomaly[:k, None], 12)[:, 0],
+    "torch.nn.LSTM(8)": recurrent(lstm),
+    "lemode.Surrogate, LEM(8)": recurrent(surrogate),
+}
+origins = np.arange(first_test, len(sst) - 11)
+errors = {name: np.stack([predict(k) - sst[k : k + 12] for k in origins]) for name, predict in models.items()}
+leads = (1, 3, 6, 12)
+print(f"El Nino, RMSE in kelvin over {len(origins)} origins from {year[origins[0]]:.0f}, by months ahead")
+print(f"{'':38}" + "".join(f"{lead:>8}" for lead in leads) + f"{'all':>8}")
+for name, error in errors.items():
+    row = [np.sqrt(np.mean(error[:, lead - 1] ** 2)) for lead in leads]
+    print(f"{name:38}" + "".join(f"{value:8.3f}" for value in (*row, np.sqrt(np.mean(error**2)))))
+
+# %%
+# Error by lead time
+# ------------------
+
+fig, ax = plt.subplots(figsize=(7, 3.5), layout="constrained")
+for name, error in errors.items():
+    bold = name.startswith("lemode")
+    ax.plot(
+        np.arange(1, 13),
+        np.sqrt((error**2).mean(0)),
+        marker=".",
+        lw=2.5 if bold else 1,
+        color="#D55E00" if bold else None,
+        label=name,
+    )
+ax.set(xlabel="months ahead", ylabel="RMSE (K)", xlim=(1, 12))
+ax.legend(fontsize="x-small", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+options.out.mkdir(parents=True, exist_ok=True)
+fig.savefig(options.out / "errors.png", dpi=150)
+print(f"Written to {options.out}: errors.png")
