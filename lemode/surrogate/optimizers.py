@@ -54,11 +54,11 @@ class EigenAdam(torch.optim.Optimizer):
             raise ValueError("EigenAdam treats all parameters as one vector: give a single parameter group.")
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """As for every optimizer; C stays in float64, which torch would cast to the type of the parameters."""
+        """As for every optimizer; C and Q keep their types, which torch would cast to that of the parameters."""
         super().load_state_dict(state_dict)
         for key, saved in state_dict["state"].items():
-            if "C" in saved:
-                self.state[self.param_groups[0]["params"][key]]["C"] = saved["C"].clone()
+            state = self.state[self.param_groups[0]["params"][key]]
+            state.update({name: saved[name].clone() for name in ("C", "Q") if name in saved})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -83,11 +83,11 @@ class EigenAdam(torch.optim.Optimizer):
         s["step"] += 1
         s["m"].lerp_(g, 1 - beta1)
         Q = s.get("Q")
-        h = g if Q is None else Q.T @ g
+        h = g if Q is None else (Q.T @ g.to(Q.dtype)).to(g.dtype)
         s["v"].lerp_(h * h, 1 - beta2)
         m = s["m"] / (1 - beta1 ** s["step"])
         scale = (s["v"] / (1 - beta2 ** s["step"])).sqrt_().add_(group["eps"])
-        update = m / scale if Q is None else Q @ ((Q.T @ m) / scale)
+        update = m / scale if Q is None else (Q @ ((Q.T @ m.to(Q.dtype)) / scale.to(Q.dtype))).to(g.dtype)
         offset = 0
         for p in params:
             p.add_(update[offset : offset + p.numel()].view_as(p), alpha=-group["lr"])
@@ -110,4 +110,6 @@ class EigenAdam(torch.optim.Optimizer):
         # basis, as SOAP does: what is then left along flat directions is far too big, and training stalls at many times the error.
         unbiased = eigenvalues.clamp_min_(0) / (1 - decay ** s["step"])
         s["v"] = (unbiased * (1 - beta2 ** s["step"])).to(s["v"].dtype)
-        s["Q"] = Q.to(s["m"].dtype).contiguous()  # eigh's layout would not survive a file, and rounding depends on it
+        # float32 is plenty for a basis, and the products with it are most of a step's cost; contiguous, since eigh's layout would
+        # not survive a file and rounding depends on it
+        s["Q"] = Q.float().contiguous()
