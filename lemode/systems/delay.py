@@ -70,7 +70,7 @@ class DelaySystem(System):
 
         The solution has a kink at t[0], in the second derivative a tau later, and so on. DOP853 starts anew at each of these
         points, so none lies within a step; between its steps the past is its continuous extension of order 7. Trajectories are
-        advanced together. At the default tolerances Mackey-Glass is accurate to 1e-9 over the first 300 time units.
+        advanced together. At the default tolerances Mackey-Glass is accurate to 3e-9 over the first 300 time units.
 
         Parameters
         ----------

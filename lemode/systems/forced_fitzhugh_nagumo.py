@@ -47,8 +47,8 @@ class ForcedFitzHughNagumo(FitzHughNagumo):
 
     source = FitzHughNagumo.source + "; the families of currents are those of lemode/systems/currents.py"
     facts: ClassVar = {
-        "lower threshold": Fact(0.301637, 1e-6, "exact: I at which the trace of the Jacobian at rest vanishes, v < 0"),
-        "upper threshold": Fact(1.448363, 1e-6, "exact: the same, v > 0"),
+        "lower threshold": Fact(0.3016426455, 1e-9, "exact: I at which the trace of the Jacobian at rest vanishes, v < 0"),
+        "upper threshold": Fact(1.4483573545, 1e-9, "exact: the same, v > 0"),
     }
 
     def solve(

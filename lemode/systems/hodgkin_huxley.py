@@ -55,7 +55,17 @@ class HodgkinHuxley(System):
     names = ("V", "m", "h", "n")
     source = "Hodgkin and Huxley, Journal of Physiology 117 (1952) 500-544, equations (7), (8), (12), (13), (15), (16), (20), (21), (23), (24), (26)"
     units: ClassVar = {"t": "ms", "V": "mV"}
-    facts: ClassVar = {}
+    facts: ClassVar = {
+        "potential at rest": Fact(-64.996379331, 1e-9, "root of the current at I = 0 with the gates at rest"),
+        "lower Hopf current": Fact(
+            9.77544, 1e-5, "I at which the eigenvalues at rest cross the axis; 9.78 by Rinzel and Miller (1980)"
+        ),
+        "upper Hopf current": Fact(154.52243, 1e-5, "the same; 154.5 by Rinzel and Miller, Math. Biosci. 49 (1980) 27-59"),
+        "period": Fact(
+            14.63620999, 1e-8, "I = 10: DOP853 at rtol 1e-11 and Radau at 1e-9, upward crossings of -20 mV, after 300 ms"
+        ),
+        "peak": Fact(30.43091, 1e-5, "I = 10: largest V of the repeated spikes, the same solution"),
+    }
 
     @property
     def time_scales(self) -> dict[str, float]:

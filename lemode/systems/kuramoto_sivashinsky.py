@@ -23,7 +23,7 @@ class KuramotoSivashinsky(PeriodicField):
 
     Chaotic with the defaults; the number of positive Lyapunov exponents grows with L. The mean is conserved, and the symmetries are
     translations, the reflection u(x) -> -u(-x), and Galilean shifts of the mean. On the attractor the averages of :math:`u_x^2` and
-    :math:`u_{xx}^2` are equal. N should be 2 L or more: the spectrum falls as exp(-3.5 q) and more.
+    :math:`u_{xx}^2` are equal. N should be 2 L or more: the amplitudes fall by e for every third of a wavenumber.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class KuramotoSivashinsky(PeriodicField):
     N : int
         Grid points.
     step : float
-        Longest step of ETDRK4. 0.05 gives 1e-9 accuracy over a time unit.
+        Longest step of ETDRK4. 0.025 gives an error of 6e-7 over a time unit, 0.25 one of 6e-4.
 
     Examples
     --------
@@ -44,7 +44,7 @@ class KuramotoSivashinsky(PeriodicField):
 
     L: float = 22.0
     N: int = 64
-    step: float = 0.05
+    step: float = 0.025
 
     source = "Kuramoto and Tsuzuki, Prog. Theor. Phys. 55 (1976) 356-369; Sivashinsky, Acta Astronautica 4 (1977) 1177-1206; the form of Kassam and Trefethen, SIAM J. Sci. Comput. 26 (2005), equation (1.4)"
     facts: ClassVar = {}

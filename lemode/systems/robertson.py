@@ -15,7 +15,8 @@ from .facts import Fact
 __all__ = ["Robertson"]
 
 Array = NDArray[np.float64]
-AT_4E4 = "y({}) at t = 4e4 from (1, 0, 0): Radau at rtol 1e-13 and BDF at 1e-12, which agree to 1e-9"
+FROM = "from (1, 0, 0): Radau at rtol 1e-13 and BDF at 1e-12, which agree"
+IVP = "; Mazzia and Magherini, Test Set for Initial Value Problem Solvers (2008), problem ROBER, has the same"
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,13 @@ class Robertson(System):
     )
     units: ClassVar = {"t": "s", "y1": "mole fraction", "y2": "mole fraction", "y3": "mole fraction"}
     facts: ClassVar = {
-        "y1 at 4e4": Fact(0.0, 0.0, AT_4E4.format(1)),
+        "y1 at 40": Fact(0.7158270687, 1e-10, f"{FROM}; Hairer and Wanner II (1996), section IV.1, has the same"),
+        "y2 at 40": Fact(9.185534764e-6, 1e-15, FROM),
+        "y1 at 4e4": Fact(0.03898337708, 1e-11, FROM),
+        "y2 at 4e4": Fact(1.621768316e-7, 1e-16, FROM),
+        "y3 at 4e4": Fact(0.9610164607, 1e-10, FROM),
+        "y1 at 1e11": Fact(2.083340150e-8, 1e-17, FROM + IVP),
+        "y2 at 1e11": Fact(8.333360770e-14, 1e-23, FROM + IVP),
     }
 
     @property
