@@ -189,13 +189,8 @@ def maximiser(w1, w2, wz, wy, d, dt, eps=1e-9):
     return cell, (torch.from_numpy(y), torch.from_numpy(z))
 
 
-@given(
-    w=st.tuples(*[st.floats(0.0, 6.0)] * 4),
-    d=st.integers(1, 5),
-    dt=st.floats(0.01, 1.0) | st.just(1.0),
-    seed=st.integers(0, 999),
-)
-def test_T6_J1_and_J2_are_attained(w, d, dt, seed):
+@given(w=st.tuples(*[st.floats(0.0, 6.0)] * 4), d=st.integers(1, 5), dt=st.floats(0.01, 1.0) | st.just(1.0))
+def test_T6_J1_and_J2_are_attained(w, d, dt):
     cell, state = maximiser(*w, d, dt)
     bound = analysis.jacobian_bound(cell)
     u = torch.zeros(1, dtype=torch.float64)
