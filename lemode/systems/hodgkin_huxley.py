@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ._arrays import matrix, module_of, stack
 from .base import System
+from .facts import Fact
 
 __all__ = ["HodgkinHuxley"]
 
@@ -112,7 +113,7 @@ class HodgkinHuxley(System):
         """50 ms after a start at rest at a potential uniform in [-80, -40] mV."""
         V = rng.uniform(-80, -40, n)
         start = np.concatenate([V[:, None], self.steady_gates(V)], -1)
-        return self.solve(start, [0.0, 50.0], rtol=1e-8, atol=1e-8)[:, -1]
+        return self.solve(start, [0.0, 50.0], rtol=1e-6, atol=1e-6)[:, -1]
 
 
 def _linoid(x: Any) -> Any:

@@ -68,4 +68,4 @@ class Lorenz63(System):
     def sample_initial(self, n: int, rng: np.random.Generator) -> Array:
         """On the attractor: 20 time units after a start near it, to about 1e-6."""
         start = np.array([0.0, 0.0, self.rho - 1]) + rng.normal(size=(n, 3)) * np.array([8.0, 8.0, 8.0])
-        return self.solve(start, np.array([0.0, 20.0]), rtol=1e-8, atol=1e-8)[:, -1]
+        return self.solve(start, np.array([0.0, 20.0]), rtol=1e-6, atol=1e-6)[:, -1]
