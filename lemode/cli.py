@@ -1,4 +1,4 @@
-"""lemode from the shell: ``lemode audit model.lem``."""
+"""lemode from the shell: ``lemode audit model.lem``, ``lemode systems``."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from .analysis import AuditReport, audit
 from .lem import LEM
 from .surrogate import Surrogate
+from .systems import describe
 from .trajectories import Trajectories
 
 __all__ = ["main"]
@@ -41,12 +42,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON as well")
     command.add_argument("--plot", type=Path, metavar="FILE", help="write a plot of the gradient flow through the last layer")
     command.set_defaults(run=_audit)
+    listing = commands.add_parser(
+        "systems", help="the dynamical systems of the library, or one of them with its reference facts"
+    )
+    listing.add_argument("name", nargs="?", help="a system, e.g. lorenz63")
+    listing.set_defaults(run=_systems)
     options = parser.parse_args(arguments)
     try:
         return int(options.run(options))
     except (OSError, ValueError, TypeError, RuntimeError) as e:
         print(f"lemode {options.command}: {e}", file=sys.stderr)
         return 2
+
+
+def _systems(options: argparse.Namespace) -> int:
+    print(describe(options.name))
+    return 0
 
 
 def _audit(options: argparse.Namespace) -> int:

@@ -195,6 +195,20 @@ def test_rates_of_hodgkin_huxley_at_their_removable_singularities():
     assert torch.isfinite(J).all()
 
 
+def test_from_the_shell(capsys):
+    from lemode.cli import main
+
+    assert main(["systems"]) == 0
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in NAMES)
+    assert main(["systems", "robertson"]) == 0
+    out = capsys.readouterr().out
+    assert "y1 at 4e4 = 0.03898337708" in out
+    assert "t in s" in out
+    assert main(["systems", "robertsen"]) == 2
+    assert "did you mean Robertson?" in capsys.readouterr().err
+
+
 def test_lookup():
     assert get("lorenz-63", rho=20.0) == Lorenz63(rho=20.0)
     assert get("Lorenz96", K=5) == Lorenz96(K=5)
@@ -206,3 +220,19 @@ def test_lookup():
         Lorenz96(K=3)
     with pytest.raises(ValueError, match="K=2, J=3"):
         Lorenz96TwoScale(K=2, J=3)
+
+
+def test_examples_of_the_docstrings():
+    import doctest
+    import importlib
+    import pkgutil
+
+    from lemode import systems
+
+    attempted = 0
+    for info in pkgutil.iter_modules(systems.__path__):
+        module = importlib.import_module(f"lemode.systems.{info.name}")
+        result = doctest.testmod(module, extraglobs={"np": np})
+        assert result.failed == 0, info.name
+        attempted += result.attempted
+    assert attempted >= 2 * len(NAMES) - 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Iterator
 from typing import Any
 
@@ -42,8 +43,10 @@ def get(name: str, **parameters: Any) -> System:
     return cls(**parameters)
 
 
-def describe() -> str:
-    """A table of the systems: dimension, time scales and their ratio, solver, and what they are."""
+def describe(name: str | None = None) -> str:
+    """A table of the systems: dimension, time scales and their ratio, solver, and what they are; or one system with its facts."""
+    if name is not None:
+        return _describe_one(get(name))
     rows = [("system", "D", "time scales", "ratio", "solver", "")]
     for name, cls in available().items():
         system = cls()
@@ -53,6 +56,16 @@ def describe() -> str:
         rows.append((name, str(len(system.names)), scales, f"{system.time_scale_ratio:.3g}", system.method, first))
     widths = [max(len(row[j]) for row in rows) for j in range(5)]
     return "\n".join("  ".join([*(cell.ljust(w) for cell, w in zip(row, widths)), row[5]]).rstrip() for row in rows)
+
+
+def _describe_one(system: System) -> str:
+    variables = ", ".join(system.names[:8]) + (f", ... ({len(system.names)})" if len(system.names) > 8 else "")
+    lines = [inspect.getdoc(type(system)) or "", "", f"Variables: {variables}", f"Source: {system.source}"]
+    if system.units:
+        lines.append("Units: " + ", ".join(f"{key} in {unit}" for key, unit in system.units.items()))
+    lines.append(f"Defaults: {system}" if len(str(system)) < 200 else "")
+    lines += [f"{key} = {fact.value:.10g} +- {fact.error:.1g}: {fact.how}" for key, fact in system.facts.items()]
+    return "\n".join(lines)
 
 
 def _plain(name: str) -> str:
