@@ -54,7 +54,8 @@ def from_sympy(
     Parameters
     ----------
     equations : dict
-        From each variable to its derivative; symbols and expressions of sympy, or strings that become such.
+        From each variable to its derivative; symbols and expressions of sympy, or strings that become such. A string is evaluated
+        as Python by `sympy.sympify`: pass none from a stranger.
     parameters : dict
         Numbers for the other symbols.
     t : symbol of time
