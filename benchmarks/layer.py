@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import os
 import platform
 import statistics
 import time
@@ -206,9 +207,11 @@ def two_threads(count: int) -> None:
 
     times = rounds({"1": on(1), "2": on(2)}, 3 * count, time.perf_counter)
     torch.set_num_threads(1)
+    print("\n## Two threads, shape C, forward + backward, wall milliseconds\n")
     print(
-        "\n## Two threads, shape C, forward + backward, wall milliseconds\n\n| one thread | two threads | ratio of the least |\n|---|---|---|"
+        f"Load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores: the ratio means something only with an idle core to spare.\n"
     )
+    print("| one thread | two threads | ratio of the least |\n|---|---|---|")
     print(f"| {cell(times['1'])} | {cell(times['2'])} | {min(times['1']) / min(times['2']):.2f} |")
 
 
