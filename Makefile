@@ -3,7 +3,7 @@ BIN    := .venv/bin
 # one thread a process: small recurrent networks gain nothing from more, and two test workers share two cores
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: env demo test lint docs clean
+.PHONY: env demo test lint docs docs-quick docs-check docs-env clean
 
 env: .venv/.installed
 
@@ -23,6 +23,26 @@ lint: env
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# the whole site, both galleries run from the real scripts; warnings are errors; no network once the packages are there
+docs: docs-env
+	rm -rf docs/_build docs/auto_examples docs/auto_theory
+	MPLBACKEND=Agg $(BIN)/python -m sphinx -W -n --keep-going -b html docs docs/_build/html
+
+# the same pages and checks of every reference, with the scripts of the galleries shown and not run
+docs-quick: docs-env
+	rm -rf docs/_build/quick docs/auto_examples docs/auto_theory
+	MPLBACKEND=Agg $(BIN)/python -m sphinx -W -n --keep-going -q -D plot_gallery=0 -b html docs docs/_build/quick
+
+# opens the built site in headless Chromium
+docs-check:
+	$(BIN)/python docs/check_site.py docs/_build/html
+
+docs-env: .venv/.docs-installed
+
+.venv/.docs-installed: .venv/.installed
+	$(BIN)/python -m pip install --quiet -c constraints.txt $$($(BIN)/python docs/_ext/requirements.py)
+	touch $@
 
 clean:
 	rm -rf .venv build dist out docs/_build *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache

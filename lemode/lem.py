@@ -41,7 +41,7 @@ class LEMCell(nn.Module):
     scheme : str
         A name in `lemode.schemes.SCHEMES`. 'imex' is LEM.
     allow_large_dt : bool
-        Admit dt up to 2 for 'imex' and 'explicit', where the bound |y|, |z| <= 1 no longer holds.
+        Admit dt up to 2 for 'imex' and 'explicit', where the bound ``|y|, |z| <= 1`` no longer holds.
     device, dtype
         As for every torch module.
 

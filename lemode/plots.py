@@ -10,10 +10,23 @@ from numpy.typing import ArrayLike
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from .analysis import AuditReport, LyapunovSpectrum, Timescales
     from .analysis.convergence import ConvergenceStudy
     from .surrogate.training import History
 
-__all__ = ["forecast", "order_plot", "phase_plane", "time_scales", "training_history"]
+__all__ = [
+    "forecast",
+    "gradient_flow",
+    "lyapunov_convergence",
+    "order_plot",
+    "phase_plane",
+    "spacetime",
+    "spectra",
+    "stability_region",
+    "time_scale_histogram",
+    "time_scales",
+    "training_history",
+]
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart
 BLACK, ORANGE, BLUE, GREEN, VERMILION = "#000000", "#E69F00", "#0072B2", "#009E73", "#D55E00"
@@ -28,11 +41,45 @@ def _axes(ax: Axes | None) -> Axes:
 
 
 def forecast(
-    t: ArrayLike, truth: ArrayLike, t_forecast: ArrayLike, prediction: ArrayLike, name: str = "x", ax: Axes | None = None
+    t: ArrayLike,
+    truth: ArrayLike,
+    t_forecast: ArrayLike,
+    prediction: ArrayLike,
+    name: str = "x",
+    ax: Axes | None = None,
+    band: tuple[ArrayLike, ArrayLike] | None = None,
 ) -> Axes:
-    """The true series with the free-running forecast over it; a line marks where the forecast begins."""
+    """The true series with the free-running forecast over it; a line marks where the forecast begins.
+
+    Parameters
+    ----------
+    t, truth : (T,)
+        Times and the true series.
+    t_forecast, prediction : (S,)
+        Times and values of the forecast.
+    name : str
+        Label of the vertical axis.
+    ax : matplotlib Axes, optional
+        Where to draw; a new one by default.
+    band : (low, high), each (S,), optional
+        Drawn around the forecast: the range of an ensemble, for example.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Examples
+    --------
+    >>> t = np.linspace(0, 10, 101)
+    >>> ax = forecast(t, np.sin(t), t[50:], np.sin(1.01 * t[50:]), band=(np.sin(t[50:]) - 0.1, np.sin(t[50:]) + 0.1))
+    >>> ax.get_xlabel()
+    'time t'
+    """
     ax, t_forecast = _axes(ax), np.asarray(t_forecast)
     ax.plot(t, truth, color=BLACK, lw=2.5, alpha=0.35, label="true solution")
+    if band is not None:
+        low, high = band
+        ax.fill_between(t_forecast, np.asarray(low), np.asarray(high), color=VERMILION, alpha=0.2, lw=0)
     ax.plot(t_forecast, prediction, color=VERMILION, lw=1, label="surrogate, running free")
     ax.axvline(t_forecast[0], color=BLACK, lw=0.8, ls=":")
     ax.set(xlabel="time t", ylabel=name)
@@ -113,3 +160,212 @@ def order_plot(study: ConvergenceStudy, ax: Axes | None = None) -> Axes:
     ax.set(xlabel=r"step size $\Delta t$", ylabel="largest error of y and z", title=f"{study.scheme}: order {p}")
     ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     return ax
+
+
+def spacetime(
+    t: ArrayLike,
+    truth: ArrayLike,
+    prediction: ArrayLike,
+    lyapunov_time: float | None = None,
+    x: ArrayLike | None = None,
+    axes: Any = None,
+) -> Any:
+    """Space-time (Hovmoeller) triptych of a field: truth, forecast, and forecast minus truth, over time.
+
+    Parameters
+    ----------
+    t : (T,)
+        Times.
+    truth, prediction : (T, D)
+        A field of D sites.
+    lyapunov_time : float, optional
+        Unit of the horizontal axis, in that of t; without it the axis is t.
+    x : (D,), optional
+        Positions of the sites; 0, 1, ... by default.
+    axes : three Axes, optional
+        Where to draw, from top to bottom.
+
+    Returns
+    -------
+    array of three Axes
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit.
+
+    Examples
+    --------
+    >>> wave = np.sin(np.linspace(0, 6, 50)[:, None] + np.arange(8))
+    >>> len(spacetime(np.linspace(0, 6, 50), wave, 0.9 * wave, lyapunov_time=2.0))
+    3
+    """
+    t, truth, prediction = np.asarray(t, dtype=float), np.asarray(truth), np.asarray(prediction)
+    if truth.ndim != 2 or truth.shape != prediction.shape or t.shape != truth.shape[:1]:
+        raise ValueError(f"t {t.shape}, truth {truth.shape}, prediction {prediction.shape}: give (T,), (T, D) and (T, D).")
+    if axes is None:
+        import matplotlib.pyplot as plt
+
+        axes = plt.subplots(3, 1, figsize=(6, 5), sharex=True, sharey=True, layout="constrained")[1]
+    position = np.arange(truth.shape[1]) if x is None else np.asarray(x)
+    time = t if lyapunov_time is None else t / lyapunov_time
+    limit = float(np.abs(truth).max()) or 1.0
+    error = prediction - truth
+    largest = float(np.nanmax(np.abs(error), initial=0.0)) or 1.0
+    for ax, field, bound, cmap, title in (
+        (axes[0], truth, limit, "PuOr_r", "truth"),
+        (axes[1], prediction, limit, "PuOr_r", "forecast"),
+        (axes[2], error, min(largest, 2 * limit), "RdBu_r", "forecast - truth"),
+    ):
+        image = ax.pcolormesh(time, position, field.T, vmin=-bound, vmax=bound, cmap=cmap, shading="nearest", rasterized=True)
+        ax.figure.colorbar(image, ax=ax, pad=0.01)
+        ax.set_title(title, loc="left", fontsize="medium")
+        ax.set_ylabel("site" if x is None else "position")
+    axes[2].set_xlabel("time t" if lyapunov_time is None else "time, in Lyapunov times")
+    return axes
+
+
+def time_scale_histogram(scales: Timescales, names: tuple[str, ...] = (), ax: Axes | None = None) -> Axes:
+    """How many units rest at which time scale, y and z, with the known scales of the system as lines.
+
+    Parameters
+    ----------
+    scales : lemode.analysis.Timescales
+        Of `lemode.analysis.timescales`, whose ``known`` gives the lines.
+    names : names of the known scales
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    ax = _axes(ax)
+    median = scales.median  # (layers, 2, d), z before y
+    known = [k.scale for k in scales.known]
+    low, high = min([median.min(), *known]) / 1.5, max([median.max(), *known]) * 1.5
+    bins = np.geomspace(low, high, 25)
+    ax.hist([median[:, 1].ravel(), median[:, 0].ravel()], bins.tolist(), stacked=True, color=[BLUE, ORANGE], label=["y", "z"])
+    for i, scale in enumerate(known):
+        ax.axvline(scale, color=VERMILION, lw=1.2, ls="--")
+        ax.annotate(
+            names[i] if i < len(names) else f"{scale:.3g}", (scale, 0.97), xycoords=("data", "axes fraction"), rotation=90,
+            ha="right", va="top", color=VERMILION, fontsize="small",
+        )  # fmt: skip
+    ax.set(xscale="log", xlabel="median time scale", ylabel="units")
+    ax.legend(fontsize="small", frameon=False)
+    return ax
+
+
+def lyapunov_convergence(spectrum: LyapunovSpectrum, known: ArrayLike | None = None, ax: Axes | None = None) -> Axes:
+    """The running estimates of the Lyapunov exponents over time, with their standard errors at the end, and known values dashed.
+
+    Parameters
+    ----------
+    spectrum : lemode.analysis.LyapunovSpectrum
+    known : values to compare with, optional
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    ax = _axes(ax)
+    colors = (BLUE, VERMILION, GREEN, ORANGE, BLACK)
+    for i in range(spectrum.trace.shape[1]):
+        color = colors[i % len(colors)]
+        label = rf"$\lambda_{{{i + 1}}} = {spectrum.exponents[i]:.3g} \pm {spectrum.standard_error[i]:.1g}$"
+        ax.plot(spectrum.times, spectrum.trace[:, i], color=color, lw=1, label=label if i < 6 else None)
+        ax.errorbar(
+            spectrum.times[-1:], spectrum.exponents[i : i + 1], spectrum.standard_error[i : i + 1], color=color, capsize=2
+        )
+    for value in np.atleast_1d(np.asarray([] if known is None else known, dtype=float)):
+        ax.axhline(value, color=BLACK, lw=0.8, ls="--")
+    ax.set(xlabel="averaging time", ylabel="exponent, running mean")
+    ax.margins(x=0.01)
+    ax.legend(fontsize="small", frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return ax
+
+
+def spectra(truth: ArrayLike, prediction: ArrayLike, dt: float = 1.0, ax: Axes | None = None) -> Axes:
+    """Power spectra of one variable, of the true series and of the surrogate's.
+
+    Parameters
+    ----------
+    truth, prediction : (T,) or (n, T)
+        Series of one variable; Welch's method, `lemode.metrics.power_spectrum`, over all of them.
+    dt : float
+        Sampling interval.
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Examples
+    --------
+    >>> t = np.arange(0, 100, 0.1)
+    >>> spectra(np.sin(t), np.sin(1.1 * t), dt=0.1).get_xlabel()
+    'frequency'
+    """
+    from .metrics import power_spectrum
+
+    ax = _axes(ax)
+    for series, color, width, alpha, label in (
+        (truth, BLACK, 2.5, 0.35, "true solution"),
+        (prediction, VERMILION, 1.0, 1.0, "surrogate, running free"),
+    ):
+        x = np.atleast_2d(np.asarray(series, dtype=float))
+        frequency, density = power_spectrum(x[..., None], dt)
+        ax.semilogy(frequency, density[:, 0], color=color, lw=width, alpha=alpha, label=label)
+    ax.set(xlabel="frequency", ylabel="power spectral density")
+    ax.margins(x=0)
+    ax.legend(fontsize="small", frameon=False)
+    return ax
+
+
+def stability_region(ax: Axes | None = None) -> Axes:
+    r"""Where the linearised LEM step of a damped oscillator is stable (6.3), and the limits of LEM and of plain forward Euler.
+
+    The oscillator is :math:`\dot z = g(-z - \omega y)`, :math:`\dot y = g(-y + \omega z)`, which the ODE damps for every :math:`\omega`.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    from .analysis import stability_region as stable
+
+    ax = _axes(ax)
+    omega, leak = np.linspace(0, 6, 241), np.linspace(0.01, 2.2, 220)
+    a = np.broadcast_to(leak[:, None], (len(leak), len(omega)))
+    ax.contourf(
+        omega, leak, stable(a, a, -(np.broadcast_to(omega, a.shape) ** 2)), levels=[0.5, 1.5], colors=[BLUE], alpha=0.25
+    )
+    ax.plot(omega, 2 / (1 + omega), color=BLUE, lw=1.5, label=r"LEM, $2/(1 + \omega)$")
+    ax.plot(omega, 2 / (1 + omega**2), color=VERMILION, lw=1.5, ls="--", label=r"old z, $2/(1 + \omega^2)$")
+    ax.axhline(1, color=BLACK, lw=0.8, ls=":")
+    ax.annotate("the cube is kept below", (5.9, 1.03), ha="right", fontsize="small")
+    ax.set(xlabel=r"coupling $\omega$", ylabel=r"leak $\Delta t\,g$", ylim=(0, 2.2))
+    ax.margins(x=0)
+    ax.legend(frameon=False)
+    return ax
+
+
+def gradient_flow(report: AuditReport, layer: int = -1, ax: Axes | None = None) -> Axes:
+    """The gradient of the loss at the last step by the state at step k, with its floor and ceilings: ``report.plot`` on an Axes.
+
+    Parameters
+    ----------
+    report : lemode.analysis.AuditReport
+    layer : int
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    drawn: Axes = report.plot(_axes(ax), layer=layer)
+    return drawn

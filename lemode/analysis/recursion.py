@@ -84,7 +84,7 @@ def block_recursion(cell: object, pull: Array, group: str, u_max: Array, x0: flo
 
 
 def posterior_recursion(cell: object, pull: Tensor, groups: Sequence[str], u: Tensor, ys: Tensor, zs: Tensor) -> Tensor:
-    r"""G_rec with the gates actually met, ``(..., len(groups), d)``: |J| and |sources| instead of their suprema.
+    r"""G_rec with the gates actually met, ``(..., len(groups), d)``: ``|J|`` and ``|sources|`` instead of their suprema.
 
     ``pull (N, ..., d)`` holds :math:`\partial E_n/\partial y_n`, ``u (N, ..., m)`` the inputs, ``ys, zs (N + 1, ..., d)`` the states.
     """

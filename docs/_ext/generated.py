@@ -1,0 +1,44 @@
+"""Puts committed outputs of benchmarks where the pages include them; where there is none, a sentence that says how to make it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _lowered(text: str, levels: int) -> str:
+    """The Markdown with its headings deeper by some levels, as it becomes part of a page."""
+    out, fenced = [], False
+    for line in text.splitlines():
+        if line.startswith("```"):
+            fenced = not fenced
+        out.append("#" * levels + line if line.startswith("#") and not fenced else line)
+    return "\n".join(out) + "\n"
+
+
+def committed(pattern: str, command: str) -> str:
+    """The committed files that match, one after the other, each with its name and the command that printed it."""
+    files = sorted((ROOT / "benchmarks").glob(pattern))
+    if not files:
+        return f"*No output is committed in this version.* `{command}` prints it.\n"
+    parts = []
+    for path in files:
+        body = _lowered(path.read_text(), 1)
+        # a figure that lies beside the file
+        body = body.replace("](", "](../../benchmarks/") if "![" in body else body
+        parts.append(f"From `benchmarks/{path.name}`, printed by `{command}`.\n\n{body}")
+    return "\n".join(parts)
+
+
+def write_generated(folder: Path) -> None:
+    """Write the included files."""
+    folder.mkdir(exist_ok=True)
+    texts = {
+        "surrogates.md": committed("surrogates*.md", "python benchmarks/surrogates.py"),
+        "layer.md": committed("layer*.md", "python benchmarks/layer.py"),
+    }
+    for name, text in texts.items():
+        path = folder / name
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
