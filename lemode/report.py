@@ -1,0 +1,324 @@
+"""One HTML page about a trained surrogate, with its plots inside: ``lemode report model.lem``."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from . import plots, systems
+from .analysis import (
+    AuditReport,
+    audit,
+    contraction_certificate,
+    convergence_study,
+    lyapunov_bounds,
+    lyapunov_spectrum,
+    timescales,
+)
+from .lem import LEM, LEMCell
+from .surrogate import Surrogate
+from .trajectories import Trajectories
+
+__all__ = ["audit_surrogate", "read_series", "write_report"]
+
+Array = NDArray[np.floating[Any]]
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
+h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; border-bottom: 1px solid #ccc; }
+img { max-width: 100%; height: auto; display: block; margin: 1rem 0; }
+table { border-collapse: collapse; font-size: 0.9rem; } th, td { text-align: left; padding: 0.15rem 0.9rem 0.15rem 0; }
+th { border-bottom: 1px solid #999; } td.n { font-variant-numeric: tabular-nums; } .bad { color: #b00; font-weight: bold; }
+.scroll { overflow-x: auto; } p.note { color: #555; }
+"""
+
+
+def write_report(
+    model: Surrogate, out: Path, data: Path | None = None, system: str | None = None, title: str = "model"
+) -> None:
+    """Write one self-contained HTML page: training, free run, time scales, audit, stability; plots are inside as PNG.
+
+    Parameters
+    ----------
+    model : fitted Surrogate with a LEM
+    out : path of the page
+    data : path, optional
+        Series to test on, see `read_series`.
+    system : str, optional
+        Name of a system in `lemode.systems` that makes eight series of 1,000 samples; its time scales are drawn, too. Without data and
+        system, what needs data is left out and the audit is on white noise.
+    title : str
+
+    Raises
+    ------
+    ValueError
+        For data or a system without the model's variables.
+    TypeError
+        If the model's core is no LEM.
+    """
+    x, u, known, source = _test_series(model, data, system)
+    parts = [part for section in (_training, _free_run, _scales, _audit, _stability) for part in section(model, x, u, known)]
+    params = [[k, v] for k, v in model.get_params().items() if k not in ("verbose", "warm_start")]
+    size = sum(p.numel() for p in model.network_.parameters())
+    facts = [["variables", ", ".join(model.names_)], ["inputs", ", ".join(model.input_names_) or "none"],
+             ["sampling interval", f"{model.step_:g}"], ["parameters", f"{size:,}"], ["tested on", source]]  # fmt: skip
+    page = (
+        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{html.escape(title)}</title><style>{STYLE}</style>"
+        f"<h1>{html.escape(title)}: a LEM surrogate</h1>{_table(facts)}"
+        f"{''.join(parts)}<h2>Settings</h2>{_table(params, ('setting', 'value'))}</html>\n"
+    )
+    out.write_text(page, encoding="utf-8")
+
+
+def _test_series(
+    model: Surrogate, data: Path | None, system: str | None
+) -> tuple[Array | None, Array | None, dict[str, float], str]:
+    """Series ``(n, T, D)``, inputs, known time scales, and where they are from."""
+    if data is not None:
+        return *read_series(data, model.names_), {}, data.name
+    if system is None:
+        return None, None, {}, "no data"
+    made = systems.get(system)
+    names = (*model.names_, *model.input_names_)
+    series = made.trajectories(8, model.step_ * np.arange(1000), seed=1).select(names).x
+    D = len(model.names_)
+    u = series[..., D:] if model.input_names_ else None
+    return series[..., :D], u, made.time_scales, f"8 series of 1,000 samples of {type(made).__name__}, seed 1"
+
+
+def _joined(x: Array, u: Array | None) -> Array:
+    return x if u is None else np.concatenate([x, u], -1)
+
+
+def _training(model: Surrogate, x: Array | None, u: Array | None, known: dict[str, float]) -> Iterator[str]:
+    history = model.history_
+    yield f"<h2>Training</h2><p>{len(history.loss):,} gradient steps in {history.seconds:.0f} s; {html.escape(history.stopped)}.</p>"
+    yield _plot(lambda ax: plots.training_history(history, ax))
+
+
+def _free_run(model: Surrogate, x: Array | None, u: Array | None, known: dict[str, float]) -> Iterator[str]:
+    if x is None:
+        return
+    T, dt = x.shape[1], model.step_
+    warm = max(model.warmup_, T // 5)
+    yield "<h2>One step ahead and running free</h2>"
+    everything = _joined(x, u)
+    rows = [["RMSE one step ahead", f"{model.rmse(everything):.3e}"],
+            ["persistence, x[k + 1] = x[k]", f"{np.sqrt(np.mean(np.diff(x, axis=1) ** 2)):.3e}"]]  # fmt: skip
+    if warm + 2 > T:
+        yield _table(rows) + "<p class='note'>The series are too short for a free run.</p>"
+        return
+    free = model.forecast(everything[:, :warm], T - warm, None if u is None else u[:, warm:])
+    truth, t = x[:, warm:], dt * np.arange(T)
+    with np.errstate(over="ignore", invalid="ignore"):
+        rows.append([f"relative L2 error of a free run of {T - warm} steps", f"{_norm(free - truth) / _norm(truth):.3e}"])
+    yield _table(rows)
+    for i, name in enumerate(model.names_[:3]):
+        yield _plot(lambda ax, i=i, name=name: plots.forecast(t, x[0, :, i], t[warm:], free[0, :, i], name, ax))  # type: ignore[misc]
+    if not np.isfinite(free).all():
+        yield "<p class='bad'>The free run is not finite.</p>"
+        return
+    if len(model.names_) == 2:
+        yield _plot(
+            lambda ax: plots.phase_plane(truth[0], free[0], names=(model.names_[0], model.names_[1]), ax=ax), (4.5, 4.2)
+        )
+    if len(model.names_) >= 8:
+        yield _figure(plots.spacetime(t[warm:], truth[0], free[0])[0].figure)
+    if T - warm >= 64:
+        yield _plot(lambda ax: plots.spectra(truth[..., 0], free[..., 0], dt, ax))
+    if not model.input_names_:
+        spectrum = lyapunov_spectrum(model, x[0, :warm].astype(np.float64), 1000, k=min(3, len(model.names_) + 1))
+        yield "<p>Lyapunov exponents of the free-running surrogate, 1,000 steps:</p>"
+        yield _plot(lambda ax: plots.lyapunov_convergence(spectrum, ax=ax))
+
+
+def _scales(model: Surrogate, x: Array | None, u: Array | None, known: dict[str, float]) -> Iterator[str]:
+    if x is None:
+        return
+    core, read = _core(model), _read_by_core(model, x, u)
+    scales = timescales(core, read, dt_physical=model.step_, known=list(known.values()))
+    yield "<h2>Time scales</h2><p>Median over the data, per unit, in the time unit of the data.</p>"
+    yield _plot(lambda ax: plots.time_scale_histogram(scales, tuple(known), ax))
+    yield f"<pre class='scroll'>{html.escape(str(scales))}</pre>"
+
+
+def _audit(model: Surrogate, x: Array | None, u: Array | None, known: dict[str, float]) -> Iterator[str]:
+    report = audit_surrogate(model, x, u)
+    held = sum(row.holds for row in report.rows)
+    yield f"<h2>Audit</h2><p>{held} of {len(report.rows)} statements hold.</p>"
+    rows = [[r.statement, r.quantity, r.scope, f"{r.measured:.4g}", f"{'&ge;' if r.lower else '&le;'} {r.bound:.4g}", f"{r.ratio:.2g}",
+             "yes" if r.holds else "<span class='bad'>NO</span>"] for r in report.rows]  # fmt: skip
+    head = ("statement", "quantity", "scope", "measured", "bound", "ratio", "holds")
+    yield _table(rows, head, raw=(4, 6))
+    yield "".join(f"<p class='note'>{html.escape(note)}</p>" for note in report.notes)
+    yield _plot(lambda ax: plots.gradient_flow(report, ax=ax), (6, 4))
+
+
+def _stability(model: Surrogate, x: Array | None, u: Array | None, known: dict[str, float]) -> Iterator[str]:
+    core = _core(model)
+    read = None if x is None else _read_by_core(model, x, u)
+    states = None
+    if read is not None:
+        with torch.no_grad():
+            states = core.states(read)
+    rows = []
+    for k, cell in enumerate(core.cells):
+        layer_input = read if k == 0 or states is None else states[k - 1][0]
+        certificate = contraction_certificate(cell, layer_input)
+        verdict = f"contracts at rate {certificate.rate:.3g}" if certificate.holds else "nothing is proved (Psi &ge; 1)"
+        bounds = lyapunov_bounds(cell, layer_input)
+        rows.append([k, f"{certificate.Psi:.4g}", f"{certificate.r:.4g}", f"{certificate.gate_min:.3g}", verdict,
+                     ", ".join(f"{name} {value:.4g}" for name, value in bounds._asdict().items())])  # fmt: skip
+    yield (
+        "<h2>Stability</h2><p>The certificate of statement 5.4, for inputs as in the data (zero input, if there are none): it proves that the "
+        "driven network forgets its initial state if Psi &lt; 1, and proves nothing otherwise. Beside it, a-priori bounds of the conditional "
+        "Lyapunov exponents, per step.</p>"
+    )
+    yield _table(rows, ("layer", "Psi", "weight r", "least gate", "verdict", "Lyapunov bounds"), raw=(4,))
+    cell = core.cells[0]
+    assert isinstance(cell, LEMCell)
+    few = read[:8, 0].double() if read is not None else torch.zeros(8, cell.ode.input_size, dtype=torch.float64)
+    study = convergence_study(cell.ode, few, scheme=cell.scheme.name, dt=cell.dt)
+    yield "<p>The first layer as a discretization of its ODE, over eight samples: error over the step size.</p>"
+    yield _plot(lambda ax: plots.order_plot(study, ax))
+
+
+# -- the model's core and what it reads ------------------------------------------------------------------------------
+
+
+def _core(model: Surrogate) -> LEM:
+    core = model.network_.core
+    if not isinstance(core, LEM):
+        raise TypeError(f"the model's core is {type(core).__name__}: the statements are about LEM.")
+    return core
+
+
+def _read_by_core(model: Surrogate, x: Array, u: Array | None) -> torch.Tensor:
+    """The core's own input ``(T - 1, n, m)``: with delays and known inputs it is what the network hands it."""
+    net = model.network_
+    m = len(net.input_std)
+    if (0 if u is None else u.shape[-1]) != m:
+        raise ValueError(f"the model reads {m} known inputs: give them as 'u' (n, T, {m}) in a .npz file, beside 'x'.")
+    series = net.normalise(_time_first(x))
+    inputs = net.normalise_inputs(_time_first(u)) if u is not None else series[..., :0]
+    return _hand_over(model, series, inputs)
+
+
+def _hand_over(model: Surrogate, series: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
+    net = model.network_
+    read: list[torch.Tensor] = []
+    hook = net.core.register_forward_pre_hook(lambda _, args: read.append(args[0].detach()))
+    dtype = net.mean.dtype
+    with torch.no_grad():
+        net(series[:-1].to(dtype), inputs[:-1].to(dtype) if len(net.input_std) else None)
+    hook.remove()
+    return read[0]
+
+
+def audit_surrogate(model: Surrogate, x: Array | None = None, u: Array | None = None) -> AuditReport:
+    """The audit of a surrogate's core on the loss it was trained with: scaled increments through the linear head.
+
+    Parameters
+    ----------
+    model : fitted Surrogate
+    x : (n, T, D), optional
+        Series in the units of the data; white noise with their mean and variance by default, which the notes say.
+    u : (n, T, m), optional
+        The known inputs beside x, where the model has some.
+
+    Returns
+    -------
+    lemode.analysis.AuditReport
+
+    Raises
+    ------
+    TypeError
+        If the model's core is no LEM.
+    ValueError
+        If the inputs do not fit the model.
+    """
+    net, core = model.network_, _core(model)
+    notes = []
+    if x is None:
+        # in normalised variables the training data have mean 0 and variance 1
+        rng = np.random.default_rng(0)
+        series, inputs = (torch.from_numpy(rng.standard_normal((300, 8, k))) for k in (len(model.names_), len(net.input_std)))
+        notes.append("no data given: white noise with the mean and variance of the training data.")
+        read = _hand_over(model, series, inputs)
+    else:
+        read, series = _read_by_core(model, x, u), net.normalise(_time_first(x))
+    target = (series[1:] - series[:-1]) / net.increment
+    head = net.head.weight.detach().double().numpy(), net.head.bias.detach().double().numpy()
+    report = audit(core, read, target, readout=head)
+    report.notes[:0] = notes
+    return report
+
+
+def read_series(path: Path, names: tuple[str, ...]) -> tuple[Array, Array | None]:
+    """The model's variables ``(n, T, D)`` and known inputs ``(n, T, m)``, if there are any, from a file."""
+    u = None
+    if path.suffix == ".csv":
+        with path.open() as f:
+            header = [name.strip() for name in f.readline().split(",")]
+        table = np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2)
+        x = Trajectories(np.arange(len(table), dtype=float), table, tuple(header)).select(names).x
+    elif path.suffix in (".npy", ".npz"):
+        content = np.load(path, allow_pickle=False)
+        if path.suffix == ".npz" and "x" not in content:
+            raise ValueError(f"{path}: has no array 'x' (it has {', '.join(content) or 'none'}).")
+        x = content["x"] if path.suffix == ".npz" else content
+        if path.suffix == ".npz" and "u" in content:
+            u = np.asarray(content["u"], dtype=np.float64)
+            u = u[None] if u.ndim == 2 else u
+    else:
+        raise ValueError(f"{path}: give a .npy, .npz or .csv file.")
+    x = np.asarray(x[None] if x.ndim == 2 else x, dtype=np.float64)
+    if x.ndim != 3 or x.shape[2] != len(names) or x.shape[1] < 2:
+        raise ValueError(
+            f"{path}: holds {x.shape}; give (n, T, D) or (T, D) with D = {len(names)} ({', '.join(names)}) and T >= 2."
+        )
+    if u is not None and (u.ndim != 3 or u.shape[:2] != x.shape[:2]):
+        raise ValueError(f"{path}: 'u' has shape {u.shape}, 'x' {x.shape}: give u (n, T, m) beside x (n, T, D).")
+    return x, u
+
+
+def _time_first(x: Array) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(x.swapaxes(0, 1))).double()
+
+
+# -- HTML ------------------------------------------------------------------------------------------------------------
+
+
+def _norm(x: Array) -> float:
+    return float(np.sqrt(np.sum(np.square(x))))
+
+
+def _table(rows: list[list[Any]], head: tuple[str, ...] = (), raw: tuple[int, ...] = ()) -> str:
+    """Rows as an HTML table; cells are escaped except in the columns `raw`."""
+    top = "<tr>" + "".join(f"<th>{html.escape(h)}</th>" for h in head) + "</tr>" if head else ""
+    body = "".join(
+        "<tr>" + "".join(f"<td class='n'>{c if i in raw else html.escape(str(c))}</td>" for i, c in enumerate(row)) + "</tr>"
+        for row in rows
+    )
+    return f"<div class='scroll'><table>{top}{body}</table></div>"
+
+
+def _plot(draw: Callable[[Any], Any], size: tuple[float, float] = (7, 3)) -> str:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    draw(figure.add_subplot())
+    return _figure(figure)
+
+
+def _figure(figure: Any) -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    return f"<img alt='plot' src='data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}'>"
