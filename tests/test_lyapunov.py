@@ -204,11 +204,11 @@ def test_closed_loop_spectrum_is_that_of_the_map_and_leaves_the_model_alone():
     # determinant along the network's own free run: x' = x + c Cy' is a shear on top of the LEM step, so that
     # the product of all |R_ii| is |det| of the full map; checked by central differences, accurate to 1e-9
     with torch.no_grad():
-        x, (y, z) = net.step(history.unsqueeze(1))
+        x, ((y, z), past) = net.step(history.unsqueeze(1))
         v, total = torch.cat([x[-1, 0], z.flatten(), y.flatten()]), 0.0
 
         def step(v):
-            x, (y, z) = net.step(v[:2].view(1, 1, 2), (v[5:].view(1, 1, 3), v[2:5].view(1, 1, 3)))
+            x, ((y, z), _) = net.step(v[:2].view(1, 1, 2), state=((v[5:].view(1, 1, 3), v[2:5].view(1, 1, 3)), past))
             return torch.cat([x.flatten(), z.flatten(), y.flatten()])
 
         for _ in range(40):

@@ -132,13 +132,13 @@ def spectrum_of_closed_loop(
 
     .. math:: (x_{n+1}, s_{n+1}) = F(x_n, s_n), \qquad s = (z, y) \text{ of all layers}
 
-    is a map of dimension ``D + 2 d num_layers``: its first exponents are to be compared with those of the system that made the
+    is a map of dimension ``D (1 + delays) + 2 d num_layers``: its first exponents are to be compared with those of the system that made the
     data, the others say how fast the network's inner state falls in line. Computed in float64 whatever the model's precision.
 
     Parameters
     ----------
     model : fitted lemode.Surrogate, or its network
-        The network has a `LEM` as ``core`` and ``step(x (T, n, D), state) -> (next x, state)``. It is copied, not changed.
+        The network has a `LEM` as ``core`` and ``step(x (T, n, D), state=...) -> (next x, state)``, the state ``((y, z), past)``. It is copied, not changed.
     history : (T, D)
         What the model is warmed up on, in the units of the data for a Surrogate, normalised for a network; the map starts from
         the prediction at its end.
@@ -186,14 +186,14 @@ def spectrum_of_closed_loop(
         series = net.normalise(series)
     D = series.shape[1]
     with torch.no_grad():
-        x, (y, z) = net.step(series.unsqueeze(1))
-    inner = y.shape
+        x, ((y, z), past) = net.step(series.unsqueeze(1))
+    inner, end = y.shape, D + 2 * y.numel()  # past: the previous values that are read beside the present one, if any
 
     def step(v: Tensor) -> Tensor:
-        z, y = v[D:].reshape(2, *inner)
-        x, (y, z) = net.step(v[:D].reshape(1, 1, D), (y, z))
-        return torch.cat([x.reshape(-1), z.reshape(-1), y.reshape(-1)])
+        z, y = v[D:end].reshape(2, *inner)
+        x, ((y, z), new_past) = net.step(v[:D].reshape(1, 1, D), state=((y, z), v[end:].reshape(past.shape)))
+        return torch.cat([x.reshape(-1), z.reshape(-1), y.reshape(-1), new_past.reshape(-1)])
 
-    v0 = torch.cat([x[-1, 0], z.reshape(-1), y.reshape(-1)])
+    v0 = torch.cat([x[-1, 0], z.reshape(-1), y.reshape(-1), past.reshape(-1)])
     time = positive("dt", float(getattr(model, "step_", 1.0)) if dt is None else dt)
     return spectrum_of_map(step, v0, steps, dt=time, transient=transient, k=k, blocks=blocks, seed=seed)
