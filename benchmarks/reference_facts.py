@@ -1,6 +1,6 @@
 """Computes the reference facts of every system anew and prints them beside the stated values.
 
-Run ``python benchmarks/reference_facts.py > benchmarks/reference_facts.txt`` (6 minutes on one core), or give the names of the
+Run ``python benchmarks/reference_facts.py > benchmarks/reference_facts.txt`` (3 to 4 minutes on one core), or give the names of the
 systems that you want. It exits with status 1 if a computed value misses the stated one by more than both errors together.
 """
 
