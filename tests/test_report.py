@@ -1,0 +1,61 @@
+"""`lemode report`: one page, nothing loaded from elsewhere, with what the model and the data allow."""
+
+import re
+
+import numpy as np
+import pytest
+
+import lemode
+from lemode.cli import main
+
+
+@pytest.fixture(scope="module")
+def model_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "fhn.lem"
+    data = lemode.systems.FitzHughNagumo().trajectories(8, np.arange(0, 60, 0.4), seed=0)
+    lemode.Surrogate(hidden_size=4, observe=["v"], steps=20, window=60, washout=20, verbose=0).fit(data).save(path)
+    return path
+
+
+def page_of(arguments, path, capsys):
+    assert main(["report", *map(str, arguments)]) == 0
+    assert str(path) in capsys.readouterr().out
+    text = path.read_text()
+    assert not re.search(r"(src|href)=['\"]?(http|file|/)", text)
+    assert text.count("<h2>") == len(set(re.findall(r"<h2>(.*?)</h2>", text)))
+    return text
+
+
+def test_with_a_system(model_file, tmp_path, capsys):
+    text = page_of([model_file, "--system", "fitzhugh-nagumo", "--out", tmp_path / "r.html"], tmp_path / "r.html", capsys)
+    for heading in ("Training", "One step ahead and running free", "Time scales", "Audit", "Stability", "Settings"):
+        assert f"<h2>{heading}</h2>" in text
+    assert text.count("data:image/png;base64,") >= 7
+    assert "8 series of 1,000 samples of FitzHughNagumo" in text
+    assert "statements hold" in text
+
+
+def test_without_data_leaves_out_what_needs_them(model_file, capsys):
+    text = page_of([model_file], model_file.with_suffix(".html"), capsys)
+    assert "white noise" in text
+    assert "running free" not in text
+
+
+def test_with_a_file(model_file, tmp_path, capsys):
+    t = np.arange(0, 60, 0.4)
+    np.savez(tmp_path / "data.npz", x=lemode.systems.FitzHughNagumo().trajectories(2, t, seed=3).x[..., :1])
+    text = page_of([model_file, "--data", tmp_path / "data.npz", "--out", tmp_path / "d.html"], tmp_path / "d.html", capsys)
+    assert "data.npz" in text
+
+
+def test_errors_are_one_line(model_file, tmp_path, capsys):
+    assert main(["report", str(model_file), "--system", "lorenz63", "--out", str(tmp_path / "x.html")]) == 2
+    assert "choose from" in capsys.readouterr().err
+    assert not (tmp_path / "x.html").exists()
+
+
+def test_titles_are_escaped(model_file, tmp_path):
+    from lemode.report import write_report
+
+    write_report(lemode.Surrogate.load(model_file), tmp_path / "t.html", title="<b>&")
+    assert "&lt;b&gt;&amp;" in (tmp_path / "t.html").read_text()
