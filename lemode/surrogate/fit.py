@@ -23,7 +23,7 @@ def fit(
     n: int = 64,
     spread: float = 0.1,
     names: Sequence[str] = (),
-    method: str = "DOP853",
+    method: str | None = None,
     seed: int = 0,
     verbose: int = 1,
     **hyperparameters: Any,
@@ -40,7 +40,7 @@ def fit(
     n : int
         Number of trajectories; a fifth is held out for validation and a fifth for the report.
     names : names of the variables
-    method : solver, see `System.solve`; 'Radau' for stiff systems
+    method : solver, see `System.solve`; that of the system by default, else DOP853; 'Radau' for stiff ones
     seed : of the initial states and of the fit
     hyperparameters : of `Surrogate`
 
