@@ -81,7 +81,7 @@ def _sample(
     n: int,
     spread: float,
     names: Sequence[str],
-    method: str,
+    method: str | None,
     seed: int,
 ) -> Trajectories:
     rng = np.random.default_rng(seed)
