@@ -33,6 +33,7 @@ docs: docs-env
 docs-quick: docs-env
 	rm -rf docs/_build/quick docs/auto_examples docs/auto_theory
 	MPLBACKEND=Agg $(BIN)/python -m sphinx -W -n --keep-going -q -D plot_gallery=0 -b html docs docs/_build/quick
+	$(BIN)/python docs/check_site.py docs/_build/quick --links
 
 # opens the built site in headless Chromium
 docs-check:

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import urllib.parse
 from pathlib import Path
 from typing import ClassVar
 
@@ -65,18 +66,43 @@ def run(chromium: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(command, capture_output=True, text=True, timeout=180)
 
 
+def broken_links(site: Path) -> list[str]:
+    """Links inside the site whose page or anchor is not there."""
+    files = {path.resolve(): path.read_text(encoding="utf-8") for path in site.rglob("*.html")}
+    anchors = {path: set(re.findall(r"\b(?:id|name)=\"([^\"]+)\"", text)) for path, text in files.items()}
+    broken = []
+    for path, text in files.items():
+        for link in set(re.findall(r"<(?:a|img|link|script)\b[^>]*?\b(?:href|src)=\"([^\"]+)\"", text)):
+            link = html.unescape(link)
+            if re.match(r"[a-z]+:|//", link):
+                continue
+            file, _, anchor = link.partition("#")
+            file = urllib.parse.unquote(file.split("?")[0])
+            target = (path.parent / file).resolve() if file else path
+            if not target.exists():
+                broken.append(f"{path.relative_to(site.resolve())}: {link}")
+            elif anchor and target in anchors and urllib.parse.unquote(anchor) not in anchors[target]:
+                broken.append(f"{path.relative_to(site.resolve())}: {link} (no such anchor)")
+    return sorted(broken)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("site", type=Path)
     parser.add_argument("--shots", type=Path, help="write a screenshot of every page to this folder")
+    parser.add_argument("--links", action="store_true", help="check the links inside the site, and nothing else")
     options = parser.parse_args()
+    if not (options.site / "index.html").is_file():
+        print(f"{options.site}: no site there; run make docs first.", file=sys.stderr)
+        return 2
+    broken = broken_links(options.site)
+    print(*broken, f"{len(broken)} broken links inside the site", sep="\n")
+    if options.links or broken:
+        return int(bool(broken))
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
         print("skipped: there is no Chromium here (Debian: apt-get install chromium).")
         return 0
-    if not (options.site / "index.html").is_file():
-        print(f"{options.site}: no site there; run make docs first.", file=sys.stderr)
-        return 2
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(options.site)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     root, failed = f"http://127.0.0.1:{server.server_port}", 0
@@ -88,7 +114,7 @@ def main() -> int:
         rendered, text = done.stdout.count("<mjx-container"), visible_text(done.stdout)
         if maths and not rendered:
             problems.append("no maths was rendered")
-        if "merror" in done.stdout:
+        if "<mjx-merror" in done.stdout or "data-mjx-error" in done.stdout:
             problems.append("MathJax reports an error in a formula")
         if found := LATEX.search(text):
             problems.append(f"raw LaTeX in the text: {text[max(0, found.start() - 40) : found.end() + 40]!r}")

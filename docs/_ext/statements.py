@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from pathlib import Path
 
 from docutils import nodes
 from sphinx import addnodes
@@ -96,9 +97,38 @@ def _resolve(app: Sphinx, env: object, node: addnodes.pending_xref, contnode: no
     return None
 
 
+def _back_links(app: Sphinx, error: Exception | None) -> None:
+    """viewcode's links from a source to the reference know one path of a name; those that miss are led to the path documented."""
+    modules = Path(app.outdir) / "_modules"
+    if error or not modules.is_dir():
+        return
+    anchors: dict[Path, set[str]] = {}
+
+    def mended(page: Path, match: re.Match[str]) -> str:
+        target = (page.parent / match[1]).resolve()
+        if target not in anchors:
+            anchors[target] = set(re.findall(r'\bid="([^"]+)"', target.read_text())) if target.is_file() else set()
+        if match[2] in anchors[target]:
+            return match[0]
+        parts = match[2].split(".")
+        for k in range(1, len(parts)):  # the longest end of the path that a documented name has
+            end = "." + ".".join(parts[k:])
+            found = sorted((a for a in anchors[target] if a.startswith("lemode.") and a.endswith(end)), key=len)
+            if found:
+                return f'href="{match[1]}#{found[0]}"'
+        return f'href="{match[1]}"'
+
+    for page in modules.rglob("*.html"):
+        text = page.read_text()
+        new = re.sub(r'href="([^"#:]*api/[^"#]+)#([^"]+)"', lambda m, page=page: mended(page, m), text)
+        if new != text:
+            page.write_text(new)
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Sphinx's entry."""
     app.connect("autodoc-process-docstring", _document, priority=800)
     app.connect("doctree-read", _link_literals)
     app.connect("missing-reference", _resolve)
+    app.connect("build-finished", _back_links)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

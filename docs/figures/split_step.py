@@ -14,7 +14,7 @@ with torch.no_grad():
         p.zero_()
     b = ode.blocks()
     b.Wz.fill_(-1.5), b.Wy.fill_(2.5), b.bz.fill_(0.9), b.b1.fill_(0.6), b.b2.fill_(0.3)
-    u, dt = torch.zeros(1, dtype=torch.float64), 0.9
+    u, dt = torch.zeros(1, dtype=torch.float64), 0.6
     y0 = z0 = torch.tensor([-0.35], dtype=torch.float64)
     y1, z1 = imex(ode, (y0, z0), u, dt)
     ye, ze = explicit(ode, (y0, z0), u, dt)
@@ -27,7 +27,7 @@ arrow = {"arrowstyle": "-|>", "lw": 1.6, "shrinkA": 0, "shrinkB": 0}
 ax.annotate("", (z1.item(), y0.item()), (z0.item(), y0.item()), arrowprops=arrow | {"color": plots.BLUE})
 ax.annotate("", (z1.item(), y1.item()), (z1.item(), y0.item()), arrowprops=arrow | {"color": plots.VERMILION})
 ax.annotate("", (ze.item(), ye.item()), (z0.item(), y0.item()), arrowprops=arrow | {"color": plots.GREEN, "ls": "--"})
-ax.text((z0 + z1).item() / 2, y0.item() - 0.03, "first z, at $y_{n-1}$", color=plots.BLUE, ha="center", va="top")
+ax.text((z0 + z1).item() / 2, y0.item() + 0.01, "first z, at $y_{n-1}$", color=plots.BLUE, ha="center", va="bottom")
 ax.text(z1.item() + 0.02, (y0 + y1).item() / 2, "then y,\nat $z_n$", color=plots.VERMILION, va="center")
 ax.text(ze.item() - 0.05, ye.item() + 0.0, "explicit:\ny at the old z", color=plots.GREEN, va="top", ha="right")
 ax.plot(z0, y0, "o", color=plots.BLACK, ms=5)
