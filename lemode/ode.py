@@ -13,7 +13,14 @@ __all__ = ["Blocks", "MultiscaleODE"]
 
 
 class Blocks(NamedTuple):
-    """The paper's parameters as views: ``W* (d, d)``, ``V* (d, m)``, ``b* (d,)``, in the order 1, 2, z, y."""
+    """The paper's parameters as views: ``W* (d, d)``, ``V* (d, m)``, ``b* (d,)``, in the order 1, 2, z, y.
+
+    Examples
+    --------
+    >>> p = MultiscaleODE(input_size=2, hidden_size=3).blocks()
+    >>> p.Wy.shape, p.V1.shape, p.b2.shape
+    (torch.Size([3, 3]), torch.Size([3, 2]), torch.Size([3]))
+    """
 
     W1: Tensor
     W2: Tensor

@@ -95,7 +95,15 @@ def phase_plane(
     names: tuple[str, str] = ("v", "w"),
     ax: Axes | None = None,
 ) -> Axes:
-    """Orbits ``(T, 2)`` of the system and of its surrogate, with nullclines ``{label: (x, y)}`` behind them."""
+    """Orbits ``(T, 2)`` of the system and of its surrogate, with nullclines ``{label: (x, y)}`` behind them.
+
+    Examples
+    --------
+    >>> t = np.linspace(0, 6, 50)
+    >>> orbit = np.stack([np.cos(t), np.sin(t)], -1)
+    >>> phase_plane(orbit, 0.95 * orbit, {"x' = 0": (t, 0 * t)}, names=("x", "y")).get_ylabel()
+    'y'
+    """
     ax = _axes(ax)
     for (label, (x, y)), color in zip((nullclines or {}).items(), (BLUE, GREEN)):
         ax.plot(x, y, color=color, lw=1, ls="--", label=label)
@@ -113,7 +121,13 @@ def phase_plane(
 
 
 def time_scales(t: ArrayLike, tau: ArrayLike, known: dict[str, float] | None = None, ax: Axes | None = None) -> Axes:
-    """Learned time scales over time, tau ``(T, d)`` in the unit of t, one line a unit; known scales as horizontal lines."""
+    """Learned time scales over time, tau ``(T, d)`` in the unit of t, one line a unit; known scales as horizontal lines.
+
+    Examples
+    --------
+    >>> time_scales(np.arange(10), np.ones((10, 3)) * [1.0, 5.0, 30.0], {"slow": 25.0}).get_yscale()
+    'log'
+    """
     import matplotlib as mpl
 
     ax, tau = _axes(ax), np.asarray(tau)
@@ -238,6 +252,12 @@ def time_scale_histogram(scales: Timescales, names: tuple[str, ...] = (), ax: Ax
     Returns
     -------
     matplotlib Axes
+
+    Examples
+    --------
+    >>> from lemode.analysis import timescales
+    >>> time_scale_histogram(timescales(lemode.LEM(1, 8), torch.zeros(20, 1), known=[5.0])).get_xscale()
+    'log'
     """
     ax = _axes(ax)
     median = scales.median  # (layers, 2, d), z before y
@@ -268,6 +288,13 @@ def lyapunov_convergence(spectrum: LyapunovSpectrum, known: ArrayLike | None = N
     Returns
     -------
     matplotlib Axes
+
+    Examples
+    --------
+    >>> from lemode.analysis import spectrum_of_map
+    >>> halving = spectrum_of_map(lambda x: 0.5 * x, torch.ones(1, dtype=torch.float64), 100)
+    >>> lyapunov_convergence(halving, known=[-0.693]).get_xlabel()
+    'averaging time'
     """
     ax = _axes(ax)
     colors = (BLUE, VERMILION, GREEN, ORANGE, BLACK)

@@ -91,7 +91,7 @@ def test_committed_outputs_are_included_and_missing_ones_are_explained(tmp_path,
     assert "python benchmarks/x.py" in generated.committed("x*.md", "python benchmarks/x.py")
     (tmp_path / "benchmarks" / "x.md").write_text("# Title\n\n```\n# no heading\n```\n")
     text = generated.committed("x*.md", "python benchmarks/x.py")
-    assert "## Title" in text
+    assert "### Title" in text
     assert "\n# no heading" in text
 
 

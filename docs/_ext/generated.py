@@ -24,7 +24,7 @@ def committed(pattern: str, command: str) -> str:
         return f"*No output is committed in this version.* `{command}` prints it.\n"
     parts = []
     for path in files:
-        body = _lowered(path.read_text(), 1)
+        body = _lowered(path.read_text(), 2)
         # a figure that lies beside the file
         body = body.replace("](", "](../../benchmarks/") if "![" in body else body
         parts.append(f"From `benchmarks/{path.name}`, printed by `{command}`.\n\n{body}")
