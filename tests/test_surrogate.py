@@ -125,6 +125,11 @@ class TestLearning:
         quick(steps=5).fit(waves())
         assert torch.equal(torch.rand(1), expected)
 
+    def test_fit_leaves_the_number_of_threads_alone(self):
+        torch.set_num_threads(2)
+        quick(steps=5).fit(waves())
+        assert torch.get_num_threads() == 2
+
     def test_warm_start_continues(self):
         model = quick(steps=100, warm_start=True).fit(waves())
         first = min(e for _, e in model.history_.validation)

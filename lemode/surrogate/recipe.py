@@ -9,7 +9,7 @@ from torch import nn
 
 from .optimizers import EigenAdam
 
-__all__ = ["BUDGETS", "STAGES", "Recipe", "make_optimizer", "resolve_budget"]
+__all__ = ["BUDGETS", "FINE", "FULL_MATRIX_LIMIT", "STAGES", "Recipe", "make_optimizer", "resolve_budget"]
 
 # gradient steps, and the seconds that end them on a machine that is too slow
 BUDGETS: dict[str, tuple[int, float]] = {"quick": (5000, 45.0), "standard": (30000, 180.0), "thorough": (150000, 1200.0)}

@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from . import checkpoint
 from .forecast import closed_loop, free_run_error
 from .network import IncrementNetwork
-from .recipe import FINE, Recipe, make_optimizer
+from .recipe import FINE, FULL_MATRIX_LIMIT, Recipe, make_optimizer
 
 __all__ = ["FitDivergedError", "FitWarning", "History", "Series", "one_step_loss", "train"]
 
@@ -78,6 +78,9 @@ def train(
     if save_to is not None and os.path.exists(save_to):
         checkpoint.load(save_to, run)
     history = run.history
+    threads = torch.get_num_threads()
+    if sum(p.numel() for p in network.parameters()) <= FULL_MATRIX_LIMIT:
+        torch.set_num_threads(1)  # operations this small lose more to waking a second thread than it gives back
     bar = tqdm(total=recipe.steps, initial=len(history.loss), disable=not verbose, unit="step", desc="fit", mininterval=0.5)
     start = time.monotonic() - history.seconds
     try:
@@ -88,6 +91,7 @@ def train(
             raise
         history.stopped = "interrupted"
     finally:
+        torch.set_num_threads(threads)
         bar.close()
         history.seconds = time.monotonic() - start
     if run.best_weights is None and history.stopped != "diverged":  # ended before the first validation
