@@ -35,6 +35,19 @@ class EigenAdam(torch.optim.Optimizer):
     ------
     ValueError
         For a hyper-parameter out of range.
+
+    Examples
+    --------
+    >>> w = torch.nn.Parameter(torch.ones(3))
+    >>> optimizer = EigenAdam([w], refresh=20, first=5)
+    >>> for k in range(400):
+    ...     optimizer.param_groups[0]["lr"] = 0.1 * (1 - k / 400)
+    ...     loss = (w[0] - 10 * w[1]) ** 2 + w.square().sum()
+    ...     optimizer.zero_grad()
+    ...     loss.backward()
+    ...     _ = optimizer.step()
+    >>> bool(loss < 1e-3)
+    True
     """
 
     def __init__(
