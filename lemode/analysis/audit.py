@@ -14,6 +14,7 @@ from torch import Tensor
 
 from .. import kernels
 from ..lem import LEM, LEMCell
+from ..threads import one_thread
 from .bounds import (
     growth_rate,
     input_bound,
@@ -34,6 +35,7 @@ from .stability import contraction_certificate, logarithmic_norm
 __all__ = ["audit"]
 
 
+@one_thread()
 def audit(
     rnn: LEM,
     u: Tensor,

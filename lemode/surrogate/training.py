@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from ..threads import one_thread
 from . import checkpoint
 from .forecast import closed_loop, free_run_error
 from .network import IncrementNetwork
@@ -78,20 +79,18 @@ def train(
     if save_to is not None and os.path.exists(save_to):
         checkpoint.load(save_to, run)
     history = run.history
-    threads = torch.get_num_threads()
-    if sum(p.numel() for p in network.parameters()) <= FULL_MATRIX_LIMIT:
-        torch.set_num_threads(1)  # operations this small lose more to waking a second thread than it gives back
+    small = sum(p.numel() for p in network.parameters()) <= FULL_MATRIX_LIMIT
     bar = tqdm(total=recipe.steps, initial=len(history.loss), disable=not verbose, unit="step", desc="fit", mininterval=0.5)
     start = time.monotonic() - history.seconds
     try:
-        while run.stage < len(recipe.stages) and history.stopped == "all steps done":
-            _run_stage(run, validation, start, bar, save_to)
+        with one_thread(small):
+            while run.stage < len(recipe.stages) and history.stopped == "all steps done":
+                _run_stage(run, validation, start, bar, save_to)
     except KeyboardInterrupt:
         if run.best_weights is None:
             raise
         history.stopped = "interrupted"
     finally:
-        torch.set_num_threads(threads)
         bar.close()
         history.seconds = time.monotonic() - start
     if run.best_weights is None and history.stopped != "diverged":  # ended before the first validation
