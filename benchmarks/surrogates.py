@@ -33,7 +33,7 @@ def summary(values: list[float]) -> str:
 def table(title: str, rows: dict[str, list[Row]]) -> None:
     """A Markdown table: a line a model, a column a figure."""
     columns = list(dict.fromkeys(key for results in rows.values() for row in results for key in row))
-    print(f"\n### {title}\n\n| model | {' | '.join(columns)} |\n|---{'|---' * len(columns)}|")
+    print(f"\n# {title}\n\n| model | {' | '.join(columns)} |\n|---{'|---' * len(columns)}|")
     for name, results in rows.items():
         cells = [summary([r[c] for r in results if c in r]) if any(c in r for r in results) else "" for c in columns]
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
