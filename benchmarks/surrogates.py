@@ -23,6 +23,9 @@ from lemode.systems import CallableSystem, FitzHughNagumo, ForcedFitzHughNagumo,
 
 Row = dict[str, float]
 
+# of the test data: the recipe was chosen on those of seeds 0, 1 and 99, so they would flatter it
+SEED = 2026
+
 
 def summary(values: list[float]) -> str:
     """Median, and the range where there are several."""
@@ -88,9 +91,9 @@ def free_run_figures(model: Any, truth: np.ndarray, t: np.ndarray, warm: int) ->
 
 def fhn_data() -> tuple[Any, ...]:
     system, t = FitzHughNagumo(), np.linspace(0, 400, 1001)
-    data = system.trajectories(1280, t, seed=0).select(["v"])
+    data = system.trajectories(1280, t, seed=SEED).select(["v"])
     t_long = 0.4 * np.arange(400 + int(101 * 122.1 / 0.4))
-    truth = system.solve(system.sample_initial(4, np.random.default_rng(1)), t_long)[..., :1]
+    truth = system.solve(system.sample_initial(4, np.random.default_rng(SEED + 1)), t_long)[..., :1]
     return data[:128], data[128:256], data[256:], truth, t_long[400:]
 
 
@@ -101,13 +104,19 @@ def fhn(options: argparse.Namespace) -> None:
         row = {"test RMSE": model.rmse(test), "after 50 steps": model.rmse(test, 50)}
         return row if isinstance(model, Persistence) else row | free_run_figures(model, truth, t, 400)
 
-    models = {"persistence": lambda seed: Persistence(), "AR(2)": lambda seed: Autoregression(2), **recurrent(options)}
+    models: dict[str, Callable[[int], Any]] = {
+        "persistence": lambda seed: Persistence(),
+        "AR(2)": lambda seed: Autoregression(2),
+        **recurrent(options),
+    }
+    budget = options.budget or options.seconds
+    models["LEM(16) in float64, as the data are"] = lambda seed: lemode.Surrogate(seed=seed, budget=budget, verbose=0)
     compare("FitzHugh-Nagumo: v one step (0.4) ahead, published setting", models, training, validation, judge, options.seeds)
 
 
 def forced(options: argparse.Namespace) -> None:
     t = 0.4 * np.arange(1001)
-    data = ForcedFitzHughNagumo().trajectories(256, t, seed=0)
+    data = ForcedFitzHughNagumo().trajectories(256, t, seed=SEED)
     order = np.random.default_rng(0).permutation(256)
     training, validation, test = data[order[:128]], data[order[128:192]], data[order[192:]]
     seen = training[:64].select(("v", "w", "I"))
@@ -164,8 +173,8 @@ def vdp(options: argparse.Namespace) -> None:
 
 def lorenz(options: argparse.Namespace) -> None:
     system, step, rate = Lorenz63(), 0.05, 0.9056
-    data = system.trajectories(80, step * np.arange(1001), seed=0)
-    starts = system.trajectories(100, step * np.arange(801), seed=99).x
+    data = system.trajectories(80, step * np.arange(1001), seed=SEED)
+    starts = system.trajectories(100, step * np.arange(801), seed=SEED + 1).x
     training, validation = data[:64], data[64:]
     std, warm = data.x.std((0, 1)), 200
 
