@@ -19,7 +19,7 @@ import torch
 import lemode
 from lemode.baselines import GRU, LSTM, Autoregression, EchoStateNetwork, NeuralODE, Persistence, SINDy
 from lemode.metrics import period
-from lemode.systems import CallableSystem, FitzHughNagumo, ForcedFitzHughNagumo, Lorenz63
+from lemode.systems import FitzHughNagumo, ForcedFitzHughNagumo, Lorenz63, VanDerPol
 
 Row = dict[str, float]
 
@@ -150,7 +150,7 @@ def forced(options: argparse.Namespace) -> None:
 
 
 def vdp(options: argparse.Namespace) -> None:
-    system = CallableSystem(lambda t, x: np.array([x[1], 10 * (1 - x[0] ** 2) * x[1] - x[0]]), 2)
+    system = VanDerPol(mu=10)
     t = 0.05 * np.arange(1001)
     x0 = np.random.default_rng(0).uniform((-2, -5), (2, 5), (192, 2))
     data = system.trajectories(192, t, x0=x0)
@@ -188,10 +188,14 @@ def lorenz(options: argparse.Namespace) -> None:
 
     def judge(model: Any) -> Row:
         times = vpt(model, starts)
-        return {
+        row = {
             "one-step RMSE / std": float(np.sqrt(np.mean(((model.predict(starts)[:, 50:-1] - starts[:, 51:]) / std) ** 2))),
             "VPT median": float(np.median(times)), "VPT mean": float(times.mean()), "VPT worst": float(times.min()),
         }  # fmt: skip
+        if type(model) is lemode.Surrogate:  # true values: 0.9056, 0, -14.5721
+            rates = lemode.analysis.spectrum_of_closed_loop(model, starts[0], 10_000, transient=500).exponents
+            row |= {"lambda_1": rates[0], "lambda_2": rates[1], "nearest lambda_3": rates[abs(rates + 14.5721).argmin()]}
+        return row
 
     def tuned_esn(seed: int) -> EchoStateNetwork:
         """The best of a small grid by the free run on validation data; the search is inside the seconds."""

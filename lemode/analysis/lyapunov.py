@@ -213,6 +213,7 @@ def lyapunov_spectrum(what: Any, x: Any, n: float | None = None, **options: Any)
     what                            x, n                        calls
     ==============================  ==========================  ==========================================
     object with rhs and jacobian    initial state, time         `spectrum_of_flow`, e.g. a lemode system
+    field, such as KS               initial state, time         `spectrum_of_map` of its ``flow_map(dt)``, dt 1 by default
     LEM or LEMCell                  input (no n)                `spectrum_of_lem`: conditional exponents
     fitted Surrogate                history, steps              `spectrum_of_closed_loop`
     callable                        initial state, steps        `spectrum_of_map`: iterates it
@@ -239,6 +240,11 @@ def lyapunov_spectrum(what: Any, x: Any, n: float | None = None, **options: Any)
         return spectrum_of_lem(what, x, **options)
     if n is None:
         raise TypeError("say how long: lyapunov_spectrum(system, x0, time) or lyapunov_spectrum(map, x0, steps).")
+    if callable(getattr(what, "flow_map", None)):  # stiff, and its own integrator has an exact tangent
+        dt, transient = positive("dt", options.pop("dt", 1.0)), options.pop("transient", 0.0)
+        flow = what.flow_map(dt)
+        steps = {"steps": int(n / dt + 1e-9), "transient": round(transient / dt)}
+        return spectrum_of_map(flow, x, jacobian=flow.jacobian, dt=dt, **steps, **options)
     if callable(getattr(what, "rhs", None)) and callable(getattr(what, "jacobian", None)):
         return spectrum_of_flow(what.rhs, x, n, jacobian=what.jacobian, **options)
     if isinstance(getattr(getattr(what, "network_", what), "core", None), LEM):
