@@ -127,7 +127,15 @@ class MultiscaleODE(nn.Module):
         return Blocks(W1, W2, Wz, self.weight_zy, *self.weight_ih.chunk(4), *self.stacked_bias().chunk(4))
 
     def gates(self, y: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-        """Rates of z and of y, ``(g1, g2)``, each in (0, 1): y ``(..., d)``, u ``(..., m)``."""
+        """Rates of z and of y, ``(g1, g2)``, each in (0, 1): y ``(..., d)``, u ``(..., m)``.
+
+        Examples
+        --------
+        >>> ode = MultiscaleODE(1, 3)
+        >>> g1, g2 = ode.gates(torch.zeros(3), torch.zeros(1))
+        >>> bool((g1 > 0).all() and (g1 < 1).all())
+        True
+        """
         p = self.blocks()
         g1 = torch.sigmoid(linear(y, p.W1) + linear(u, p.V1, p.b1))
         g2 = torch.sigmoid(linear(y, p.W2) + linear(u, p.V2, p.b2))
@@ -152,6 +160,14 @@ class MultiscaleODE(nn.Module):
             \end{pmatrix}
 
         with :math:`\hat z = \tanh(W_z y + V_z u + b_z)` and :math:`\hat y = \tanh(W_y z + V_y u + b_y)`; ``theory/vector_field.py``.
+
+        Examples
+        --------
+        >>> ode = MultiscaleODE(1, 3).double()
+        >>> y, z, u = (torch.randn(k, dtype=torch.float64) for k in (3, 3, 1))
+        >>> by_y, by_z = torch.autograd.functional.jacobian(lambda y, z: ode(y, z, u)[0], (y, z))
+        >>> torch.allclose(ode.jacobian(y, z, u)[3:], torch.cat([by_z, by_y], 1))
+        True
         """
         p = self.blocks()
         g1, g2 = self.gates(y, u)

@@ -51,6 +51,8 @@ def imex(ode: MultiscaleODE, state: State, u: Tensor, dt: float | Tensor) -> Sta
 def explicit(ode: MultiscaleODE, state: State, u: Tensor, dt: float | Tensor) -> State:
     r"""Plain forward Euler: as `imex`, but y uses the **old** z. Not LEM; here to be compared with it.
 
+    .. math:: y_n = y_{n-1} + \Delta t\, g_2 \odot (\tanh(W_y z_{n-1} + V_y u_n + b_y) - y_{n-1})
+
     Examples
     --------
     >>> ode, y = MultiscaleODE(input_size=1, hidden_size=4), torch.zeros(4)
@@ -72,7 +74,11 @@ def _leaky(ode: MultiscaleODE, state: State, u: Tensor, leak: Callable[[Tensor, 
 
 
 def semi_implicit(ode: MultiscaleODE, state: State, u: Tensor, dt: float | Tensor) -> State:
-    r"""LEM with the decay taken implicitly: leak :math:`\ell = \Delta t\, g / (1 + \Delta t\, g)`; in the unit cube for every dt.
+    r"""LEM with the decay taken implicitly; in the unit cube for every dt.
+
+    .. math:: x_n = x_{n-1} + \ell \odot (\hat x - x_{n-1}), \qquad \ell = \frac{\Delta t\, g}{1 + \Delta t\, g}
+
+    for z, then for y with the new z: :math:`x_n = x_{n-1} + \Delta t\,g \odot (\hat x - x_n)` solved for :math:`x_n`. ``theory/unconditional_schemes.py``.
 
     Examples
     --------
@@ -85,7 +91,11 @@ def semi_implicit(ode: MultiscaleODE, state: State, u: Tensor, dt: float | Tenso
 
 
 def exponential(ode: MultiscaleODE, state: State, u: Tensor, dt: float | Tensor) -> State:
-    r"""LEM with the decay solved exactly for frozen gates: leak :math:`\ell = 1 - e^{-\Delta t\, g}`; in the unit cube for every dt.
+    r"""LEM with the decay solved exactly for frozen gates and targets; in the unit cube for every dt.
+
+    .. math:: x_n = x_{n-1} + \ell \odot (\hat x - x_{n-1}), \qquad \ell = 1 - e^{-\Delta t\, g}
+
+    for z, then for y with the new z. ``theory/unconditional_schemes.py``.
 
     Examples
     --------
@@ -165,7 +175,15 @@ class Scheme:
     stability_limit: Callable[[float], float]
 
     def check_dt(self, dt: float, allow_large_dt: bool = False) -> None:
-        """Raise ValueError unless dt is a finite number in (0, max_dt], or in (0, 2] when a large dt is allowed."""
+        """Raise ValueError unless dt is a finite number in (0, max_dt], or in (0, 2] when a large dt is allowed.
+
+        Examples
+        --------
+        >>> get_scheme("exponential").check_dt(50.0)
+        >>> get_scheme("imex").check_dt(2.5)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ValueError: dt=2.5: scheme 'imex' keeps |y|, |z| <= 1 only for 0 < dt <= 1; ...
+        """
         limit = max(self.max_dt, 2.0) if allow_large_dt else self.max_dt
         shown = f"{dt:g}" if float(f"{dt:g}") == dt else repr(dt)  # 1.0000000000000002 must not read 1
         if not (math.isfinite(dt) and dt > 0):
