@@ -17,18 +17,52 @@ KINDS = ("constant", "linear", "cubic")
 
 
 class DiscontinuityWarning(UserWarning):
-    """An input function jumps at a time of which the solver was not told."""
+    """An input function jumps at a time of which the solver was not told.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> step = lambda t: (t > 0.3).to(t)[None]
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     _ = lemode.solve(lemode.MultiscaleODE(1, 2), torch.tensor([0.0, 1.0]), step)
+    >>> caught[0].category.__name__, str(caught[0].message)[:20]
+    ('DiscontinuityWarning', 'u jumps near t = 0.3')
+    """
 
 
 class Smooth(NamedTuple):
-    """u(t) on an interval where it is smooth, ``(m,)`` or ``(N, m)``, and the tensors it depends on."""
+    """u(t) on an interval where it is smooth, ``(m,)`` or ``(N, m)``, and the tensors it depends on.
+
+    Examples
+    --------
+    >>> weight = torch.ones(1, requires_grad=True)
+    >>> u = Smooth(lambda t: weight * t.sin(), (weight,))  # the adjoint method adds up gradients by `tensors`
+    >>> u.value(torch.tensor(0.0)).shape
+    torch.Size([1])
+    """
 
     value: Callable[[Tensor], Tensor]
     tensors: tuple[Tensor, ...] = ()
 
 
 class Input(Protocol):
-    """What `lemode.solve` asks of an input to N samples; every time is ``()``, or ``(N,)`` where each has its own."""
+    """What `lemode.solve` asks of an input to N samples; every time is ``()``, or ``(N,)`` where each has its own.
+
+    Examples
+    --------
+    An input of one's own, a ramp that ends at t = 1:
+
+    >>> class Ramp:
+    ...     def on(self, a, b): return Smooth(lambda t: t.clamp(max=1.0).float()[None])
+    ...     def breaks(self): return torch.tensor([1.0], dtype=torch.float64)
+    ...     def sample(self, k): return self
+    ...     def requires_grad(self): return False
+    >>> from lemode.solvers import Settings, Torch, advance
+    >>> solver = Torch(lemode.MultiscaleODE(1, 2), Settings("dopri5", 1e-7, 1e-9, 1000, {}), adjoint=False)
+    >>> advance(solver, torch.tensor([0.0, 2.0], dtype=torch.float64), Ramp(), torch.zeros(1, 4)).shape
+    torch.Size([2, 1, 4])
+    """
 
     def on(self, a: Tensor, b: Tensor) -> Smooth:
         """u between a and b, inside which there is no break."""
@@ -49,7 +83,13 @@ class Input(Protocol):
 
 @dataclass(frozen=True)
 class Constant:
-    """u(t) = value, ``(m,)`` or ``(N, m)``."""
+    """u(t) = value, ``(m,)`` or ``(N, m)``.
+
+    Examples
+    --------
+    >>> Constant(torch.tensor([2.0])).on(torch.tensor(0.0), torch.tensor(1.0)).value(torch.tensor(0.5))
+    tensor([2.])
+    """
 
     value: Tensor
 
@@ -68,7 +108,18 @@ class Constant:
 
 @dataclass(frozen=True)
 class Function:
-    """u(t) by a callable, which jumps at `event_times` ``(K,)`` and nowhere else; `row` picks one sample of its batch."""
+    """u(t) by a callable, which jumps at `event_times` ``(K,)`` and nowhere else; `row` picks one sample of its batch.
+
+    Examples
+    --------
+    At an event the function is read just inside the interval:
+
+    >>> jump = torch.tensor([1.0], dtype=torch.float64)
+    >>> u = Function(lambda t: (t >= 1).to(t)[None], jump, like=torch.ones(1))
+    >>> before, after = (u.on(*torch.tensor(ab, dtype=torch.float64)).value(jump[0]) for ab in ([0, 1], [1, 2]))
+    >>> float(before), float(after)
+    (0.0, 1.0)
+    """
 
     function: Callable[[Tensor], Tensor]
     event_times: Tensor
@@ -208,7 +259,15 @@ class Samples:
 
 
 class Interpolation:
-    """`Samples` for a batch: t ``(L, N)``, values ``(L, N, m)``."""
+    """`Samples` for a batch: t ``(L, N)``, values ``(L, N, m)``.
+
+    Examples
+    --------
+    >>> t = torch.tensor([[0.0, 0.0], [1.0, 2.0]], dtype=torch.float64)  # two series, sampled at times of their own
+    >>> u = Interpolation(t, torch.tensor([[[0.0], [0.0]], [[1.0], [1.0]]]), "linear")
+    >>> u.on(t[0], t[1]).value(torch.ones(2, dtype=torch.float64)).flatten()
+    tensor([1.0000, 0.5000])
+    """
 
     def __init__(self, t: Tensor, values: Tensor, kind: str) -> None:
         self.t, self.values, self.kind = t, values, kind

@@ -197,6 +197,15 @@ class LEM(nn.Module):
         -------
         output : y of the last layer for every n, shaped as u with d (times num_directions) features
         (y_n, z_n) : the last states of all layers, shaped as the initial ones
+
+        Examples
+        --------
+        At uneven times, the step is the time between two inputs:
+
+        >>> rnn, t = LEM(1, 8), torch.tensor([0.0, 0.3, 0.4, 1.1])
+        >>> output, _ = rnn(torch.randn(3, 5, 1), dt=t.diff())
+        >>> output.shape
+        torch.Size([3, 5, 8])
         """
         if isinstance(u, PackedSequence):
             return self._forward_packed(u, state, dt)
@@ -216,7 +225,15 @@ class LEM(nn.Module):
         return (out.transpose(0, 1) if self.batch_first else out), (y_n, z_n)
 
     def states(self, u: Tensor, state: State | None = None) -> list[State]:
-        """Every layer's ``(y, z)`` for all n, each ``(L, N, d)``, for u ``(L, N, m)`` (time first, without dropout)."""
+        """Every layer's ``(y, z)`` for all n, each ``(L, N, d)``, for u ``(L, N, m)`` (time first, without dropout).
+
+        Examples
+        --------
+        >>> rnn = LEM(3, 8, num_layers=2)
+        >>> layers = rnn.states(torch.randn(100, 5, 3))
+        >>> len(layers), layers[1][1].shape  # z of the second layer
+        (2, torch.Size([100, 5, 8]))
+        """
         _check_input(u, self._cell(0).ode, ranks=(3,), layout="(L, N, input_size)")
         if self.bidirectional:
             raise ValueError("states() needs a causal network; this one is bidirectional.")

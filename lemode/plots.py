@@ -147,7 +147,15 @@ def time_scales(t: ArrayLike, tau: ArrayLike, known: dict[str, float] | None = N
 
 
 def training_history(history: History | Any, ax: Axes | None = None) -> Axes:
-    """Training loss and validation error over gradient steps, both as root mean square in units of the increment's std."""
+    """Training loss and validation error over gradient steps, both as root mean square in units of the increment's std.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> history = SimpleNamespace(loss=[1.0, 0.25, 0.04], validation=[(1, 0.9), (3, 0.3)], best_step=3)  # a model's `history_`
+    >>> training_history(history).get_xlabel()
+    'gradient step'
+    """
     ax = _axes(ax)
     steps, errors = zip(*history.validation) if history.validation else ((), ())
     ax.semilogy(np.arange(1, len(history.loss) + 1), np.sqrt(history.loss), color=BLUE, lw=0.7, alpha=0.6, label="training")
@@ -159,7 +167,15 @@ def training_history(history: History | Any, ax: Axes | None = None) -> Axes:
 
 
 def order_plot(study: ConvergenceStudy, ax: Axes | None = None) -> Axes:
-    """Local and global errors of a scheme over the step size, lines of the declared orders, and the proved bounds where there are any."""
+    """Local and global errors of a scheme over the step size, lines of the declared orders, and the proved bounds where there are any.
+
+    Examples
+    --------
+    >>> from lemode.analysis import convergence_study
+    >>> study = convergence_study(lemode.MultiscaleODE(1, 2), u=torch.ones(1), scheme="strang", halvings=3)
+    >>> order_plot(study).get_title()
+    'strang: order 2'
+    """
     ax = _axes(ax)
     p = study.order
     for name, error, bound, slope, color, marker in (
@@ -362,6 +378,12 @@ def stability_region(ax: Axes | None = None) -> Axes:
     Returns
     -------
     matplotlib Axes
+
+    Examples
+    --------
+    >>> ax = stability_region()
+    >>> [text.get_text() for text in ax.get_legend().get_texts()]
+    ['LEM, $2/(1 + \\omega)$', 'old z, $2/(1 + \\omega^2)$']
     """
     from .analysis import stability_region as stable
 
@@ -393,6 +415,12 @@ def gradient_flow(report: AuditReport, layer: int = -1, ax: Axes | None = None) 
     Returns
     -------
     matplotlib Axes
+
+    Examples
+    --------
+    >>> from lemode.analysis import audit
+    >>> gradient_flow(audit(lemode.LEM(1, 2, dt=0.1), torch.randn(10, 3, 1))).get_yscale()
+    'log'
     """
     drawn: Axes = report.plot(_axes(ax), layer=layer)
     return drawn

@@ -62,6 +62,16 @@ def write_report(
         For data or a system without the model's variables.
     TypeError
         If the model's core is no LEM.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> wave = np.sin(np.linspace(0, 60, 601)).reshape(1, -1, 1)
+    >>> model = lemode.Surrogate(hidden_size=2, steps=5, window=50, washout=10, batch_size=4, verbose=0).fit(wave)
+    >>> page = Path(tempfile.mkdtemp()) / "report.html"
+    >>> write_report(model, page, title="wave")
+    >>> "<h1>wave" in page.read_text(encoding="utf-8")
+    True
     """
     x, u, known, source = _test_series(model, data, system)
     parts = [part for section in (_training, _free_run, _scales, _audit, _stability) for part in section(model, x, u, known)]
@@ -243,6 +253,13 @@ def audit_surrogate(model: Surrogate, x: Array | None = None, u: Array | None = 
         If the model's core is no LEM.
     ValueError
         If the inputs do not fit the model.
+
+    Examples
+    --------
+    >>> wave = np.sin(np.linspace(0, 60, 601)).reshape(1, -1, 1)
+    >>> model = lemode.Surrogate(hidden_size=2, steps=5, window=50, washout=10, batch_size=4, verbose=0).fit(wave)
+    >>> audit_surrogate(model, wave[:, :30]).holds
+    True
     """
     net, core = model.network_, _core(model)
     notes = []
@@ -262,7 +279,17 @@ def audit_surrogate(model: Surrogate, x: Array | None = None, u: Array | None = 
 
 
 def read_series(path: Path, names: tuple[str, ...]) -> tuple[Array, Array | None]:
-    """The model's variables ``(n, T, D)`` and known inputs ``(n, T, m)``, if there are any, from a file."""
+    r"""The model's variables ``(n, T, D)`` and known inputs ``(n, T, m)``, if there are any, from a file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "series.csv"
+    >>> _ = path.write_text("w,v\n0.0,1.0\n0.1,0.9\n0.2,0.8\n")
+    >>> x, u = read_series(path, names=("v", "w"))  # in the model's order
+    >>> x[0, 0], u is None
+    (array([1., 0.]), True)
+    """
     u = None
     if path.suffix == ".csv":
         with path.open() as f:

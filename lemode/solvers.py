@@ -73,7 +73,19 @@ def _merge(cuts: Tensor, knots: Tensor) -> Tensor:
 
 
 def advance(solver: Torch | Scipy, t: Tensor, u: Input, x: Tensor) -> Tensor:
-    """States ``(T, N, 2 d)`` in the order (z, y)."""
+    """States ``(T, N, 2 d)`` in the order (z, y).
+
+    Examples
+    --------
+    What `lemode.solve` does, once its arguments are checked; both packages agree:
+
+    >>> ode, t = lemode.MultiscaleODE(1, 2, dtype=torch.float64), torch.tensor([0.0, 1.0, 3.0], dtype=torch.float64)
+    >>> u, x0 = lemode.inputs.Constant(torch.ones(1, dtype=torch.float64)), torch.zeros(1, 4, dtype=torch.float64)
+    >>> by_torch = advance(Torch(ode, Settings("dopri5", 1e-9, 1e-9, 1000, {}), adjoint=False), t, u, x0)
+    >>> by_scipy = advance(Scipy(ode, Settings("LSODA", 1e-9, 1e-9, 1000, {})), t, u, x0)
+    >>> by_torch.shape, torch.allclose(by_torch, by_scipy, atol=1e-7)
+    (torch.Size([3, 1, 4]), True)
+    """
     xs = [x[None]]
     for piece in _pieces(t, u.breaks()):
         end = piece.time(piece.nodes[-1])
@@ -84,7 +96,13 @@ def advance(solver: Torch | Scipy, t: Tensor, u: Input, x: Tensor) -> Tensor:
 
 
 class Settings(NamedTuple):
-    """What the user asked for, see `lemode.solve`."""
+    """What the user asked for, see `lemode.solve`.
+
+    Examples
+    --------
+    >>> Settings("dopri5", rtol=1e-7, atol=1e-9, max_evaluations=1000, options={})._replace(rtol=1e-9).rtol
+    1e-09
+    """
 
     method: str
     rtol: float
@@ -94,7 +112,16 @@ class Settings(NamedTuple):
 
 
 class Torch:
-    """torchdiffeq."""
+    """torchdiffeq.
+
+    Examples
+    --------
+    >>> ode, t = lemode.MultiscaleODE(1, 2), torch.tensor([0.0, 1.0], dtype=torch.float64)
+    >>> solver = Torch(ode, Settings("dopri5", 1e-7, 1e-9, 1000, {}), adjoint=True)
+    >>> advance(solver, t, lemode.inputs.Constant(torch.zeros(1)), torch.zeros(1, 4))[-1].sum().backward()
+    >>> ode.weight_zy.grad.shape
+    torch.Size([2, 2])
+    """
 
     def __init__(self, ode: MultiscaleODE, settings: Settings, adjoint: bool) -> None:
         self.ode, self.settings, self.adjoint = ode, settings, adjoint
@@ -122,7 +149,16 @@ class Torch:
 
 
 class Scipy:
-    """scipy.integrate, in float64, for a single sample."""
+    """scipy.integrate, in float64, for a single sample.
+
+    Examples
+    --------
+    >>> ode, t = lemode.MultiscaleODE(1, 2), torch.tensor([0.0, 1.0], dtype=torch.float64)
+    >>> solver = Scipy(ode, Settings("Radau", 1e-7, 1e-9, 1000, {}))
+    >>> x = advance(solver, t, lemode.inputs.Constant(torch.zeros(1)), torch.zeros(1, 4))
+    >>> x.dtype, x.requires_grad
+    (torch.float64, False)
+    """
 
     def __init__(self, ode: MultiscaleODE, settings: Settings) -> None:
         tensors = (ode.weight_ih, ode.weight_hh, ode.weight_zy, ode.stacked_bias())

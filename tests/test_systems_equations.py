@@ -220,19 +220,3 @@ def test_lookup():
         Lorenz96(K=3)
     with pytest.raises(ValueError, match="K=2, J=3"):
         Lorenz96TwoScale(K=2, J=3)
-
-
-def test_examples_of_the_docstrings():
-    import doctest
-    import importlib
-    import pkgutil
-
-    from lemode import systems
-
-    attempted = 0
-    for info in pkgutil.iter_modules(systems.__path__):
-        module = importlib.import_module(f"lemode.systems.{info.name}")
-        result = doctest.testmod(module, extraglobs={"np": np})
-        assert result.failed == 0, info.name
-        attempted += result.attempted
-    assert attempted >= 2 * len(NAMES) - 2

@@ -11,7 +11,13 @@ Array = NDArray[np.float64]
 
 
 def rmse(prediction: ArrayLike, truth: ArrayLike) -> float:
-    """Root mean square difference over all entries; ValueError unless the shapes are equal."""
+    """Root mean square difference over all entries; ValueError unless the shapes are equal.
+
+    Examples
+    --------
+    >>> rmse([[0.0], [2.0], [2.0], [0.0]], [[1.0], [1.0], [1.0], [1.0]])
+    1.0
+    """
     a, b = _pair(prediction, truth)
     return float(np.sqrt(np.mean((a - b) ** 2)))
 

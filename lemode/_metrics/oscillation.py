@@ -14,6 +14,12 @@ def crossing_times(t: ArrayLike, x: ArrayLike, level: float | None = None) -> ND
     """Times at which x ``(T,)`` crosses `level` upwards, to the accuracy of a cubic spline.
 
     The level is midway between the extremes by default, where a relaxation oscillation is fastest.
+
+    Examples
+    --------
+    >>> t = np.arange(0, 14, 0.05)
+    >>> crossing_times(t, -np.cos(t), level=0.0).round(6)  # pi/2 and 5 pi/2
+    array([1.570796, 7.853982])
     """
     from scipy.interpolate import CubicSpline
 

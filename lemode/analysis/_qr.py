@@ -45,6 +45,16 @@ class LyapunovSpectrum:
         The running estimate of the exponents at `times`, averaged over the ensemble.
     dimension : int
         Dimension of the state; the spectrum is complete if it equals k.
+
+    Examples
+    --------
+    Arnold's cat map stretches by (3 + sqrt(5))/2 and keeps areas:
+
+    >>> from lemode.analysis import spectrum_of_map
+    >>> cat = np.array([[2.0, 1.0], [1.0, 1.0]])
+    >>> spectrum = spectrum_of_map(lambda x: cat @ x % 1, [0.2, 0.3], 400, jacobian=lambda x: cat, transient=50)
+    >>> spectrum.exponents.round(4), round(spectrum.lyapunov_time, 3), round(spectrum.kaplan_yorke, 3)
+    (array([ 0.9624, -0.9624]), 1.039, 2.0)
     """
 
     exponents: Array

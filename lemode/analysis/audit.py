@@ -89,7 +89,7 @@ def audit(
 
     Examples
     --------
-    >>> report = audit(lemode.LEM(1, 4, dt=0.1), torch.randn(20, 3, 1), torch.zeros(20, 3, 4))
+    >>> report = audit(lemode.LEM(1, 2, dt=0.1), torch.randn(10, 3, 1), torch.zeros(10, 3, 2))
     >>> report.holds
     True
     """

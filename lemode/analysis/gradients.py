@@ -246,7 +246,15 @@ def gradient_bound_posterior(
 
 
 class Linearisation(NamedTuple):
-    """See `linearisable`."""
+    """See `linearisable`.
+
+    Examples
+    --------
+    >>> cell = lemode.LEMCell(1, 2, dt=0.5)
+    >>> _ = [torch.nn.init.ones_(p) for p in cell.parameters()]
+    >>> linearisable(cell, 3).valid, linearisable(cell, 30).valid  # growth is exponential in the end
+    (True, False)
+    """
 
     growth: float
     linearised: float

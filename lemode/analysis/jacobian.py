@@ -43,6 +43,17 @@ class Coefficients(NamedTuple):
 
     ``keep_z`` :math:`1-\ell_1`, ``gate_z`` :math:`\ell_1'(\hat z - z)`, ``cand_z`` :math:`\ell_1(1-\hat z^2)`;
     ``keep_y`` :math:`1-\ell_2`, ``gate_y`` :math:`\ell_2'(\hat y - y)`, ``cand_y`` :math:`\ell_2(1-\hat y^2)`.
+
+    Examples
+    --------
+    A product with the Jacobian, without the Jacobian:
+
+    >>> cell, zero = lemode.LEMCell(1, 3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
+    >>> u, state = torch.ones(1, dtype=torch.float64), (zero, zero)
+    >>> dy, dz = coefficients(cell, u, state).jvp(cell.ode.blocks(), zero + 1, zero)
+    >>> tangent = torch.cat([zero, zero + 1])  # (z, y), as in the matrix
+    >>> torch.allclose(torch.cat([dz, dy]), step_jacobian(cell, u, state).matrix() @ tangent)
+    True
     """
 
     keep_z: Tensor
@@ -67,7 +78,18 @@ class Coefficients(NamedTuple):
 
 
 class StepJacobian(NamedTuple):
-    r"""J of one step in the order **(z, y)**, kept as its factors A, B, S, D, each ``(..., d, d)``."""
+    r"""J of one step in the order **(z, y)**, kept as its factors A, B, S, D, each ``(..., d, d)``.
+
+    Examples
+    --------
+    The determinant from the factors is that of the matrix:
+
+    >>> cell = lemode.LEMCell(1, 3, dt=0.5, dtype=torch.float64)
+    >>> zero = torch.zeros(7, 3, dtype=torch.float64)
+    >>> J = step_jacobian(cell, torch.ones(7, 1, dtype=torch.float64), (zero, zero))
+    >>> torch.allclose(J.logabsdet(), torch.linalg.slogdet(J.matrix()).logabsdet)
+    True
+    """
 
     A: Tensor
     B: Tensor
@@ -111,7 +133,7 @@ def coefficients(cell: object, u: Tensor, state: State) -> Coefficients:
     Raises
     ------
     TypeError, ValueError
-        If cell is not a LEMCell, or its scheme is 'explicit'.
+        If cell is not a LEMCell, or its scheme is 'explicit' or 'strang'.
 
     Examples
     --------
@@ -158,7 +180,7 @@ def step_jacobian(cell: object, u: Tensor, state: State) -> StepJacobian:
     Raises
     ------
     TypeError, ValueError
-        If cell is not a LEMCell, or its scheme is 'explicit'.
+        If cell is not a LEMCell, or its scheme is 'explicit' or 'strang'.
 
     Examples
     --------

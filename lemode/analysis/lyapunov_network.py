@@ -66,7 +66,7 @@ def spectrum_of_lem(
     Examples
     --------
     >>> rnn = LEM(1, 4, dtype=torch.float64)
-    >>> s = spectrum_of_lem(rnn, torch.randn(300, 1, dtype=torch.float64))
+    >>> s = spectrum_of_lem(rnn, torch.randn(100, 1, dtype=torch.float64))
     >>> s.exponents.shape, bool(s.exponents[0] < 0)
     ((8,), True)
     """

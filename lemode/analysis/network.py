@@ -20,7 +20,16 @@ GROUPS = Blocks._fields
 
 
 class RowSums(NamedTuple):
-    """Absolute row sums ``(d,)`` of the eight matrices: the theory's w1, w2, wz, wy, v1, v2, vz, vy, row by row."""
+    """Absolute row sums ``(d,)`` of the eight matrices: the theory's w1, w2, wz, wy, v1, v2, vz, vy, row by row.
+
+    Examples
+    --------
+    >>> cell = lemode.LEMCell(1, 2)
+    >>> torch.nn.init.constant_(cell.ode.weight_zy, -0.25).shape
+    torch.Size([2, 2])
+    >>> row_sums(cell).wy
+    array([0.5, 0.5])
+    """
 
     w1: Array
     w2: Array
@@ -33,7 +42,14 @@ class RowSums(NamedTuple):
 
 
 def as_cell(network: object) -> LEMCell:
-    """The network as a LEMCell whose scheme the theory covers; TypeError or ValueError otherwise."""
+    """The network as a LEMCell whose scheme the theory covers; TypeError or ValueError otherwise.
+
+    Examples
+    --------
+    >>> as_cell(lemode.LEM(1, 4))
+    Traceback (most recent call last):
+    TypeError: network is LEM: give a lemode.LEMCell, such as rnn.cells[0] of a lemode.LEM.
+    """
     if not isinstance(network, LEMCell):
         raise TypeError(f"network is {type(network).__name__}: give a lemode.LEMCell, such as rnn.cells[0] of a lemode.LEM.")
     if network.scheme.name not in LEAKS:
@@ -44,7 +60,14 @@ def as_cell(network: object) -> LEMCell:
 
 
 def as_ode(network: object) -> MultiscaleODE:
-    """The ODE of a MultiscaleODE or a LEMCell; TypeError otherwise."""
+    """The ODE of a MultiscaleODE or a LEMCell; TypeError otherwise.
+
+    Examples
+    --------
+    >>> cell = lemode.LEMCell(1, 4)
+    >>> as_ode(cell) is cell.ode, as_ode(cell.ode) is cell.ode
+    (True, True)
+    """
     ode = network.ode if isinstance(network, LEMCell) else network
     if not isinstance(ode, MultiscaleODE):
         raise TypeError(f"network is {type(network).__name__}: give a lemode.MultiscaleODE or a lemode.LEMCell.")
@@ -52,7 +75,14 @@ def as_ode(network: object) -> MultiscaleODE:
 
 
 def weights(network: object) -> dict[str, Array]:
-    """The twelve blocks by name as float64 arrays; ValueError if one has an entry that is not finite."""
+    """The twelve blocks by name as float64 arrays; ValueError if one has an entry that is not finite.
+
+    Examples
+    --------
+    >>> w = weights(lemode.LEMCell(1, 2))
+    >>> " ".join(w), w["Wy"].dtype, w["V1"].shape
+    ('W1 W2 Wz Wy V1 V2 Vz Vy b1 b2 bz by', dtype('float64'), (2, 1))
+    """
     blocks = as_ode(network).blocks()._asdict()
     out = {name: block.detach().to("cpu", torch.float64).numpy() for name, block in blocks.items()}
     for name, block in out.items():
@@ -65,13 +95,27 @@ def weights(network: object) -> dict[str, Array]:
 
 
 def row_sums(network: object) -> RowSums:
-    """Absolute row sums of the matrices, see `RowSums`."""
+    """Absolute row sums of the matrices, see `RowSums`.
+
+    Examples
+    --------
+    >>> cell = lemode.LEMCell(1, 2)
+    >>> r = row_sums(cell)
+    >>> bool(np.allclose(r.w1, cell.ode.blocks().W1.detach().abs().sum(1)))
+    True
+    """
     w = weights(network)
     return RowSums(*(np.abs(w[name]).sum(1) for name in GROUPS[:8]))
 
 
 def leak(cell: LEMCell, gate: float) -> float:
-    r"""The leak :math:`\ell = \varphi(\Delta t\,g)` of the cell's scheme at a gate g; at g = 1 the largest leak there is."""
+    r"""The leak :math:`\ell = \varphi(\Delta t\,g)` of the cell's scheme at a gate g; at g = 1 the largest leak there is.
+
+    Examples
+    --------
+    >>> [round(leak(lemode.LEMCell(1, 2, dt=0.5, scheme=s), 1.0), 4) for s in ("imex", "semi_implicit", "exponential")]
+    [0.5, 0.3333, 0.3935]
+    """
     phi, _ = LEAKS[cell.scheme.name]
     return float(phi(torch.tensor(cell.dt * gate, dtype=torch.float64)))
 

@@ -18,7 +18,16 @@ RTOL, ATOL = 1e-9, 1e-13
 
 @dataclass(frozen=True)
 class Row:
-    """One statement beside its measurement; ``lower`` marks a floor, which the measured value must not fall below."""
+    """One statement beside its measurement; ``lower`` marks a floor, which the measured value must not fall below.
+
+    Examples
+    --------
+    >>> row = Row("J1", "||J||_inf", "layer 0", measured=1.2, bound=1.5)
+    >>> row.holds, round(row.ratio, 3)
+    (True, 0.8)
+    >>> Row("5.2", "|dE_N/dx_k|_1", "layer 0", measured=1e-3, bound=1e-2, lower=True).holds  # below its floor
+    False
+    """
 
     statement: str
     quantity: str
@@ -55,6 +64,13 @@ class GradientFlow:
 
     All arrays are ``(N + 1,)``; ``floor`` and ``ceiling`` are a priori, ``ceiling_posterior`` uses the gates met. They are the
     smallest floor and the largest ceilings over the samples.
+
+    Examples
+    --------
+    >>> from lemode.analysis import audit
+    >>> flow = audit(lemode.LEM(1, 2, dt=0.1), torch.randn(10, 3, 1)).flows[0]
+    >>> bool((flow.floor <= flow.smallest).all() and (flow.largest <= flow.ceiling_posterior * 1.001).all())
+    True
     """
 
     layer: int
@@ -71,6 +87,15 @@ class AuditReport:
     """Rows, notes and gradient flows of an audit; print it, or see ``to_dict()`` and ``plot()``.
 
     A row's ``ratio`` is measured over bound (bound over measured for a floor): 1 means attained, above 1 violated.
+
+    Examples
+    --------
+    >>> from lemode.analysis import audit
+    >>> report = audit(lemode.LEM(1, 2, dt=0.1), torch.randn(10, 3, 1))
+    >>> report.holds
+    True
+    >>> report.to_dict()["rows"][0]["statement"], len(report.flows)
+    ('S1', 1)
     """
 
     rows: list[Row]

@@ -36,6 +36,13 @@ class KnownScale:
         The unit with the nearest median, by ratio.
     nearest_scale : float
         That median.
+
+    Examples
+    --------
+    >>> rnn = lemode.LEM(1, 4, dt=0.5)
+    >>> scale = timescales(rnn, torch.zeros(20, 1), dt_physical=0.1, known=[0.4, 40.0]).known[1]
+    >>> scale.scale, scale.units_within_2  # gates near 1/2 are 100 times too fast for it
+    (40.0, 0.0)
     """
 
     scale: float
@@ -59,6 +66,15 @@ class Timescales:
         One for each known time scale that was given.
     dt_physical : float
         Time of one step; no unit is faster.
+
+    Examples
+    --------
+    >>> rnn = lemode.LEM(1, 4, dt=0.5)
+    >>> _ = [torch.nn.init.zeros_(p) for p in rnn.parameters()]
+    >>> scales = timescales(rnn, torch.zeros(20, 1), dt_physical=0.1)
+    >>> scales.median  # all gates are 1/2: one step of 0.1 goes a quarter of the way
+    array([[[0.4, 0.4, 0.4, 0.4],
+            [0.4, 0.4, 0.4, 0.4]]])
     """
 
     quantiles: tuple[float, ...]
@@ -138,6 +154,8 @@ def timescales(
 
     Raises
     ------
+    TypeError
+        For a network that is no LEM, or an input that is no tensor.
     ValueError
         For an input that does not fit the network, a dt_physical or a known scale that is not a positive number.
 

@@ -20,6 +20,18 @@ class Baseline:
     """A predictor of the next value. Subclasses define `_fit`, `_predict` and `_forecast` on normalised arrays ``(n, T, D)``.
 
     Hyper-parameters are stored by the constructor, as in scikit-learn; what is learned ends in ``_``.
+
+    Examples
+    --------
+    A predictor of one's own takes three lines and has the whole surface:
+
+    >>> class Mean(Baseline):
+    ...     def _fit(self, x): pass
+    ...     def _predict(self, x): return np.zeros_like(x)  # of the normalised data
+    >>> wave = np.sin(np.linspace(0, 60, 601))[:, None] + 2
+    >>> mean = Mean().fit(wave)
+    >>> mean.forecast(wave, steps=3).shape, round(mean.rmse(wave), 2)
+    ((3, 1), 0.7)
     """
 
     observe: tuple[str, ...] | None = None
@@ -86,7 +98,16 @@ class Baseline:
 
 
 def need(package: str, what: str) -> Any:
-    """Import a package of the extra `baselines`; ImportError says how to get it."""
+    """Import a package of the extra `baselines`; ImportError says how to get it.
+
+    Examples
+    --------
+    >>> need("numpy", "this example").__name__
+    'numpy'
+    >>> need("a_package_that_is_not_there", "this example")
+    Traceback (most recent call last):
+    ImportError: this example needs a_package_that_is_not_there: pip install 'lemode[baselines]'.
+    """
     try:
         return importlib.import_module(package)
     except ImportError as e:

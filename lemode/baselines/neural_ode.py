@@ -19,7 +19,11 @@ Array = NDArray[np.float64]
 
 
 class NeuralODE(Baseline):
-    r"""Right-hand side :math:`\dot x = f_\theta(x)`, two hidden layers, trained on short free runs. Needs the full state.
+    r"""A tanh network with two hidden layers as the right-hand side, trained on short free runs. Needs the full state.
+
+    .. math:: \dot x = f_\theta(x), \qquad \min_\theta \sum_k \sum_{j \le h} |\hat x(t_{k+j}) - x_{k+j}|^2, \quad \hat x(t_k) = x_k
+
+    in normalised variables, each error in units of its variable's increment; h is the horizon.
 
     Parameters
     ----------
@@ -27,6 +31,23 @@ class NeuralODE(Baseline):
     horizon : samples of the free runs in training
     steps, batch_size, lr, max_time : of Adam with a cosine schedule; `max_time` in seconds ends the fit early
     method : of torchdiffeq, with `substeps` steps between samples
+
+    Raises
+    ------
+    ValueError
+        When fitted, for a horizon that is not shorter than the series.
+
+    Examples
+    --------
+    >>> t = np.linspace(0, 12, 121)
+    >>> circle = np.stack([np.cos(t), np.sin(t)], -1)
+    >>> model = NeuralODE(hidden_size=8, horizon=2, steps=20, batch_size=16).fit(circle)
+    >>> model.forecast(circle, steps=20).shape
+    (20, 2)
+
+    References
+    ----------
+    Chen, Rubanova, Bettencourt, Duvenaud, Neural Ordinary Differential Equations, NeurIPS 2018, arXiv:1806.07366.
     """
 
     def __init__(

@@ -11,14 +11,30 @@ __all__ = ["GRU", "LSTM"]
 
 
 class LSTM(Surrogate):
-    """`lemode.Surrogate` with torch.nn.LSTM as its core; dt and scheme have no meaning here."""
+    """`lemode.Surrogate` with torch.nn.LSTM as its core; dt and scheme have no meaning here.
+
+    Examples
+    --------
+    >>> wave = np.sin(np.linspace(0, 60, 601)).reshape(1, -1, 1)
+    >>> model = LSTM(hidden_size=4, steps=5, window=50, washout=10, batch_size=4, verbose=0).fit(wave)
+    >>> type(model.network_.core).__name__, model.forecast(wave, steps=5).shape
+    ('LSTM', (1, 5, 1))
+    """
 
     def _core(self, features: int, dtype: torch.dtype) -> nn.Module:
         return nn.LSTM(features, self.hidden_size, self.num_layers, dtype=dtype)
 
 
 class GRU(Surrogate):
-    """`lemode.Surrogate` with torch.nn.GRU as its core; dt and scheme have no meaning here."""
+    """`lemode.Surrogate` with torch.nn.GRU as its core; dt and scheme have no meaning here.
+
+    Examples
+    --------
+    >>> wave = np.sin(np.linspace(0, 60, 601)).reshape(1, -1, 1)
+    >>> model = GRU(hidden_size=4, steps=5, window=50, washout=10, batch_size=4, verbose=0).fit(wave)
+    >>> type(model.network_.core).__name__, model.forecast(wave, steps=5).shape
+    ('GRU', (1, 5, 1))
+    """
 
     def _core(self, features: int, dtype: torch.dtype) -> nn.Module:
         return nn.GRU(features, self.hidden_size, self.num_layers, dtype=dtype)

@@ -22,6 +22,17 @@ class EchoStateNetwork(Baseline):
     units, spectral_radius, leak, input_scaling, ridge
         Size of the reservoir, and what matters in it; choose them by the free run on validation data, see `grid_search`.
     washout : samples of each series that are not fitted
+
+    Examples
+    --------
+    >>> wave = np.sin(np.linspace(0, 40, 401))[:, None]
+    >>> model = EchoStateNetwork(units=50).fit(wave[:300])
+    >>> bool(np.abs(model.forecast(wave[:300], steps=100) - wave[300:400]).max() < 0.05)
+    True
+
+    References
+    ----------
+    Jaeger and Haas, Science 304 (2004) 78-80; Trouvain, Pedrelli, Dinh, Hinaut, ReservoirPy, ICANN 2020.
     """
 
     def __init__(

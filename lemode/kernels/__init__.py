@@ -38,7 +38,21 @@ def run(
 ) -> tuple[Tensor, Tensor]:
     """States ``ys, zs (L, N, d)`` of `scheme` driven by ``u (L, N, m)`` from ``y0, z0 (N, d)``.
 
-    With ``memory="low"`` the native core keeps y and z only for the derivative, a third of the memory, and computes the gates again.
+    ``dt`` is a number, or a tensor ``(L, 1)`` or ``(L, N)``. With ``memory="low"`` the native core keeps y and z only for the
+    derivative, a third of the memory, and computes the gates again.
+
+    Raises
+    ------
+    ValueError
+        For an unknown backend, or one that does not run this scheme, device or dtype.
+
+    Examples
+    --------
+    >>> cell = lemode.LEMCell(1, 4, dt=0.5)
+    >>> u, zero = torch.ones(100, 8, 1), torch.zeros(8, 4)
+    >>> found = [run(cell.ode, cell.scheme, u, zero, zero, cell.dt, backend)[0] for backend in ("auto", "torch", "reference")]
+    >>> found[0].shape, all(torch.allclose(ys, found[-1], atol=1e-6) for ys in found)
+    (torch.Size([100, 8, 4]), True)
     """
     backend = _choose(backend, ode, scheme, u, y0, z0, dt)
     if backend == "native":

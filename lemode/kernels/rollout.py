@@ -56,6 +56,19 @@ def rollout(
         Known inputs, appended to x.
     backend : {'auto', 'native', 'torch', 'reference'}
         As in `lemode.kernels.run`. Where a gradient is needed 'auto' takes the torch loop, which autograd differentiates.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit, an unknown backend, or 'native' where it cannot run or a gradient is needed.
+
+    Examples
+    --------
+    >>> ode = lemode.MultiscaleODE(2, 4)
+    >>> layer = Layer(*(p.detach() for p in (ode.weight_ih, ode.weight_hh, ode.weight_zy, ode.bias)), dt=0.5)
+    >>> zero = torch.zeros(3, 4)
+    >>> rollout([layer], torch.zeros(2, 4), torch.ones(2), torch.zeros(3, 2), [(zero, zero)], steps=5)[-1, 0]  # increments of 1
+    tensor([5., 5.])
     """
     _check(layers, readout, x0, state, steps, exogenous)
     args = (layers, readout, readout_bias, x0, state, steps, residual, exogenous)

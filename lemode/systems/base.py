@@ -18,7 +18,14 @@ Array = NDArray[np.float64]
 
 
 class SolveError(RuntimeError):
-    """The solver could not reach the end; the message says where it stopped and what to try."""
+    """The solver could not reach the end; the message says where it stopped and what to try.
+
+    Examples
+    --------
+    >>> CallableSystem(lambda t, x: x**2, dimension=1).solve([1.0], [0.0, 0.9, 2.0])
+    Traceback (most recent call last):
+    lemode.systems.base.SolveError: DOP853 stopped shortly after t=0.9 (of 2): Required step size is less than spacing between numbers. The solution blows up there, or the system is stiff: check rhs near this time, or try method='Radau'.
+    """
 
 
 class System:
@@ -32,6 +39,20 @@ class System:
     source : where the equations stand, with their numbers
     units : the unit of time, ``"t"``, and of each variable; empty for a dimensionless system
     facts : numbers to check an implementation against, for the default parameters
+
+    Examples
+    --------
+    A system of one's own:
+
+    >>> class Decay(System):
+    ...     names = ("x",)
+    ...     def rhs(self, t, x): return -0.5 * x
+    ...     def sample_initial(self, n, rng): return rng.uniform(1, 2, (n, 1))
+    >>> data = Decay().trajectories(100, np.linspace(0, 4, 41), seed=0)
+    >>> data.x.shape, bool(np.allclose(data.x[:, -1], data.x[:, 0] * np.exp(-2)))
+    ((100, 41, 1), True)
+    >>> Decay().jacobian(0.0, np.ones(1)).round(6)  # by central differences
+    array([[-0.5]])
     """
 
     source: ClassVar[str] = ""
@@ -100,6 +121,14 @@ class System:
             If the solver stops before t[-1], or the solution is not finite.
         ValueError
             For shapes that do not fit or values that are not finite.
+
+        Examples
+        --------
+        >>> oscillator = CallableSystem(lambda t, x: np.stack([x[1], -x[0]]), dimension=2)
+        >>> x = oscillator.solve([[0.0, 1.0], [1.0, 0.0]], np.linspace(0, np.pi, 5))  # two initial states
+        >>> x.shape, x[:, -1].round(8) + 0.0
+        ((2, 5, 2), array([[ 0., -1.],
+               [-1.,  0.]]))
         """
         from scipy.integrate import solve_ivp  # half a second to import
 
@@ -160,6 +189,12 @@ class System:
         """n solutions at times t ``(T,)`` from `sample_initial` (or the given ``x0 (n, D)``), as `Trajectories`.
 
         The seed, or the generator, decides the initial states; further keywords go to `solve`.
+
+        Examples
+        --------
+        >>> from lemode.systems import FitzHughNagumo
+        >>> FitzHughNagumo().trajectories(3, np.linspace(0, 10, 11), seed=0).x[:, 0, 1]  # w starts at 0
+        array([0., 0., 0.])
         """
         start = self._start(n, np.random.default_rng(seed), x0)
         return Trajectories(np.asarray(t, dtype=np.float64), self.solve(start, t, **solve), self.names)

@@ -16,7 +16,14 @@ Array = NDArray[np.float64]
 
 @runtime_checkable
 class Current(Protocol):
-    """I(t) of n trajectories; where it jumps, the value from then on."""
+    """I(t) of n trajectories; where it jumps, the value from then on.
+
+    Examples
+    --------
+    >>> pulse = Given(lambda t: 1.0 if t >= 5 else 0.0, n=2, breaks=np.array([5.0]))
+    >>> isinstance(pulse, Current), pulse.breaks, pulse(6.0)
+    (True, array([5.]), array([1., 1.]))
+    """
 
     def __call__(self, t: float | Array) -> Array:
         """``(n,)`` at one time, ``(n, T)`` at times ``(T,)``."""
@@ -35,6 +42,13 @@ class Smooth:
     .. math:: I(t) = \bar I + \sum_{k=1}^{m} A_k \sin(2 \pi t / P_k + \varphi_k)
 
     mean : (n,); amplitude, wavelength, phase : (n, m)
+
+    Examples
+    --------
+    >>> I = Smooth.sample(100, np.random.default_rng(0))
+    >>> values = I(np.linspace(0, 1000, 2001))
+    >>> values.shape, bool((values >= 0).all() and (values <= 1).all())
+    ((100, 2001), True)
     """
 
     mean: Array
@@ -80,6 +94,12 @@ class Steps:
     r"""Piecewise constant: level k while :math:`t_k \le t < t_{k+1}`; the first before, the last ever after.
 
     breaks : (K,) increasing, the same for all trajectories; levels : (n, K)
+
+    Examples
+    --------
+    >>> I = Steps(breaks=np.array([0.0, 10.0]), levels=np.array([[0.2, 0.7]]))
+    >>> I(np.array([9.99, 10.0]))
+    array([[0.2, 0.7]])
     """
 
     breaks: Array
@@ -117,7 +137,14 @@ class Steps:
 
 @dataclass(frozen=True)
 class Given:
-    """A user's function of one time, whose value is a number or ``(n,)``; smooth but at the `breaks`."""
+    """A user's function of one time, whose value is a number or ``(n,)``; smooth but at the `breaks`.
+
+    Examples
+    --------
+    >>> ramp = Given(lambda t: 0.1 * t, n=3, breaks=np.empty(0))
+    >>> ramp(np.array([0.0, 5.0])).shape
+    (3, 2)
+    """
 
     function: Callable[[float], Any]
     n: int

@@ -25,6 +25,17 @@ class DelaySystem(System):
 
     Its state is a piece of history, so `rhs` and `jacobian` take the delayed value as well; `discretized` is the same equation as an
     ordinary system, for everything that needs one. A subclass defines `tau`, `feedback` and `slopes`.
+
+    Examples
+    --------
+    x'(t) = -x(t - 1) from the history 1 is the line 1 - t, then a parabola, 1/2 - (t - 1) + ... :
+
+    >>> class Echo(DelaySystem):
+    ...     names, tau = ("x",), 1.0
+    ...     def feedback(self, t, x, delayed): return -delayed
+    ...     def slopes(self, t, x, delayed): return 0 * x[..., None], -np.ones_like(x)[..., None]
+    >>> Echo().solve([1.0], [0.0, 0.5, 1.0, 2.0])[:, 0].round(8) + 0.0
+    array([ 1. ,  0.5,  0. , -0.5])
     """
 
     tau: float
@@ -54,7 +65,14 @@ class DelaySystem(System):
         return delayed
 
     def discretized(self, m: int = 40) -> ChebyshevDelay:
-        """The equation as an ordinary system in the values at m + 1 Chebyshev points of the last tau."""
+        """The equation as an ordinary system in the values at m + 1 Chebyshev points of the last tau.
+
+        Examples
+        --------
+        >>> from lemode.systems import MackeyGlass
+        >>> len(MackeyGlass().discretized(m=20).names)
+        21
+        """
         return ChebyshevDelay(self, m)
 
     def solve(
@@ -164,6 +182,13 @@ class ChebyshevDelay(System):
     with :math:`U_j(t) \approx x(t + \theta_j)`, :math:`\theta_j = \tau (\cos(j \pi / m) - 1)/2`, and D Chebyshev's differentiation
     matrix. The state holds :math:`U_0, U_1, \dots`, newest first. It converges faster than any power of m for smooth histories;
     the kink at the start of a solution limits the accuracy until it has been smoothed.
+
+    Examples
+    --------
+    >>> from lemode.systems import MackeyGlass
+    >>> ode = MackeyGlass().discretized(m=10)
+    >>> len(ode.names), ode.points[[0, -1]], ode.jacobian(0.0, np.ones(11)).shape
+    (11, array([  0., -17.]), (11, 11))
 
     References
     ----------

@@ -18,6 +18,13 @@ class Fact:
         Half the width within which it is certain: a few standard errors, or the accuracy of the solution.
     how : str
         Method, step or tolerance, length; or the argument, if exact. `benchmarks/reference_facts.py` computes it again.
+
+    Examples
+    --------
+    >>> from lemode.systems import Lorenz63
+    >>> fact = Lorenz63.facts["lambda_1"]
+    >>> fact.value, fact.error
+    (0.9056, 5e-05)
     """
 
     value: float

@@ -66,9 +66,28 @@ class FitzHughNagumo(System):
         return np.stack([rng.uniform(-1, 1, n), np.zeros(n)], -1)
 
     def nullclines(self, v: Array) -> tuple[Array, Array]:
-        """w where v' = 0, and w where w' = 0, at the given v."""
+        """w where v' = 0, and w where w' = 0, at the given v.
+
+        Examples
+        --------
+        They cross at rest, which the default current makes unstable:
+
+        >>> fhn = FitzHughNagumo()
+        >>> v = np.linspace(-2, 2, 4001)
+        >>> cubic, line = fhn.nullclines(v)
+        >>> rest = np.abs(cubic - line).argmin()
+        >>> bool(np.abs(fhn.rhs(0.0, np.array([v[rest], line[rest]]))).max() < 1e-3)
+        True
+        """
         return v - v**3 / 3 + self.I, (v + self.a) / self.b
 
     def recovery(self, v: Any, dv_dt: Any) -> Any:
-        """w from v and its derivative: the first equation solved for w."""
+        """w from v and its derivative: the first equation solved for w.
+
+        Examples
+        --------
+        >>> fhn, x = FitzHughNagumo(), np.array([0.5, 0.2])
+        >>> round(float(fhn.recovery(x[0], fhn.rhs(0.0, x)[0])), 12)
+        0.2
+        """
         return v - v**3 / 3 + self.I - dv_dt

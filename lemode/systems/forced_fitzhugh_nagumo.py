@@ -65,6 +65,14 @@ class ForcedFitzHughNagumo(FitzHughNagumo):
 
         The solver stops and starts again at `breaks`, the times where the function is not smooth: without them a jump costs
         time, and a short pulse may be stepped over. `Smooth` and `Steps` of lemode.systems.currents bring their own.
+
+        Examples
+        --------
+        >>> neuron, t = ForcedFitzHughNagumo(), np.linspace(0, 100, 201)
+        >>> kick = lambda s: 1.0 if 20 <= s < 30 else 0.0
+        >>> v = neuron.solve([-1.2, -0.62], t, current=kick, breaks=[20, 30])[:, 0]
+        >>> bool(v[t <= 20].max() < 0 < v.max())  # at rest, until the pulse makes it spike
+        True
         """
         if current is None:
             return super().solve(x0, t, method, rtol, atol)
@@ -97,6 +105,12 @@ class ForcedFitzHughNagumo(FitzHughNagumo):
         current : str or function
             'smooth' and 'steps' draw from `Smooth.sample` and `Steps.sample` with their defaults, 'both' (the default)
             uses the former for the first half of the trajectories and the latter for the others. Or as in `solve`.
+
+        Examples
+        --------
+        >>> ramp = ForcedFitzHughNagumo().trajectories(2, [0.0, 5.0, 10.0], current=lambda s: 0.05 * s)
+        >>> ramp.x[0, :, 2]
+        array([0.  , 0.25, 0.5 ])
         """
         times, rng = np.asarray(t, dtype=np.float64), np.random.default_rng(seed)
         start = self._start(n, rng, x0)

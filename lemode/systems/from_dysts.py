@@ -17,7 +17,14 @@ Array = NDArray[np.float64]
 
 
 class DystsSystem(CallableSystem):
-    """A system of dysts with its default parameters; `model` is dysts' own object, with its metadata."""
+    """A system of dysts with its default parameters; `model` is dysts' own object, with its metadata.
+
+    Examples
+    --------
+    >>> system = from_dysts("Rossler")
+    >>> system.names, system.sample_initial(4, np.random.default_rng(0)).shape
+    (('x0', 'x1', 'x2'), (4, 3))
+    """
 
     def __init__(self, model: Any) -> None:
         self.model = model
@@ -52,6 +59,14 @@ def from_dysts(name: str) -> DystsSystem:
         Without dysts.
     ValueError
         For an unknown name (with the nearest one), or a delay equation.
+
+    Examples
+    --------
+    >>> from_dysts("Lorenz").solve([1.0, 1.0, 20.0], [0.0, 0.1]).shape
+    (2, 3)
+    >>> from_dysts("Lorentz")
+    Traceback (most recent call last):
+    ValueError: dysts has no system 'Lorentz': did you mean 'Lorenz'?
 
     References
     ----------

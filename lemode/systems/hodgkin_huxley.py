@@ -106,7 +106,13 @@ class HodgkinHuxley(System):
         return matrix([first, *gates], like=V)
 
     def steady_gates(self, V: Any) -> Any:
-        """m, h and n at rest at V ``(...)``: ``(..., 3)``."""
+        """m, h and n at rest at V ``(...)``: ``(..., 3)``.
+
+        Examples
+        --------
+        >>> HodgkinHuxley().steady_gates(np.array(-65.0)).round(4)
+        array([0.0529, 0.5961, 0.3177])
+        """
         return stack([a / (a + b) for a, b in self.rates(V)])
 
     def sample_initial(self, n: int, rng: np.random.Generator) -> Array:

@@ -66,7 +66,15 @@ class LinearTwoScale(System):
         return (p + r * q) / (1 + r**2)
 
     def exact(self, x0: ArrayLike, t: ArrayLike) -> Array:
-        """The solution at times t ``(T,)`` from x0 ``(D,)`` or ``(n, D)`` at t[0]: ``(T, D)`` or ``(n, T, D)``."""
+        """The solution at times t ``(T,)`` from x0 ``(D,)`` or ``(n, D)`` at t[0]: ``(T, D)`` or ``(n, T, D)``.
+
+        Examples
+        --------
+        >>> s = LinearTwoScale(eps=1e-3)
+        >>> x = s.exact([1.0, 0.0, 5.0], np.array([0.0, 0.1]))
+        >>> bool(np.isclose(x[-1, 2], s.slow_manifold(x[-1, 0], x[-1, 1])))  # after 100 relaxation times
+        True
+        """
         x, time = np.asarray(x0, dtype=np.float64)[..., None, :], np.asarray(t, dtype=np.float64)
         c, s = np.cos(self.omega * (time - time[0])), np.sin(self.omega * (time - time[0]))
         p, q = x[..., 0] * c - x[..., 1] * s, x[..., 0] * s + x[..., 1] * c

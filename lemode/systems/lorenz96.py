@@ -138,7 +138,14 @@ class Lorenz96TwoScale(System):
         return np.repeat(np.eye(self.K), self.J, axis=1)
 
     def subgrid(self, x: Any) -> Any:
-        r"""What the fast variables do to X, :math:`-(h c / b) \sum_j Y_{j,k}`: ``(..., K)``."""
+        r"""What the fast variables do to X, :math:`-(h c / b) \sum_j Y_{j,k}`: ``(..., K)``.
+
+        Examples
+        --------
+        >>> model = Lorenz96TwoScale(K=4, J=3)
+        >>> model.subgrid(np.ones(16))  # h c / b = 1
+        array([-3., -3., -3., -3.])
+        """
         return -self.h * self.c / self.b * (x[..., self.K :] @ constant(self._sites.T, x))
 
     def rhs(self, t: Any, x: Any) -> Any:

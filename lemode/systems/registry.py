@@ -13,7 +13,13 @@ __all__ = ["available", "describe", "get"]
 
 
 def available() -> dict[str, type[System]]:
-    """Every system of the library, by the name of its class: those that state their source."""
+    """Every system of the library, by the name of its class: those that state their source.
+
+    Examples
+    --------
+    >>> "Lorenz63" in available(), len(available()) >= 13
+    (True, True)
+    """
 
     def below(cls: type[System]) -> Iterator[type[System]]:
         for child in cls.__subclasses__():
@@ -44,7 +50,14 @@ def get(name: str, **parameters: Any) -> System:
 
 
 def describe(name: str | None = None) -> str:
-    """A table of the systems: dimension, time scales and their ratio, solver, and what they are; or one system with its facts."""
+    r"""A table of the systems: dimension, time scales and their ratio, solver, and what they are; or one system with its facts.
+
+    Examples
+    --------
+    >>> print(*describe("van der pol").splitlines()[-2:], sep="\n")  # doctest: +ELLIPSIS
+    Defaults: VanDerPol(mu=10.0)
+    period = 19.07836957 +- 1e-08: DOP853 and Radau, rtol 1e-11, ...
+    """
     if name is not None:
         return _describe_one(get(name))
     rows = [("system", "D", "time scales", "ratio", "solver", "")]

@@ -15,7 +15,15 @@ __all__ = ["SympySystem", "from_sympy"]
 
 
 class SympySystem(System):
-    """A system whose right-hand side and Jacobian are compiled from formulas, for arrays and for tensors: see `from_sympy`."""
+    """A system whose right-hand side and Jacobian are compiled from formulas, for arrays and for tensors: see `from_sympy`.
+
+    Examples
+    --------
+    >>> lotka = from_sympy({"x": "x * (1 - y)", "y": "y * (x - 1)"})
+    >>> lotka.rhs(0.0, np.array([[2.0, 1.0], [1.0, 3.0]]))
+    array([[ 0.,  1.],
+           [-2.,  0.]])
+    """
 
     names: tuple[str, ...] = ()
     method: str = "DOP853"
