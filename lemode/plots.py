@@ -284,7 +284,7 @@ def time_scale_histogram(scales: Timescales, names: tuple[str, ...] = (), ax: Ax
     for i, scale in enumerate(known):
         ax.axvline(scale, color=VERMILION, lw=1.2, ls="--")
         ax.annotate(
-            names[i] if i < len(names) else f"{scale:.3g}", (scale, 0.97), xycoords=("data", "axes fraction"), rotation=90,
+            f"{names[i]}: {scale:.3g}" if i < len(names) else f"{scale:.3g}", (scale, 0.97), xycoords=("data", "axes fraction"), rotation=90,
             ha="right", va="top", color=VERMILION, fontsize="small",
         )  # fmt: skip
     ax.set(xscale="log", xlabel="median time scale", ylabel="units")
@@ -321,8 +321,14 @@ def lyapunov_convergence(spectrum: LyapunovSpectrum, known: ArrayLike | None = N
         ax.errorbar(
             spectrum.times[-1:], spectrum.exponents[i : i + 1], spectrum.standard_error[i : i + 1], color=color, capsize=2
         )
-    for value in np.atleast_1d(np.asarray([] if known is None else known, dtype=float)):
+    values = np.atleast_1d(np.asarray([] if known is None else known, dtype=float))
+    for value in values:
         ax.axhline(value, color=BLACK, lw=0.8, ls="--")
+    # the first estimates are far off, and would leave the rest a flat line
+    shown = np.concatenate([spectrum.trace[len(spectrum.trace) // 20 :].ravel(), values])
+    shown = shown[np.isfinite(shown)]
+    if len(shown) and np.ptp(shown) > 0:
+        ax.set_ylim(shown.min() - 0.1 * np.ptp(shown), shown.max() + 0.1 * np.ptp(shown))
     ax.set(xlabel="averaging time", ylabel="exponent, running mean")
     ax.margins(x=0.01)
     ax.legend(fontsize="small", frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))

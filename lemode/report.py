@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from . import plots, systems
+from ._page import STYLE, audit_tables, figure, folded, plot, table
 from .analysis import (
     AuditReport,
     audit,
@@ -30,14 +29,6 @@ from .trajectories import Trajectories
 __all__ = ["audit_surrogate", "read_series", "write_report"]
 
 Array = NDArray[np.floating[Any]]
-STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
-h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; border-bottom: 1px solid #ccc; }
-img { max-width: 100%; height: auto; display: block; margin: 1rem 0; }
-table { border-collapse: collapse; font-size: 0.9rem; } th, td { text-align: left; padding: 0.15rem 0.9rem 0.15rem 0; }
-th { border-bottom: 1px solid #999; } td.n { font-variant-numeric: tabular-nums; } .bad { color: #b00; font-weight: bold; }
-.scroll { overflow-x: auto; } p.note { color: #555; }
-"""
 
 
 def write_report(
@@ -81,8 +72,8 @@ def write_report(
              ["sampling interval", f"{model.step_:g}"], ["parameters", f"{size:,}"], ["tested on", source]]  # fmt: skip
     page = (
         f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{html.escape(title)}</title><style>{STYLE}</style>"
-        f"<h1>{html.escape(title)}: a LEM surrogate</h1>{_table(facts)}"
-        f"{''.join(parts)}<h2>Settings</h2>{_table(params, ('setting', 'value'))}</html>\n"
+        f"<h1>{html.escape(title)}: a LEM surrogate</h1>{table(facts)}"
+        f"{''.join(parts)}<h2>Settings</h2>{folded('what the surrogate was made with', table(params, ('setting', 'value')))}</html>\n"
     )
     out.write_text(page, encoding="utf-8")
 
@@ -110,7 +101,8 @@ def _joined(x: Array, u: Array | None) -> Array:
 def _training(model: Surrogate, x: Array | None, u: Array | None, known: dict[str, float]) -> Iterator[str]:
     history = model.history_
     yield f"<h2>Training</h2><p>{len(history.loss):,} gradient steps in {history.seconds:.0f} s; {html.escape(history.stopped)}.</p>"
-    yield _plot(lambda ax: plots.training_history(history, ax))
+    yield "<p class='note'>The error of one step ahead over the standard deviation of a step: 1 is no better than the present value.</p>"
+    yield plot(lambda ax: plots.training_history(history, ax))
 
 
 def _free_run(model: Surrogate, x: Array | None, u: Array | None, known: dict[str, float]) -> Iterator[str]:
@@ -123,30 +115,32 @@ def _free_run(model: Surrogate, x: Array | None, u: Array | None, known: dict[st
     rows = [["RMSE one step ahead", f"{model.rmse(everything):.3e}"],
             ["persistence, x[k + 1] = x[k]", f"{np.sqrt(np.mean(np.diff(x, axis=1) ** 2)):.3e}"]]  # fmt: skip
     if warm + 2 > T:
-        yield _table(rows) + "<p class='note'>The series are too short for a free run.</p>"
+        yield table(rows) + "<p class='note'>The series are too short for a free run.</p>"
         return
     free = model.forecast(everything[:, :warm], T - warm, None if u is None else u[:, warm:])
     truth, t = x[:, warm:], dt * np.arange(T)
     with np.errstate(over="ignore", invalid="ignore"):
         rows.append([f"relative L2 error of a free run of {T - warm} steps", f"{_norm(free - truth) / _norm(truth):.3e}"])
-    yield _table(rows)
+    yield table(rows)
+    yield f"<p class='note'>After {warm} samples of the true series (dotted line) the model reads its own predictions.</p>"
     for i, name in enumerate(model.names_[:3]):
-        yield _plot(lambda ax, i=i, name=name: plots.forecast(t, x[0, :, i], t[warm:], free[0, :, i], name, ax))  # type: ignore[misc]
+        yield plot(lambda ax, i=i, name=name: plots.forecast(t, x[0, :, i], t[warm:], free[0, :, i], name, ax))  # type: ignore[misc]
     if not np.isfinite(free).all():
         yield "<p class='bad'>The free run is not finite.</p>"
         return
     if len(model.names_) == 2:
-        yield _plot(
-            lambda ax: plots.phase_plane(truth[0], free[0], names=(model.names_[0], model.names_[1]), ax=ax), (4.5, 4.2)
-        )
+        yield plot(lambda ax: plots.phase_plane(truth[0], free[0], names=(model.names_[0], model.names_[1]), ax=ax), (4.5, 4.2))
     if len(model.names_) >= 8:
-        yield _figure(plots.spacetime(t[warm:], truth[0], free[0])[0].figure)
+        yield figure(plots.spacetime(t[warm:], truth[0], free[0])[0].figure)
     if T - warm >= 64:
-        yield _plot(lambda ax: plots.spectra(truth[..., 0], free[..., 0], dt, ax))
+        yield plot(lambda ax: plots.spectra(truth[..., 0], free[..., 0], dt, ax))
     if not model.input_names_:
         spectrum = lyapunov_spectrum(model, x[0, :warm].astype(np.float64), 1000, k=min(3, len(model.names_) + 1))
-        yield "<p>Lyapunov exponents of the free-running surrogate, 1,000 steps:</p>"
-        yield _plot(lambda ax: plots.lyapunov_convergence(spectrum, ax=ax))
+        yield (
+            "<p>Lyapunov exponents of the free-running surrogate, 1,000 steps:</p><p class='note'>The largest one is positive for chaos, "
+            "zero for a limit cycle, negative for a state of rest. It has converged where the line is level.</p>"
+        )
+        yield plot(lambda ax: plots.lyapunov_convergence(spectrum, ax=ax))
 
 
 def _scales(model: Surrogate, x: Array | None, u: Array | None, known: dict[str, float]) -> Iterator[str]:
@@ -154,21 +148,32 @@ def _scales(model: Surrogate, x: Array | None, u: Array | None, known: dict[str,
         return
     core, read = _core(model), _read_by_core(model, x, u)
     scales = timescales(core, read, dt_physical=model.step_, known=list(known.values()))
-    yield "<h2>Time scales</h2><p>Median over the data, per unit, in the time unit of the data.</p>"
-    yield _plot(lambda ax: plots.time_scale_histogram(scales, tuple(known), ax))
-    yield f"<pre class='scroll'>{html.escape(str(scales))}</pre>"
+    yield "<h2>Time scales</h2><p>How long a unit needs to reach its target, in the time unit of the data.</p>"
+    yield "<p class='note'>Every unit's median over the data; known scales of the system, if there are any, are dashed.</p>"
+    yield plot(lambda ax: plots.time_scale_histogram(scales, tuple(known), ax))
+    levels = [f"{100 * q:.0f} %" for q in scales.quantiles]
+    medians = [[layer, name, *(f"{v:.4g}" for v in np.quantile(values, scales.quantiles))]
+               for layer, pair in enumerate(scales.median) for name, values in zip("zy", pair)]  # fmt: skip
+    yield "<p>Quantiles of the units' medians:</p>" + table(medians, ("layer", "variable", *levels))
+    if scales.known:
+        covered = [[name, f"{k.scale:.4g}", f"{k.units_within_2:.0%}", f"{k.visits_within_2:.0%}",
+                    f"{k.nearest[1]}[{k.nearest[2]}] of layer {k.nearest[0]}, at {k.nearest_scale:.4g}"]
+                   for name, k in zip(known, scales.known)]  # fmt: skip
+        head = ("known scale", "value", "units within a factor 2", "time spent within a factor 2", "nearest unit")
+        yield table(covered, head)
 
 
 def _audit(model: Surrogate, x: Array | None, u: Array | None, known: dict[str, float]) -> Iterator[str]:
     report = audit_surrogate(model, x, u)
     held = sum(row.holds for row in report.rows)
-    yield f"<h2>Audit</h2><p>{held} of {len(report.rows)} statements hold.</p>"
-    rows = [[r.statement, r.quantity, r.scope, f"{r.measured:.4g}", f"{'&ge;' if r.lower else '&le;'} {r.bound:.4g}", f"{r.ratio:.2g}",
-             "yes" if r.holds else "<span class='bad'>NO</span>"] for r in report.rows]  # fmt: skip
-    head = ("statement", "quantity", "scope", "measured", "bound", "ratio", "holds")
-    yield _table(rows, head, raw=(4, 6))
-    yield "".join(f"<p class='note'>{html.escape(note)}</p>" for note in report.notes)
-    yield _plot(lambda ax: plots.gradient_flow(report, ax=ax), (6, 4))
+    yield (
+        f"<h2>Audit</h2><p>{held} of {len(report.rows)} statements hold.</p><p class='note'>Every bound of the theory beside the measured value. "
+        "A bound <i>a posteriori</i> uses what was met on these data, every other one holds for all inputs. <i>How close</i> is measured over "
+        "bound (bound over measured for &ge;): 1 is attained, above 1 is violated.</p>"
+    )
+    yield from audit_tables(report)
+    yield plot(lambda ax: plots.gradient_flow(report, ax=ax), (7, 4))
+    yield "<p>Notes:</p><ul class='note'>" + "".join(f"<li>{html.escape(note)}</li>" for note in report.notes) + "</ul>"
 
 
 def _stability(model: Surrogate, x: Array | None, u: Array | None, known: dict[str, float]) -> Iterator[str]:
@@ -182,22 +187,34 @@ def _stability(model: Surrogate, x: Array | None, u: Array | None, known: dict[s
     for k, cell in enumerate(core.cells):
         layer_input = read if k == 0 or states is None else states[k - 1][0]
         certificate = contraction_certificate(cell, layer_input)
-        verdict = f"contracts at rate {certificate.rate:.3g}" if certificate.holds else "nothing is proved (Psi &ge; 1)"
+        verdict = f"contracts at rate {certificate.rate:.3g}" if certificate.holds else "nothing is proved (&Psi; &ge; 1)"
         bounds = lyapunov_bounds(cell, layer_input)
         rows.append([k, f"{certificate.Psi:.4g}", f"{certificate.r:.4g}", f"{certificate.gate_min:.3g}", verdict,
-                     ", ".join(f"{name} {value:.4g}" for name, value in bounds._asdict().items())])  # fmt: skip
+                     f"{bounds.ode:.4g}", f"{bounds.lem:.4g}"])  # fmt: skip
     yield (
-        "<h2>Stability</h2><p>The certificate of statement 5.4, for inputs as in the data (zero input, if there are none): it proves that the "
-        "driven network forgets its initial state if Psi &lt; 1, and proves nothing otherwise. Beside it, a-priori bounds of the conditional "
-        "Lyapunov exponents, per step.</p>"
+        "<h2>Stability</h2><p>Does the network, driven by inputs as in the data (zero input, if there are none), forget its initial "
+        "state?</p><p class='note'>Statement 5.4 proves it if &Psi; &lt; 1, and proves nothing otherwise. Beside it, bounds of the largest conditional "
+        "Lyapunov exponent &lambda;, per unit of the network's time: negative ones prove it, too.</p>"
     )
-    yield _table(rows, ("layer", "Psi", "weight r", "least gate", "verdict", "Lyapunov bounds"), raw=(4,))
+    head = (
+        "layer",
+        "&Psi;",
+        "weight r",
+        "least gate, at least",
+        "verdict",
+        "&lambda; of the ODE &le;",
+        "&lambda; of the network &le;",
+    )
+    yield table(rows, head, raw=(4,))
     cell = core.cells[0]
     assert isinstance(cell, LEMCell)
     few = read[:8, 0].double() if read is not None else torch.zeros(8, cell.ode.input_size, dtype=torch.float64)
     study = convergence_study(cell.ode, few, scheme=cell.scheme.name, dt=cell.dt)
-    yield "<p>The first layer as a discretization of its ODE, over eight samples: error over the step size.</p>"
-    yield _plot(lambda ax: plots.order_plot(study, ax))
+    yield (
+        "<p>The first layer as a discretization of its ODE, over eight samples: error over the step size.</p>"
+        f"<p class='note'>The rightmost points are the network as it is, &Delta;t = {cell.dt:g}; further left the same ODE is run with smaller steps.</p>"
+    )
+    yield plot(lambda ax: plots.order_plot(study, ax))
 
 
 # -- the model's core and what it reads ------------------------------------------------------------------------------
@@ -320,32 +337,5 @@ def _time_first(x: Array) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(x.swapaxes(0, 1))).double()
 
 
-# -- HTML ------------------------------------------------------------------------------------------------------------
-
-
 def _norm(x: Array) -> float:
     return float(np.sqrt(np.sum(np.square(x))))
-
-
-def _table(rows: list[list[Any]], head: tuple[str, ...] = (), raw: tuple[int, ...] = ()) -> str:
-    """Rows as an HTML table; cells are escaped except in the columns `raw`."""
-    top = "<tr>" + "".join(f"<th>{html.escape(h)}</th>" for h in head) + "</tr>" if head else ""
-    body = "".join(
-        "<tr>" + "".join(f"<td class='n'>{c if i in raw else html.escape(str(c))}</td>" for i, c in enumerate(row)) + "</tr>"
-        for row in rows
-    )
-    return f"<div class='scroll'><table>{top}{body}</table></div>"
-
-
-def _plot(draw: Callable[[Any], Any], size: tuple[float, float] = (7, 3)) -> str:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=size, layout="constrained")
-    draw(figure.add_subplot())
-    return _figure(figure)
-
-
-def _figure(figure: Any) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
-    return f"<img alt='plot' src='data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}'>"

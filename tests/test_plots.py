@@ -61,7 +61,7 @@ def test_time_scale_histogram_counts_every_unit(ax):
     assert plots.time_scale_histogram(scales, ("relaxation",), ax) is ax
     assert max(p.get_y() + p.get_height() for p in ax.patches) <= 32
     assert sum(p.get_height() for p in ax.patches) == 32  # y and z of eight units in two layers
-    assert [t.get_text() for t in ax.texts] == ["relaxation"]
+    assert [t.get_text() for t in ax.texts] == ["relaxation: 5"]
 
 
 def test_lyapunov_convergence_ends_at_the_exponents(ax):

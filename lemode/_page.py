@@ -1,0 +1,134 @@
+"""The HTML of `lemode.report`: style, tables, plots as inline PNG, and the audit in words."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from .analysis import AuditReport
+from .analysis.report import Row
+
+__all__ = ["STYLE", "audit_tables", "figure", "folded", "plot", "table"]
+
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
+h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; border-bottom: 1px solid #ccc; }
+h3 { font-size: 1rem; margin: 1.6rem 0 0.2rem; } p { margin: 0.4rem 0; }
+img { max-width: 100%; height: auto; display: block; margin: 1rem 0; }
+table { border-collapse: collapse; font-size: 0.9rem; margin: 0.4rem 0; }
+th, td { text-align: left; padding: 0.15rem 1.2rem 0.15rem 0; vertical-align: top; }
+th { border-bottom: 1px solid #999; } td { font-variant-numeric: tabular-nums; } .bad { color: #b00; font-weight: bold; }
+sub, sup { font-size: 0.75em; line-height: 0; }
+.scroll { overflow-x: auto; } .note { color: #555; font-size: 0.9rem; }
+summary { cursor: pointer; color: #555; font-size: 0.9rem; margin: 0.4rem 0; }
+"""
+
+LOOSE = 1e-3  # a bound a thousand times the measured value says little
+
+# where a row belongs: its statement, or what it measures; a heading, and what the rows say
+FAMILIES: tuple[tuple[str, str, str], ...] = (
+    (r"\|dE_N.*", "The gradient of the last step's loss by earlier states",
+     "How much the loss at the end depends on the state after step k. The rows are for the steps k at which measured value and bound are "
+     "closest; the plot below has all of them, with the bounds as far as they are near. theory/gradient_bounds.py, theory/gradient_floor.py."),
+    (r"G_.*", "The gradient of the loss by each parameter",
+     "The largest entry of the gradient by each block of weights. G<sub>adj</sub> follows the exact gradient back along these data; "
+     "G<sub>rec</sub> and the closed forms bound it a priori, and grow exponentially with the number of steps. theory/gradient_bounds.py."),
+    (r"S1.*", "The state stays in the unit cube",
+     "|y| and |z| never exceed 1, whatever the input. theory/state_bounds.py."),
+    (r"J\d.*", "How far one step can stretch a perturbation",
+     "J is the derivative of the state x = (z, y) by the state one step before, &part;x<sub>n</sub>/&part;u<sub>n</sub> that by the input. "
+     "A norm of J is the largest factor by which a step stretches a small difference between two states. J2 uses the gates met. "
+     "theory/jacobian_bounds.py."),
+    (r"5\.2.*", "How far one step can squeeze a perturbation",
+     "One over a norm of the inverse of J is the smallest factor by which a step shrinks a small difference: a floor under the gradient. "
+     "theory/gradient_floor.py."),
+    (r"5\.[34].*", "Growth rate of the ODE, and its slowest gate",
+     "&mu;<sub>&infin;</sub> is the rate at which a perturbation of the ODE may grow at the worst point met. A gate is the rate at which a unit "
+     "moves to its target, in units of one over the network's time unit. theory/vector_field.py, theory/contraction.py."),
+    (r"6\.2.*", "LEM as a discretization of the ODE",
+     "How far LEM is from the exact solution of its ODE after one step, and after some more. theory/local_and_global_error.py."),
+)  # fmt: skip
+
+
+def table(rows: list[list[Any]], head: tuple[str, ...] = (), raw: tuple[int, ...] = ()) -> str:
+    """Rows as an HTML table; cells are escaped except in the columns `raw`, headings are HTML."""
+    top = "<tr>" + "".join(f"<th>{h}</th>" for h in head) + "</tr>" if head else ""
+    body = "".join(
+        "<tr>" + "".join(f"<td>{c if i in raw else html.escape(str(c))}</td>" for i, c in enumerate(row)) + "</tr>"
+        for row in rows
+    )
+    return f"<div class='scroll'><table>{top}{body}</table></div>"
+
+
+def folded(summary: str, content: str) -> str:
+    """Shown on a click."""
+    return f"<details><summary>{summary}</summary>{content}</details>"
+
+
+def plot(draw: Callable[[Any], Any], size: tuple[float, float] = (7, 3)) -> str:
+    from matplotlib.figure import Figure
+
+    drawn = Figure(figsize=size, layout="constrained")
+    draw(drawn.add_subplot())
+    return figure(drawn)
+
+
+def figure(drawn: Any) -> str:
+    buffer = io.BytesIO()
+    drawn.savefig(buffer, format="png", dpi=120)
+    return f"<img alt='plot' src='data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}'>"
+
+
+def audit_tables(report: AuditReport) -> Iterator[str]:
+    """The rows under a heading each that says what they are about; those whose bound says little are folded away."""
+    left = list(report.rows)
+    found = []
+    for pattern, heading, text in FAMILIES:
+        rows = [r for r in left if re.fullmatch(pattern, r.quantity) or re.fullmatch(pattern, r.statement)]
+        left = [r for r in left if r not in rows]
+        found.append((heading, text, rows))
+    # from the state to the gradients, as the theory goes; what no family knows comes last
+    for heading, text, rows in [*found[2:], *found[:2], ("Other statements", "", left)]:
+        if not rows:
+            continue
+        loose = [r for r in rows if r.holds and r.ratio < LOOSE]
+        tight = [r for r in rows if r not in loose]
+        yield f"<h3>{heading}</h3><p class='note'>{text}</p>"
+        scopes = len({r.scope for r in report.rows}) > 1
+        if tight:
+            yield _rows(tight, scopes)
+        if loose:
+            which = f"{len(loose)} more rows hold, with" if tight else f"{len(loose)} rows hold, with"
+            yield folded(
+                f"{which} a bound that says little: it is infinite, or over {1 / LOOSE:,.0f} times the measured value",
+                _rows(loose, scopes),
+            )
+
+
+def _rows(rows: list[Row], scopes: bool) -> str:
+    cells = []
+    for r in rows:
+        verdict = "" if r.holds else "<span class='bad'>VIOLATED</span>"
+        bound = f"{'&ge;' if r.lower else '&le;'} {_number(r.bound)}"
+        cells.append([_symbol(r.quantity), _number(r.measured), bound, f"{r.ratio:.2g} {verdict}", _symbol(r.statement)]
+                     + ([html.escape(r.scope)] if scopes else []))  # fmt: skip
+    head = ("quantity", "measured", "bound", "how close", "statement", *(("of",) if scopes else ()))
+    return table(cells, head, raw=tuple(range(len(head))))
+
+
+def _number(x: float) -> str:
+    """Four digits, powers of ten as powers."""
+    text = f"{x:.4g}".replace("inf", "&infin;")
+    return re.sub(r"e([+-]?)0*(\d+)", lambda m: f"&middot;10<sup>{'&minus;' if m[1] == '-' else ''}{m[2]}</sup>", text)
+
+
+def _symbol(quantity: str) -> str:
+    """``||1/J||_inf`` as a mathematician writes it."""
+    text = html.escape(quantity).replace("||", "&#8214;").replace("1/J", "J<sup>&minus;1</sup>").replace("mu_", "&mu;_")
+    text = re.sub(r"d(?=[EWVbxu](?:[_/|12zy]))", "&part;", text)
+    text = re.sub(r"([WVb])([12zy])\b", r"\1<sub>\2</sub>", text)
+    return re.sub(r"_(inf|\w+)", lambda m: f"<sub>{'&infin;' if m[1] == 'inf' else m[1]}</sub>", text)
