@@ -4,14 +4,28 @@ from importlib import import_module
 from typing import Any
 
 from . import systems
+from .conv import ConvLEM, ConvODE
 from .inputs import Samples
 from .lem import LEM, LEMCell
 from .ode import MultiscaleODE
 from .solve import solve
-from .surrogate import Surrogate, fit
+from .surrogate import FieldSurrogate, Surrogate, fit
 from .trajectories import Trajectories
 
-__all__ = ["LEM", "LEMCell", "MultiscaleODE", "Samples", "Surrogate", "Trajectories", "fit", "solve", "systems"]
+__all__ = [
+    "LEM",
+    "ConvLEM",
+    "ConvODE",
+    "FieldSurrogate",
+    "LEMCell",
+    "MultiscaleODE",
+    "Samples",
+    "Surrogate",
+    "Trajectories",
+    "fit",
+    "solve",
+    "systems",
+]
 __version__ = "0.1.0"
 
 # reached as attributes, and imported only then

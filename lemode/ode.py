@@ -126,6 +126,10 @@ class MultiscaleODE(nn.Module):
         W1, W2, Wz = self.weight_hh.chunk(3)
         return Blocks(W1, W2, Wz, self.weight_zy, *self.weight_ih.chunk(4), *self.stacked_bias().chunk(4))
 
+    def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """How a block acts: on the last dimension of x, as a matrix."""
+        return linear(x, weight, bias)
+
     def gates(self, y: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         """Rates of z and of y, ``(g1, g2)``, each in (0, 1): y ``(..., d)``, u ``(..., m)``.
 
@@ -137,16 +141,16 @@ class MultiscaleODE(nn.Module):
         True
         """
         p = self.blocks()
-        g1 = torch.sigmoid(linear(y, p.W1) + linear(u, p.V1, p.b1))
-        g2 = torch.sigmoid(linear(y, p.W2) + linear(u, p.V2, p.b2))
+        g1 = torch.sigmoid(self.linear(y, p.W1) + self.linear(u, p.V1, p.b1))
+        g2 = torch.sigmoid(self.linear(y, p.W2) + self.linear(u, p.V2, p.b2))
         return g1, g2
 
     def forward(self, y: Tensor, z: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         """``(dy/dt, dz/dt)`` at state y, z ``(..., d)`` and input u ``(..., m)``."""
         p = self.blocks()
         g1, g2 = self.gates(y, u)
-        dy = g2 * (torch.tanh(linear(z, p.Wy) + linear(u, p.Vy, p.by)) - y)
-        dz = g1 * (torch.tanh(linear(y, p.Wz) + linear(u, p.Vz, p.bz)) - z)
+        dy = g2 * (torch.tanh(self.linear(z, p.Wy) + self.linear(u, p.Vy, p.by)) - y)
+        dz = g1 * (torch.tanh(self.linear(y, p.Wz) + self.linear(u, p.Vz, p.bz)) - z)
         return dy, dz
 
     def jacobian(self, y: Tensor, z: Tensor, u: Tensor) -> Tensor:

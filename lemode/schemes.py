@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear
 
 from .ode import MultiscaleODE
 
@@ -41,10 +40,10 @@ def imex(ode: MultiscaleODE, state: State, u: Tensor, dt: float | Tensor) -> Sta
     True
     """
     (y, z), p = state, ode.blocks()
-    gz = dt * torch.sigmoid(linear(y, p.W1) + linear(u, p.V1, p.b1))
-    gy = dt * torch.sigmoid(linear(y, p.W2) + linear(u, p.V2, p.b2))
-    z = z + gz * (torch.tanh(linear(y, p.Wz) + linear(u, p.Vz, p.bz)) - z)
-    y = y + gy * (torch.tanh(linear(z, p.Wy) + linear(u, p.Vy, p.by)) - y)
+    gz = dt * torch.sigmoid(ode.linear(y, p.W1) + ode.linear(u, p.V1, p.b1))
+    gy = dt * torch.sigmoid(ode.linear(y, p.W2) + ode.linear(u, p.V2, p.b2))
+    z = z + gz * (torch.tanh(ode.linear(y, p.Wz) + ode.linear(u, p.Vz, p.bz)) - z)
+    y = y + gy * (torch.tanh(ode.linear(z, p.Wy) + ode.linear(u, p.Vy, p.by)) - y)
     return y, z
 
 
@@ -68,8 +67,8 @@ def explicit(ode: MultiscaleODE, state: State, u: Tensor, dt: float | Tensor) ->
 def _leaky(ode: MultiscaleODE, state: State, u: Tensor, leak: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> State:
     (y, z), p = state, ode.blocks()
     lz, ly = leak(*ode.gates(y, u))
-    z = z + lz * (torch.tanh(linear(y, p.Wz) + linear(u, p.Vz, p.bz)) - z)
-    y = y + ly * (torch.tanh(linear(z, p.Wy) + linear(u, p.Vy, p.by)) - y)
+    z = z + lz * (torch.tanh(ode.linear(y, p.Wz) + ode.linear(u, p.Vz, p.bz)) - z)
+    y = y + ly * (torch.tanh(ode.linear(z, p.Wy) + ode.linear(u, p.Vy, p.by)) - y)
     return y, z
 
 
@@ -129,17 +128,17 @@ def strang(ode: MultiscaleODE, state: State, u: Tensor, dt: float | Tensor) -> S
     True
     """
     (y, z), p = state, ode.blocks()
-    to_z, to_y = linear(u, p.Vz, p.bz), linear(u, p.Vy, p.by)
-    rate_z, rate_y = linear(u, p.V1, p.b1), linear(u, p.V2, p.b2)
+    to_z, to_y = ode.linear(u, p.Vz, p.bz), ode.linear(u, p.Vy, p.by)
+    rate_z, rate_y = ode.linear(u, p.V1, p.b1), ode.linear(u, p.V2, p.b2)
 
     def leak(a: Tensor, h: float | Tensor) -> Tensor:
         return -torch.expm1(-h * torch.sigmoid(a))
 
-    z = z + leak(linear(y, p.W1) + rate_z, dt / 2) * (torch.tanh(linear(y, p.Wz) + to_z) - z)
-    yh = torch.tanh(linear(z, p.Wy) + to_y)
-    middle = y + leak(linear(y, p.W2) + rate_y, dt / 2) * (yh - y)
-    y = y + leak(linear(middle, p.W2) + rate_y, dt) * (yh - y)
-    z = z + leak(linear(y, p.W1) + rate_z, dt / 2) * (torch.tanh(linear(y, p.Wz) + to_z) - z)
+    z = z + leak(ode.linear(y, p.W1) + rate_z, dt / 2) * (torch.tanh(ode.linear(y, p.Wz) + to_z) - z)
+    yh = torch.tanh(ode.linear(z, p.Wy) + to_y)
+    middle = y + leak(ode.linear(y, p.W2) + rate_y, dt / 2) * (yh - y)
+    y = y + leak(ode.linear(middle, p.W2) + rate_y, dt) * (yh - y)
+    z = z + leak(ode.linear(y, p.W1) + rate_z, dt / 2) * (torch.tanh(ode.linear(y, p.Wz) + to_z) - z)
     return y, z
 
 
