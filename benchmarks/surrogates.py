@@ -214,7 +214,7 @@ def lorenz(options: argparse.Namespace) -> None:
     best.update(input_scaling=scaling, spectral_radius=radius, ridge=ridge)
     models = {
         "persistence": lambda seed: Persistence(),
-        **recurrent(options),
+        **recurrent(options, window=100),
         f"echo state network (1000; {best})": tuned_esn,
         "SINDy(2)": lambda seed: SINDy(degree=2),
         "neural ODE (2 x 32)": lambda seed: NeuralODE(seed=seed, steps=10**6, max_time=options.seconds),

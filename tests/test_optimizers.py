@@ -27,8 +27,8 @@ def test_second_moment_is_the_exponential_average_and_the_basis_its_eigenvectors
         C = 0.9 * C + 0.1 * torch.outer(p.grad, p.grad)
         optimizer.step()
     state = optimizer.state[p]
-    torch.testing.assert_close(state["C"], C, rtol=1e-12, atol=1e-14)
-    Q = state["Q"].double()  # kept in float32
+    torch.testing.assert_close(state["C0"], C, rtol=1e-12, atol=1e-14)
+    Q = state["Q0"].double()  # kept in float32
     torch.testing.assert_close(Q.T @ Q, torch.eye(4, dtype=torch.float64), rtol=0, atol=1e-6)
     rotated = Q.T @ C @ Q
     torch.testing.assert_close(rotated, torch.diag(rotated.diag()), rtol=0, atol=1e-6)
@@ -58,6 +58,22 @@ def test_solves_a_rotated_ill_conditioned_problem_that_adam_does_not():
     assert errors["eigen"] < 0.01 * errors["adam"]
 
 
+def test_blocks_are_optimizers_of_their_own():
+    torch.manual_seed(0)
+    start, gradients = torch.randn(7, dtype=torch.float64), torch.randn(12, 7, dtype=torch.float64)
+    whole = torch.nn.Parameter(start.clone())
+    parts = [torch.nn.Parameter(part.clone()) for part in start.split([4, 3])]  # the even split of 7 into blocks of at most 4
+    ours = EigenAdam([whole], refresh=4, first=3, block_size=4)
+    separate = [EigenAdam([part], refresh=4, first=3) for part in parts]
+    for g in gradients:
+        whole.grad = g.clone()
+        ours.step()
+        for part, g_part, optimizer in zip(parts, g.split([4, 3]), separate, strict=True):
+            part.grad = g_part.clone()
+            optimizer.step()
+    assert torch.equal(whole, torch.cat(parts))
+
+
 def test_a_gradient_that_is_not_finite_is_skipped():
     p = torch.nn.Parameter(torch.ones(2))
     optimizer = EigenAdam([p])
@@ -80,7 +96,7 @@ def test_state_can_be_saved_and_continued():
                 opt.load_state_dict(saved)
             p.grad = g.clone()
             opt.step()
-        return p.detach(), opt.state[p]["C"]
+        return p.detach(), opt.state[p]["C0"]
 
     (p, C), (q, D) = run(None), run(11)
     assert torch.equal(p, q)
@@ -92,5 +108,7 @@ def test_bad_hyperparameters():
     p = torch.nn.Parameter(torch.ones(2))
     with pytest.raises(ValueError, match="lr=-1"):
         EigenAdam([p], lr=-1)
+    with pytest.raises(ValueError, match="block_size=0"):
+        EigenAdam([p], block_size=0)
     with pytest.raises(ValueError, match="single parameter group"):
         EigenAdam([{"params": [p]}, {"params": [torch.nn.Parameter(torch.ones(1))]}])

@@ -24,6 +24,7 @@ def save(path: str | os.PathLike[str], run: _Run) -> None:
     tensors = {f"network.{k}": v for k, v in run.network.state_dict().items()}
     for part, weights in (("best", run.best_weights), ("before", run.before_weights)):
         tensors |= {f"{part}.{k}": v for k, v in (weights or {}).items()}
+    tensors |= {f"average.{i}": v for i, v in enumerate(run.averages)}
     tensors["generator"] = run.before_refresh
     numbers: dict[str, Any] = {}
     for index, state in optimizer["state"].items():
@@ -49,6 +50,7 @@ def load(path: str | os.PathLike[str], run: _Run) -> None:
         what = f"with other {', '.join(different)}" if different else "of a network of other sizes"
         raise ValueError(f"{path}: the checkpoint of a fit {what}; remove the file to start anew, or fit as before.")
     run.network.load_state_dict(network)
+    run.averages = [tensors[f"average.{i}"] for i in range(len(run.averages))]
     run.best, run.best_weights = metadata["best"], _part(tensors, "best.") or None
     run.free_before, run.before_weights = metadata["free_before"], _part(tensors, "before.") or None
     run.stage, run.step = metadata["stage"], metadata["step"]

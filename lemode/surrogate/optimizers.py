@@ -21,8 +21,9 @@ class EigenAdam(torch.optim.Optimizer):
 
     with Adam's first moment m of g and second moment v of :math:`Q^T g`. What a diagonal preconditioner cannot see, the
     correlation of all P parameters with each other, is most of what slows the training of a small recurrent network.
-    Memory is O(P^2), and every `refresh` steps an eigendecomposition costs O(P^3): for models of up to about 3,000 parameters.
-    Shampoo (arXiv:1802.09568) and SOAP (arXiv:2409.11321) are the Kronecker-factored relatives.
+    Memory is O(P^2), and every `refresh` steps an eigendecomposition costs O(P^3). So larger networks keep the diagonal blocks of C only,
+    of at most `block_size` consecutive parameters, which are the weights of a few units: memory O(P b), cost O(P b^2). A block of
+    one is Adam. Shampoo (arXiv:1802.09568) and SOAP (arXiv:2409.11321) are the Kronecker-factored relatives.
 
     Parameters
     ----------
@@ -30,6 +31,7 @@ class EigenAdam(torch.optim.Optimizer):
     lr, betas, eps : as in Adam; lr is meant to be scheduled (warm-up, then cosine to 0)
     decay : rho, per step
     refresh : steps between eigendecompositions; the first comes after `first` steps of plain Adam
+    block_size : b, the most parameters that share a block
 
     Raises
     ------
@@ -59,10 +61,16 @@ class EigenAdam(torch.optim.Optimizer):
         decay: float = 0.98,
         refresh: int = 200,
         first: int = 20,
+        block_size: int = 3000,
     ) -> None:
-        if not lr > 0 or not all(0 <= b < 1 for b in (*betas, decay)) or refresh < 1 or first < 1:
-            raise ValueError(f"lr={lr}, betas={betas}, decay={decay}, refresh={refresh}, first={first}: out of range.")
-        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "decay": decay, "refresh": refresh, "first": first})
+        if not lr > 0 or not all(0 <= b < 1 for b in (*betas, decay)) or refresh < 1 or first < 1 or block_size < 1:
+            raise ValueError(
+                f"lr={lr}, betas={betas}, decay={decay}, refresh={refresh}, first={first}, block_size={block_size}: out of range."
+            )
+        defaults = {
+            "lr": lr, "betas": betas, "eps": eps, "decay": decay, "refresh": refresh, "first": first, "block_size": block_size,
+        }  # fmt: skip
+        super().__init__(params, defaults)
         if len(self.param_groups) != 1:
             raise ValueError("EigenAdam treats all parameters as one vector: give a single parameter group.")
 
@@ -71,7 +79,7 @@ class EigenAdam(torch.optim.Optimizer):
         super().load_state_dict(state_dict)
         for key, saved in state_dict["state"].items():
             state = self.state[self.param_groups[0]["params"][key]]
-            state.update({name: saved[name].clone() for name in ("C", "Q") if name in saved})
+            state.update({name: value.clone() for name, value in saved.items() if name[0] in "CQ"})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -95,34 +103,45 @@ class EigenAdam(torch.optim.Optimizer):
         s["count"] += 1
         s["step"] += 1
         s["m"].lerp_(g, 1 - beta1)
-        Q = s.get("Q")
-        h = g if Q is None else (Q.T @ g.to(Q.dtype)).to(g.dtype)
-        s["v"].lerp_(h * h, 1 - beta2)
         m = s["m"] / (1 - beta1 ** s["step"])
-        scale = (s["v"] / (1 - beta2 ** s["step"])).sqrt_().add_(group["eps"])
-        update = m / scale if Q is None else (Q @ ((Q.T @ m.to(Q.dtype)) / scale.to(Q.dtype))).to(g.dtype)
-        offset = 0
+        unbias = 1 - beta2 ** s["step"]
+        sizes = _even_blocks(g.numel(), group["block_size"])
+        updates = []
+        for i, (g_i, m_i, v_i) in enumerate(zip(g.split(sizes), m.split(sizes), s["v"].split(sizes), strict=True)):
+            Q = s.get(f"Q{i}")
+            h = g_i if Q is None else (Q.T @ g_i.to(Q.dtype)).to(g.dtype)
+            v_i.lerp_(h * h, 1 - beta2)
+            scale = (v_i / unbias).sqrt_().add_(group["eps"])
+            updates.append(m_i / scale if Q is None else (Q @ ((Q.T @ m_i.to(Q.dtype)) / scale.to(Q.dtype))).to(g.dtype))
+        update, offset = torch.cat(updates), 0
         for p in params:
             p.add_(update[offset : offset + p.numel()].view_as(p), alpha=-group["lr"])
             offset += p.numel()
         if s["count"] == group["refresh"] or s["step"] == group["first"]:
-            self._refresh(s, group["decay"], beta2)
+            self._refresh(s, group["decay"], unbias, sizes)
         return loss
 
     @staticmethod
-    def _refresh(s: dict[str, Any], decay: float, beta2: float) -> None:
-        """Take the recent gradients into C as one product, and its eigenvectors as the new basis."""
+    def _refresh(s: dict[str, Any], decay: float, unbias: float, sizes: list[int]) -> None:
+        """Take the recent gradients into C, and its eigenvectors as the new basis."""
         k = s["count"]
-        recent = s["recent"][:k].double()
-        weights = (1 - decay) * decay ** torch.arange(k - 1, -1, -1, dtype=torch.float64, device=recent.device)
-        update = recent.T @ (weights[:, None] * recent)
-        s["C"] = update if "C" not in s else s["C"].mul_(decay**k).add_(update)
+        weights = (1 - decay) * decay ** torch.arange(k - 1, -1, -1, dtype=torch.float64, device=s["recent"].device)
+        for i, (recent, v) in enumerate(zip(s["recent"][:k].split(sizes, 1), s["v"].split(sizes), strict=True)):
+            recent = recent.double()
+            update = recent.T @ (weights[:, None] * recent)
+            C = s[f"C{i}"] = update if f"C{i}" not in s else s[f"C{i}"].mul_(decay**k).add_(update)
+            eigenvalues, Q = torch.linalg.eigh(C)
+            # In its own eigenbasis C is diagonal, and its eigenvalues are the second moment there. Not v carried over from the
+            # old basis, as SOAP does: what is then left along flat directions is far too big, and training stalls at many times
+            # the error.
+            v.copy_(eigenvalues.clamp_min_(0) / (1 - decay ** s["step"]) * unbias)
+            # float32 is plenty for a basis, and the products with it are most of a step's cost; contiguous, since eigh's layout
+            # would not survive a file and rounding depends on it
+            s[f"Q{i}"] = Q.float().contiguous()
         s["count"] = 0
-        eigenvalues, Q = torch.linalg.eigh(s["C"])
-        # In its own eigenbasis C is diagonal, and its eigenvalues are the second moment there. Not v carried over from the old
-        # basis, as SOAP does: what is then left along flat directions is far too big, and training stalls at many times the error.
-        unbiased = eigenvalues.clamp_min_(0) / (1 - decay ** s["step"])
-        s["v"] = (unbiased * (1 - beta2 ** s["step"])).to(s["v"].dtype)
-        # float32 is plenty for a basis, and the products with it are most of a step's cost; contiguous, since eigh's layout would
-        # not survive a file and rounding depends on it
-        s["Q"] = Q.float().contiguous()
+
+
+def _even_blocks(P: int, most: int) -> list[int]:
+    """P parted into the fewest blocks of nearly equal size, none above `most`."""
+    blocks = -(-P // most)
+    return [P // blocks + (i < P % blocks) for i in range(blocks)]

@@ -18,8 +18,9 @@ BUDGETS: dict[str, tuple[int, float]] = {"quick": (5000, 45.0), "standard": (300
 STAGES = ("one-step", "noise", "closed-loop")
 SHARE, FINE = 0.15, 0.1
 
-# EigenAdam stores P^2 numbers and decomposes a P x P matrix: a few seconds each at this size, on one core
-FULL_MATRIX_LIMIT = 3000
+# EigenAdam keeps b numbers for each parameter and decomposes b x b matrices. Two blocks are as good as one on FitzHugh-Nagumo, and
+# three are better in the same time on Kuramoto-Sivashinsky; above the limit its memory decides, and Adam is left.
+FULL_MATRIX_LIMIT, BLOCK, MOST_NUMBERS = 3000, 750, 100_000_000
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,9 @@ class Recipe:
     noise : standard deviation of the input noise of its stage, in units of the one-step error reached
     horizon : steps of the closed-loop stage
     weights : per variable, in the loss; equal by default
+    input_noise : standard deviation of white noise on what is read in the one-step stage, in increments: it falls geometrically from
+        the first number to the second. The targets are the true values: the network learns to return to the attractor.
+    average : decay of a running average of the weights, which is then what is validated and kept; 0 for none
     """
 
     steps: int = 5000
@@ -48,6 +52,8 @@ class Recipe:
     noise: float = 2.0
     horizon: int = 20
     weights: tuple[float, ...] | None = None
+    input_noise: tuple[float, float] = (0.0, 0.0)
+    average: float = 0.0
 
     def steps_of(self, stage: int) -> int:
         """Gradient steps of a stage: a fixed share for each that fine-tunes, the rest for the first."""
@@ -70,14 +76,15 @@ def resolve_budget(budget: str | float, steps: int | None, max_time: float | Non
 
 
 def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """The optimizer by name; 'auto' is EigenAdam up to FULL_MATRIX_LIMIT parameters, Adam beyond."""
+    """The optimizer by name; 'auto' is EigenAdam, in blocks from FULL_MATRIX_LIMIT parameters on, while it fits in memory."""
     parameters = [p for p in network.parameters() if p.requires_grad]
     size, name = sum(p.numel() for p in parameters), recipe.optimizer
+    block = FULL_MATRIX_LIMIT if size <= FULL_MATRIX_LIMIT else BLOCK
     if name == "auto":
-        name = "eigenadam" if size <= FULL_MATRIX_LIMIT else "adam"
+        name = "eigenadam" if size * block <= MOST_NUMBERS else "adam"
     lr = 1e-2 if recipe.lr is None else recipe.lr
     if name == "eigenadam":
-        return EigenAdam(parameters, lr=lr)
+        return EigenAdam(parameters, lr=lr, block_size=block)
     if name == "adam":
         return torch.optim.Adam(parameters, lr=lr)
     raise ValueError(f"optimizer={name!r}: choose 'auto', 'eigenadam' or 'adam'.")

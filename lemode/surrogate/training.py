@@ -73,9 +73,8 @@ def train(
     has grown a thousandfold over its best, ends with the best weights and a FitWarning; without any, with FitDivergedError. With
     `save_to` everything is written there at every validation, and a fit that was cut off goes on from it.
     """
-    run = _Run(
-        network, make_optimizer(network, recipe), generator, recipe, _Starts(series, min(recipe.window, len(series.x) - 1))
-    )
+    starts = _Starts(series, min(recipe.window, len(series.x) - 1), 4 * recipe.batch_size)
+    run = _Run(network, make_optimizer(network, recipe), generator, recipe, starts)
     if save_to is not None and os.path.exists(save_to):
         checkpoint.load(save_to, run)
     history = run.history
@@ -131,17 +130,41 @@ class _Run:
         self.best_weights: dict[str, Tensor] | None = None
         self.before_weights: dict[str, Tensor] | None = None  # of a stage that fine-tunes, with their free-run error
         self.free_before = math.nan
+        self.progress = 0.0  # of the stage
+        self.averages = [q.detach().clone() for q in network.parameters()] if recipe.average else []
         self.before_refresh = generator.get_state()  # a checkpoint repeats the refresh instead of storing its states
 
+    @torch.no_grad()
+    def update_averages(self) -> None:
+        """The running average of the weights, over fewer steps at the beginning."""
+        rate = min(self.recipe.average, self.step / (self.step + 10))
+        for average, now in zip(self.averages, self.network.parameters()):
+            average.lerp_(now, 1 - rate)
+
+    @torch.no_grad()
+    def swap_averages(self) -> None:
+        """Exchange the weights and their averages, if there are any."""
+        for average, now in zip(self.averages, self.network.parameters()):
+            kept = now.clone()
+            now.copy_(average)
+            average.copy_(kept)
+
+    def restore(self, weights: dict[str, Tensor]) -> None:
+        """Go on from these weights."""
+        self.network.load_state_dict(weights)
+        self.averages = [q.detach().clone() for q in self.network.parameters()] if self.averages else []
+
     def validate(self, validation: Series) -> float:
+        self.swap_averages()
         with torch.no_grad():
             error = math.sqrt(one_step_loss(self.network, validation, 0, self.recipe.weights).item())
         self.history.validation.append((len(self.history.loss), error))
-        self.before_refresh = self.generator.get_state()
-        self.starts.refresh(self.network, self.generator)
         if error < self.best:
             self.best, self.history.best_step = error, len(self.history.loss)
             self.best_weights = copy.deepcopy(self.network.state_dict())
+        self.swap_averages()
+        self.before_refresh = self.generator.get_state()
+        self.starts.refresh(self.network, self.generator)
         return error
 
 
@@ -163,6 +186,7 @@ def _run_stage(run: _Run, validation: Series, start: float, bar: Any, save_to: s
                 if run.stage == len(recipe.stages) - 1:
                     history.stopped = f"max_time={recipe.max_time:g} s reached"
                 break
+        run.progress = progress
         rate = min(1.0, (run.step + 1) / recipe.warmup) * 0.5 * (1 + math.cos(math.pi * progress)) * (FINE if fine else 1.0)
         for group in run.optimizer.param_groups:
             group["lr"] = run.peak * rate
@@ -171,6 +195,7 @@ def _run_stage(run: _Run, validation: Series, start: float, bar: Any, save_to: s
         loss.backward()
         run.optimizer.step()
         run.step += 1
+        run.update_averages()
         history.loss.append(loss.item())
         bad = bad + 1 if not math.isfinite(history.loss[-1]) else 0
         if run.step % recipe.validate_every == 0 or run.step == steps:
@@ -189,11 +214,11 @@ def _run_stage(run: _Run, validation: Series, start: float, bar: Any, save_to: s
         kept = free_after < run.free_before
         history.stages.append({"name": name, "free_run_before": run.free_before, "free_run_after": free_after, "kept": kept})
         if not kept:
-            network.load_state_dict(run.before_weights)
+            run.restore(run.before_weights)
         run.before_weights, run.best = None, math.inf
         run.validate(validation)
     elif run.best_weights is not None:
-        network.load_state_dict(run.best_weights)
+        run.restore(run.best_weights)
     run.stage, run.step = run.stage + 1, 0
 
 
@@ -209,7 +234,11 @@ def _stage_loss(name: str, run: _Run) -> Tensor:
     if name == "closed-loop":
         warmup = max(1, min(recipe.washout, len(window.x) // 2))
         return closed_loop_loss(network, window.head(warmup + recipe.horizon), warmup, recipe.weights, state)
-    level = recipe.noise * run.best if name == "noise" else 0.0
+    if name == "noise":
+        level = recipe.noise * run.best
+    else:
+        first, last = recipe.input_noise
+        level = first * (last / first) ** run.progress if first else 0.0
     return one_step_loss(network, window, washout, recipe.weights, state, level, run.generator)
 
 
@@ -221,30 +250,33 @@ class _Starts:
     validation, which the first samples of a window make up for.
     """
 
-    def __init__(self, series: Series, window: int) -> None:
-        self.series, self.window = series, window
+    def __init__(self, series: Series, window: int, most: int) -> None:
+        self.series, self.window, self.most = series, window, most
+        self.rows = torch.arange(series.x.shape[1])
         self.states: list[tuple[int, Any]] = [(0, None)]
 
     @torch.no_grad()
     def refresh(self, network: IncrementNetwork, generator: torch.Generator) -> None:
-        """Run along all series; the grid is shifted at random, so that windows begin everywhere in time."""
+        """Run along the series, or `most` of them; the grid is shifted at random, so that windows begin everywhere in time."""
         last = len(self.series.x) - 1 - self.window
         self.states, state = [(0, None)], None
+        n = self.series.x.shape[1]
+        if n > self.most:
+            self.rows = torch.randperm(n, generator=generator)[: self.most]
         if last < 1:
             return
         begin, end = 0, 1 + int(torch.randint(0, min(self.window, last), (), generator=generator))
-        everyone = torch.arange(self.series.x.shape[1])
         while end <= last:
-            part = self.series.cut(begin, end, everyone)
+            part = self.series.cut(begin, end, self.rows)
             _, state = network(part.x, part.e, state)
             self.states.append((end, state))
             begin, end = end, end + self.window
 
     def draw(self, batch_size: int, washout: int, generator: torch.Generator) -> tuple[Series, Any, int]:
         """A batch of windows, the state before them, and how many of their first steps do not count in the loss."""
-        rows = torch.randperm(self.series.x.shape[1], generator=generator)[:batch_size]
+        rows = torch.randperm(len(self.rows), generator=generator)[:batch_size]
         begin, state = self.states[int(torch.randint(0, len(self.states), (), generator=generator))]
-        window = self.series.cut(begin, begin + self.window + 1, rows)
+        window = self.series.cut(begin, begin + self.window + 1, self.rows[rows])
         # a true start has no past to wash out: what follows it is to be learned
         return window, _take(state, rows), washout if begin else 0
 

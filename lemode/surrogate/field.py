@@ -1,0 +1,94 @@
+"""The network of a surrogate of a field on a periodic grid: a convolutional core, and a head that can keep the mean."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .network import IncrementNetwork
+
+__all__ = ["FieldNetwork", "reflected"]
+
+Array = NDArray[np.floating[Any]]
+
+
+class FieldNetwork(IncrementNetwork):
+    r"""One step ahead of a field u on a periodic grid, the same rule at every point.
+
+    .. math::
+
+        \hat u_{k+1} = u_k + s\, \delta_k, \qquad
+        \delta_k = C\, y_k + c \quad \text{or} \quad \delta_k(i) = C\, (y_k(i) - y_k(i + 1)), \qquad y_k = \mathrm{ConvLEM}(u_k)
+
+    in a variable normalised by one mean and one standard deviation for the whole grid. The second form is what leaves a cell minus
+    what enters it: sums over the grid telescope, and the mean of u cannot drift. Without that a free run does, and leaves the
+    attractor. Nothing depends on the number of points: `on_grid` takes the same weights to a domain of another size.
+
+    Parameters
+    ----------
+    core : ConvLEM of one channel, or another module with its conventions
+    hidden_size : features of its output
+    grid : points in each direction; ``prod(grid)`` is the dimension of the data
+    conserve : None or 'mean'
+
+    Raises
+    ------
+    ValueError
+        For another `conserve`.
+
+    Examples
+    --------
+    >>> from lemode import ConvLEM
+    >>> network = FieldNetwork(ConvLEM(1, 4, 5), 4, grid=(32,), conserve="mean")
+    >>> increments, state = network(torch.randn(10, 2, 32))
+    >>> increments.shape, bool(increments.mean(-1).abs().max() < 1e-6)
+    (torch.Size([10, 2, 32]), True)
+    """
+
+    def __init__(
+        self,
+        core: torch.nn.Module,
+        hidden_size: int,
+        grid: Sequence[int],
+        dtype: torch.dtype | None = None,
+        conserve: str | None = None,
+    ) -> None:
+        if conserve not in (None, "mean"):
+            raise ValueError(f"conserve={conserve!r}: give 'mean', or None.")
+        super().__init__(core, hidden_size, 1, dtype)
+        self.grid, self.conserve = tuple(grid), conserve
+
+    def set_scales(self, x: Tensor, e: Tensor | None = None, **more: Any) -> None:
+        """Learn the scales, which all points share, from training data x ``(T, n, points)``."""
+        super().set_scales(x.flatten(1).unsqueeze(-1), None, **more)
+
+    def forward(self, x: Tensor, e: Tensor | None = None, state: Any = None) -> tuple[Tensor, Any]:
+        """Scaled increments for normalised x ``(T, n, points)``, and the state to go on from."""
+        T, n, _ = x.shape
+        # training takes states by series, which it expects in the second dimension
+        state = None if state is None else tuple(s.squeeze(0) for s in state)
+        y, (y_n, z_n) = self.core(x.reshape(T, n, 1, *self.grid), state)
+        out = self.head(y.movedim(2, -1)).squeeze(-1)
+        if self.conserve == "mean":
+            out = sum(out - out.roll(-1, axis) for axis in range(2, out.dim())) / math.sqrt(len(self.grid))
+        return out.reshape(T, n, -1), (y_n.unsqueeze(0), z_n.unsqueeze(0))
+
+    def on_grid(self, grid: Sequence[int]) -> FieldNetwork:
+        """A copy for a grid of other sizes and the same spacing."""
+        network = copy.deepcopy(self)
+        network.grid = tuple(grid)
+        return network
+
+
+def reflected(x: Array, grid: Sequence[int], odd: bool) -> Array:
+    """The field ``(..., points)`` read backwards in every direction, with its sign changed if `odd`."""
+    lead = x.shape[:-1]
+    flipped = np.flip(x.reshape(*lead, *grid), tuple(range(-len(grid), 0))).reshape(x.shape)
+    return -flipped if odd else flipped

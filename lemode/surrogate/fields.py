@@ -1,0 +1,198 @@
+"""The surrogate of a field on a periodic grid, such as the solution of a partial differential equation."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+import os
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+
+from ..conv import ConvLEM
+from ..trajectories import Trajectories
+from .estimator import Array, Surrogate, _columns, _hold_out
+from .field import FieldNetwork, reflected
+from .network import IncrementNetwork
+from .recipe import Recipe
+
+__all__ = ["FieldSurrogate"]
+
+# Training series are cut to this many samples, so that a pass for stored states can take a random part of them
+PIECE = 200
+
+
+class FieldSurrogate(Surrogate):
+    r"""A `Surrogate` of a field on a periodic grid: the same small rule at every point, from the points around it.
+
+    .. math::
+
+        \hat u_{k+1} = u_k + s\, \delta_k, \qquad
+        \delta_k = C\, y_k + c \quad \text{or} \quad \delta_k(i) = C\, (y_k(i) - y_k(i + 1)), \qquad y_k = \mathrm{ConvLEM}(u_k)
+
+    The second form is for ``conserve='mean'``. The recipe differs from that of `Surrogate` in what keeps a free run of a chaotic field on
+    its attractor: noise on what is read in training, which falls with the learning rate, and a running average of the weights.
+
+    Parameters
+    ----------
+    hidden_size : int
+        Components of y and z at each point.
+    kernel_size : int
+        Odd number of points that are read around each, in each direction: as far as the equation reaches in a sampling interval.
+    recurrent_kernel_size : int
+        The same for y and z; with 1 the fast dense kernels run the layer.
+    grid : tuple of int, optional
+        Points in each direction of data of more than one: ``prod(grid)`` variables, the last direction fastest.
+    conserve : None or 'mean'
+        An invariant to keep exactly.
+    symmetry : None, 'even' or 'odd'
+        Whether the equation is unchanged by :math:`u(x) \to u(-x)` or by :math:`u(x) \to -u(-x)`, as Kuramoto-Sivashinsky is by the
+        second: the mirror images of the training data are then learned from as well.
+    input_noise : float or (float, float)
+        Standard deviation of the noise, in increments, at the beginning and at the end of training.
+    average : float
+        Decay of the running average of the weights.
+    others : as in `Surrogate`; observe, inputs, delays, weights and num_layers are not for fields
+
+    Raises
+    ------
+    ValueError
+        For data that do not fit the grid, or a hyper-parameter out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.linspace(0, 2 * np.pi, 16, endpoint=False)
+    >>> waves = np.sin(x - 0.1 * np.arange(60)[:, None] + np.arange(5)[:, None, None])
+    >>> model = FieldSurrogate(hidden_size=4, kernel_size=5, steps=20, verbose=0).fit(waves)
+    >>> model.forecast(waves[0], steps=7).shape, model.on_grid(32).forecast(np.tile(waves[0], 2), steps=7).shape
+    ((7, 16), (7, 32))
+
+    References
+    ----------
+    Pathak, Hunt, Girvan, Lu, Ott, Phys. Rev. Lett. 120 (2018) 024102, for surrogates that read neighbourhoods.
+    """
+
+    def __init__(
+        self,
+        hidden_size: int = 32,
+        kernel_size: int = 17,
+        recurrent_kernel_size: int = 1,
+        grid: tuple[int, ...] | None = None,
+        conserve: str | None = None,
+        symmetry: str | None = None,
+        input_noise: float | tuple[float, float] = (0.15, 0.015),
+        average: float = 0.995,
+        dt: float = 1.0,
+        scheme: str = "imex",
+        budget: str | float = "standard",
+        steps: int | None = None,
+        max_time: float | None = None,
+        batch_size: int = 32,
+        window: int = 16,
+        washout: int = 15,
+        stages: tuple[str, ...] | list[str] = ("one-step",),
+        noise: float = 2.0,
+        horizon: int = 20,
+        optimizer: str = "auto",
+        lr: float | None = None,
+        dtype: str | None = None,
+        seed: int = 0,
+        warm_start: bool = False,
+        verbose: int = 1,
+    ) -> None:
+        super().__init__(
+            hidden_size=hidden_size, dt=dt, scheme=scheme, budget=budget, steps=steps, max_time=max_time, batch_size=batch_size,
+            window=window, washout=washout, stages=stages, noise=noise, horizon=horizon, optimizer=optimizer, lr=lr, dtype=dtype,
+            seed=seed, warm_start=warm_start, verbose=verbose,
+        )  # fmt: skip
+        self.kernel_size = kernel_size
+        self.recurrent_kernel_size = recurrent_kernel_size
+        self.grid = grid
+        self.conserve = conserve
+        self.symmetry = symmetry
+        self.input_noise = input_noise
+        self.average = average
+
+    def fit(
+        self,
+        X: Trajectories | ArrayLike,
+        y: None = None,
+        *,
+        validation: Trajectories | ArrayLike | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+    ) -> FieldSurrogate:
+        """As `Surrogate.fit`; X has the points of the grid for its variables."""
+        if self.symmetry not in (None, "even", "odd"):
+            raise ValueError(f"symmetry={self.symmetry!r}: give 'even', 'odd', or None.")
+        names, _ = self._choose_names(X)
+        data = _columns(X, names)
+        x = data.x
+        if validation is None:  # before the images are made: else that of a validation series would be trained on
+            x, held_out = _hold_out(x)
+            validation = Trajectories(data.t[-held_out.shape[1] :], held_out, names)
+        if self.symmetry is not None:
+            x = np.concatenate([x, reflected(x, self._points(len(names)), self.symmetry == "odd")])
+        x = _pieces(x)
+        X = Trajectories(data.t[: x.shape[1]], x, names)
+        super().fit(X, y, validation=validation, checkpoint=checkpoint)
+        return self
+
+    def on_grid(self, *grid: int) -> FieldSurrogate:
+        """The same surrogate on a grid of another size and the same spacing: fitted on a small domain, run on a large one."""
+        self._check_fitted()
+        model = copy.copy(self)
+        model.grid = grid
+        model.network_ = self.network_.on_grid(grid)  # type: ignore[operator]
+        model.names_ = tuple(f"x{i}" for i in range(math.prod(grid)))
+        return model
+
+    def _points(self, dimension: int) -> tuple[int, ...]:
+        grid = (dimension,) if self.grid is None else tuple(self.grid)
+        if math.prod(grid) != dimension or len(grid) not in (1, 2):
+            raise ValueError(
+                f"grid={self.grid}: the data have {dimension} points; give the points in each of 1 or 2 directions."
+            )
+        return grid
+
+    def _recipe(self, T: int, names: tuple[str, ...]) -> Recipe:
+        noise = self.input_noise
+        first, last = (noise, noise) if isinstance(noise, (int, float)) else noise
+        if not (first >= last >= 0 and (last > 0 or first == 0)):
+            raise ValueError(f"input_noise={noise!r}: give one number, 0 for none, or two positive ones, the larger first.")
+        if not 0 <= self.average < 1:
+            raise ValueError(f"average={self.average!r}: give a number from 0 to below 1.")
+        recipe = super()._recipe(T, names)
+        # a pass over the series for stored states costs as much as many steps, which are short
+        return dataclasses.replace(recipe, input_noise=(first, last), average=self.average, validate_every=250)
+
+    def _build(self, dimension: int, inputs: int, dtype: torch.dtype) -> IncrementNetwork:
+        grid = self._points(dimension)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            core = ConvLEM(
+                1,
+                self.hidden_size,
+                self.kernel_size,
+                len(grid),
+                "circular",
+                self.recurrent_kernel_size,
+                self.dt,
+                self.scheme,
+                dtype,
+            )
+            return FieldNetwork(core, self.hidden_size, grid, dtype, self.conserve)
+
+    def _core(self, features: int, dtype: torch.dtype) -> Any:
+        raise NotImplementedError("a field has a ConvLEM for its core.")
+
+
+def _pieces(x: Array) -> Array:
+    """Series ``(n, T, points)`` as more and shorter ones; less than a piece is lost at the end."""
+    _, T, points = x.shape
+    if T < 2 * PIECE:
+        return x
+    return x[:, : T // PIECE * PIECE].reshape(-1, PIECE, points)
