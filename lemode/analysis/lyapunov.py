@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..conv import ConvLEM
 from ..lem import LEM, LEMCell
 from ._qr import Array, LyapunovSpectrum, differentiate, finite, initial_state, positive, qr_spectrum, rk4, scipy_step, to_numpy
 
@@ -247,7 +248,7 @@ def lyapunov_spectrum(what: Any, x: Any, n: float | None = None, **options: Any)
         return spectrum_of_map(flow, x, jacobian=flow.jacobian, dt=dt, **steps, **options)
     if callable(getattr(what, "rhs", None)) and callable(getattr(what, "jacobian", None)):
         return spectrum_of_flow(what.rhs, x, n, jacobian=what.jacobian, **options)
-    if isinstance(getattr(getattr(what, "network_", what), "core", None), LEM):
+    if isinstance(getattr(getattr(what, "network_", what), "core", None), LEM | ConvLEM):
         return spectrum_of_closed_loop(what, x, int(n), **options)
     if callable(what):
         return spectrum_of_map(what, x, int(n), **options)

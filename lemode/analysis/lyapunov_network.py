@@ -8,14 +8,15 @@ the system it was trained on.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..conv import ConvLEM
 from ..lem import LEM, LEMCell
 from ._qr import Array, LyapunovSpectrum, finite, positive, qr_spectrum, to_numpy
-from .lyapunov import spectrum_of_map
 
 __all__ = ["spectrum_of_closed_loop", "spectrum_of_lem"]
 
@@ -132,13 +133,13 @@ def spectrum_of_closed_loop(
 
     .. math:: (x_{n+1}, s_{n+1}) = F(x_n, s_n), \qquad s = (z, y) \text{ of all layers}
 
-    is a map of dimension ``D (1 + delays) + 2 d num_layers``: its first exponents are to be compared with those of the system that made the
+    is a map of dimension ``D (1 + delays) + 2 d num_layers``, and ``points (1 + 2 d)`` for a field: its first exponents are to be compared with those of the system that made the
     data, the others say how fast the network's inner state falls in line. Computed in float64 whatever the model's precision.
 
     Parameters
     ----------
     model : fitted lemode.Surrogate, or its network
-        The network has a `LEM` as ``core`` and ``step(x (T, n, D), state=...) -> (next x, state)``, the state ``((y, z), past)``. It is copied, not changed.
+        The network has a `LEM` or `ConvLEM` as ``core`` and ``step(x (T, n, D), state=...) -> (next x, state)``, the state ``((y, z), past)``. It is copied, not changed.
     history : (T, D)
         What the model is warmed up on, in the units of the data for a Surrogate, normalised for a network; the map starts from
         the prediction at its end.
@@ -170,13 +171,12 @@ def spectrum_of_closed_loop(
     (10,)
     """
     network = getattr(model, "network_", model)
-    if not (isinstance(getattr(network, "core", None), LEM) and callable(getattr(network, "step", None))):
+    if not (isinstance(getattr(network, "core", None), LEM | ConvLEM) and callable(getattr(network, "step", None))):
         raise TypeError(
             f"{type(model).__name__} holds no LEM network that can run free: give a fitted Surrogate, or use spectrum_of_map."
         )
     net = copy.deepcopy(network).double().eval()
-    core: LEM = net.core
-    core.backend = "reference"  # the hand-written adjoint has no forward-mode derivative
+    net.core.backend = "reference"  # the hand-written adjoint has no forward-mode derivative
     series = torch.as_tensor(history, dtype=torch.float64)
     if series.dim() != 2 or not len(series):
         raise ValueError(f"history has shape {tuple(series.shape)}: give (T, D) with at least one sample.")
@@ -184,16 +184,33 @@ def spectrum_of_closed_loop(
         raise ValueError("the history has entries that are not finite.")
     if network is not model:
         series = net.normalise(series)
-    D = series.shape[1]
     with torch.no_grad():
-        x, ((y, z), past) = net.step(series.unsqueeze(1))
-    inner, end = y.shape, D + 2 * y.numel()  # past: the previous values that are read beside the present one, if any
+        x, state = net.step(series.unsqueeze(1))
+    v = torch.cat([part.reshape(-1) for part in (x[-1], *_leaves(state))])
 
     def step(v: Tensor) -> Tensor:
-        z, y = v[D:end].reshape(2, *inner)
-        x, ((y, z), new_past) = net.step(v[:D].reshape(1, 1, D), state=((y, z), v[end:].reshape(past.shape)))
-        return torch.cat([x.reshape(-1), z.reshape(-1), y.reshape(-1), new_past.reshape(-1)])
+        parts = iter(v.split([x[-1].numel(), *(leaf.numel() for leaf in _leaves(state))]))
+        value = next(parts).reshape(1, *x.shape[1:])
+        new, after = net.step(value, state=_refilled(state, parts))
+        return torch.cat([part.reshape(-1) for part in (new, *_leaves(after))])
 
-    v0 = torch.cat([x[-1, 0], z.reshape(-1), y.reshape(-1), past.reshape(-1)])
+    def advance(Q: Array) -> Array:
+        nonlocal v
+        with torch.no_grad():
+            push = torch.func.vmap(lambda q: torch.func.jvp(step, (v,), (q,)), in_dims=1, out_dims=(None, 1))
+            v, tangents = push(torch.as_tensor(Q))
+        finite(to_numpy(v), "the state")
+        return to_numpy(tangents)
+
     time = positive("dt", float(getattr(model, "step_", 1.0)) if dt is None else dt)
-    return spectrum_of_map(step, v0, steps, dt=time, transient=transient, k=k, blocks=blocks, seed=seed)
+    return qr_spectrum(advance, tuple(v.shape), time, steps, transient, k, blocks, seed)
+
+
+def _leaves(state: Any) -> list[Tensor]:
+    """The tensors of a nested state."""
+    return [leaf for part in state for leaf in _leaves(part)] if isinstance(state, tuple) else [state]
+
+
+def _refilled(state: Any, parts: Iterator[Tensor]) -> Any:
+    """The nested state with other numbers."""
+    return tuple(_refilled(s, parts) for s in state) if isinstance(state, tuple) else next(parts).reshape(state.shape)

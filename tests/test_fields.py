@@ -1,0 +1,231 @@
+"""Surrogates of fields: the equation, its invariants and symmetries, the recipe's additions, files."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from lemode import ConvLEM, FieldSurrogate
+from lemode.analysis.lyapunov import spectrum_of_map
+from lemode.analysis.lyapunov_network import spectrum_of_closed_loop
+from lemode.surrogate import training
+from lemode.surrogate.field import FieldNetwork, reflected
+from lemode.surrogate.optimizers import EigenAdam
+
+
+def waves(n=6, T=80, points=16, seed=0):
+    """Travelling waves of two lengths with random phases, about a mean of 0.3."""
+    rng = np.random.default_rng(seed)
+    x, t = 2 * np.pi * np.arange(points) / points, 0.1 * np.arange(T)[:, None]
+    a, b = rng.uniform(0, 2 * np.pi, (2, n, 1, 1))
+    return 0.3 + np.sin(x - t + a) + 0.5 * np.cos(2 * x + 1.7 * t + b)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return FieldSurrogate(hidden_size=4, kernel_size=5, conserve="mean", steps=40, verbose=0).fit(waves())
+
+
+def test_network_is_the_equation():
+    torch.manual_seed(0)
+    core = ConvLEM(1, 3, 5, dtype=torch.float64)
+    x = torch.randn(4, 2, 8, dtype=torch.float64)
+    y = core(x.unsqueeze(2))[0]
+    for conserve in (None, "mean"):
+        network = FieldNetwork(core, 3, (8,), torch.float64, conserve)
+        C, c = network.head.weight[0], network.head.bias
+        for k, n, i in itertools.product(range(4), range(2), range(8)):
+            expected = C @ y[k, n, :, i] + c if conserve is None else C @ (y[k, n, :, i] - y[k, n, :, (i + 1) % 8])
+            torch.testing.assert_close(network(x)[0][k, n, i], expected.squeeze(), rtol=1e-12, atol=1e-13)
+
+
+def test_scales_are_shared_by_all_points():
+    network = FieldNetwork(ConvLEM(1, 2, 3), 2, (16,), torch.float64)
+    data = waves()
+    network.set_scales(torch.from_numpy(data).transpose(0, 1))
+    assert network.mean.shape == (1,)
+    assert float(network.mean) == pytest.approx(data.mean(), abs=1e-12)
+    assert float(network.std) == pytest.approx(data.std(), rel=1e-12)
+    assert float(network.increment) == pytest.approx(np.sqrt((np.diff(data, axis=1) ** 2).mean()) / data.std(), rel=1e-12)
+
+
+def test_mean_is_conserved_only_when_asked(model):
+    history = waves(seed=1)[:, :30]
+    free = model.forecast(history, 500)
+    # rounding of 500 float64 additions of numbers of order one
+    np.testing.assert_allclose(free.mean(-1), history[:, -1:].mean(-1).repeat(500, 1), atol=1e-12)
+    loose = FieldSurrogate(hidden_size=4, kernel_size=5, steps=1, verbose=0).fit(waves())
+    assert np.abs(loose.forecast(history, 500).mean(-1) - history[:, -1:].mean(-1)).max() > 1e-3
+
+
+def test_translation_commutes_with_the_forecast(model):
+    history = waves(seed=1)[:, :30]
+    shifted = model.forecast(np.roll(history, 3, -1), 50)
+    np.testing.assert_allclose(shifted, np.roll(model.forecast(history, 50), 3, -1), atol=1e-10)  # rounding
+
+
+def test_on_grid_runs_the_same_rule_on_a_larger_domain(model):
+    history = waves(seed=1)[:, :30]
+    wide = model.on_grid(32).forecast(np.tile(history, 2), 50)
+    np.testing.assert_allclose(wide, np.tile(model.forecast(history, 50), 2), atol=1e-10)  # rounding
+    assert model.network_.grid == (16,)  # the model itself is as it was
+
+
+def test_two_directions():
+    x = np.stack([waves(points=6)[:, :, :, None] * waves(points=6, seed=2)[:, :, None, :]], 0)[0]
+    data = x.reshape(6, 80, 36)
+    model = FieldSurrogate(
+        hidden_size=3, kernel_size=3, grid=(6, 6), conserve="mean", symmetry="even", steps=10, verbose=0
+    ).fit(data)
+    free = model.forecast(data[:, :30], 20)
+    np.testing.assert_allclose(free.mean(-1), data[:, 29:30].mean(-1).repeat(20, 1), atol=1e-12)
+    rolled = np.roll(x, (1, 2), (2, 3)).reshape(6, 80, 36)
+    expected = np.roll(free.reshape(6, 20, 6, 6), (1, 2), (2, 3)).reshape(6, 20, 36)
+    np.testing.assert_allclose(model.forecast(rolled[:, :30], 20), expected, atol=1e-10)  # rounding
+
+
+def test_reflection():
+    x = np.arange(6.0)
+    assert np.array_equal(reflected(x, (6,), odd=True), -x[::-1])
+    assert np.array_equal(reflected(x, (2, 3), odd=False), [5, 4, 3, 2, 1, 0])
+    assert np.array_equal(reflected(np.array([1.0, 2, 3, 4]), (2, 2), odd=False).reshape(2, 2), [[4, 3], [2, 1]])
+
+
+def test_mirror_images_are_learned_from_and_never_leak_into_validation(monkeypatch):
+    seen = {}
+
+    def capture(network, series, validation, *rest):
+        seen["training"], seen["validation"] = (network.denormalise(s.x).transpose(0, 1).numpy() for s in (series, validation))
+        return training.History()
+
+    monkeypatch.setattr("lemode.surrogate.estimator.train", capture)
+    data = waves(n=10)
+    FieldSurrogate(hidden_size=2, kernel_size=3, symmetry="odd", verbose=0).fit(data)
+    held = np.arange(10) % 5 == 4
+    expected = np.concatenate([data[~held], -data[~held][..., ::-1]])
+    np.testing.assert_allclose(seen["training"], expected, atol=1e-12)
+    np.testing.assert_allclose(seen["validation"], data[held], atol=1e-12)
+    FieldSurrogate(hidden_size=2, kernel_size=3, verbose=0).fit(waves(n=5, T=450))
+    np.testing.assert_allclose(seen["training"], waves(n=5, T=450)[:4, :400].reshape(8, 200, 16), atol=1e-12)
+
+
+def test_input_noise_falls_geometrically(monkeypatch):
+    levels = []
+    plain = training.one_step_loss
+
+    def watched(network, window, washout, weights=None, state=None, noise=0.0, generator=None):
+        if generator is not None:
+            levels.append(noise)
+        return plain(network, window, washout, weights, state, noise, generator)
+
+    monkeypatch.setattr(training, "one_step_loss", watched)
+    FieldSurrogate(hidden_size=2, kernel_size=3, input_noise=(0.4, 0.1), steps=20, verbose=0).fit(waves())
+    np.testing.assert_allclose(levels, 0.4 * 0.25 ** (np.arange(20) / 20), rtol=1e-12)
+
+
+def test_what_is_kept_is_the_running_average_of_the_weights(monkeypatch):
+    path = []
+    plain = EigenAdam.step
+
+    def watched(self, closure=None):
+        plain(self, closure)
+        path.append(torch.cat([p.detach().reshape(-1) for p in self.param_groups[0]["params"]]))
+
+    monkeypatch.setattr(EigenAdam, "step", watched)
+    model = FieldSurrogate(hidden_size=2, kernel_size=3, average=0.9, steps=30, verbose=0).fit(waves())
+    average = path[0] * 0  # of what was there before, nothing is left after step / (step + 10) of it
+    first = True
+    for k, weights in enumerate(path, start=1):
+        rate = min(0.9, k / (k + 10))
+        if first:
+            with torch.random.fork_rng():
+                start = FieldSurrogate(hidden_size=2, kernel_size=3)._build(16, 0, torch.float64)
+            average, first = torch.cat([p.detach().reshape(-1) for p in start.parameters()]), False
+        average = rate * average + (1 - rate) * weights
+    kept = torch.cat([p.detach().reshape(-1) for p in model.network_.parameters()])
+    torch.testing.assert_close(kept, average, rtol=1e-12, atol=1e-14)
+    assert not torch.equal(kept, path[-1])
+
+
+def test_same_seed_same_model_and_files(model, tmp_path):
+    again = FieldSurrogate(hidden_size=4, kernel_size=5, conserve="mean", steps=40, verbose=0).fit(waves())
+    history = waves(seed=1)[:, :30]
+    assert np.array_equal(again.forecast(history, 20), model.forecast(history, 20))
+    model.save(tmp_path / "field.lem")
+    loaded = FieldSurrogate.load(tmp_path / "field.lem")
+    assert np.array_equal(loaded.forecast(history, 20), model.forecast(history, 20))
+    wide = model.on_grid(32)
+    wide.save(tmp_path / "wide.lem")
+    assert np.array_equal(
+        FieldSurrogate.load(tmp_path / "wide.lem").forecast(np.tile(history, 2), 5), wide.forecast(np.tile(history, 2), 5)
+    )
+
+
+def test_a_fit_that_was_cut_off_goes_on_to_the_same_weights(monkeypatch, tmp_path):
+    """With averages and noise: 10 steps, then the rest from the file, against 30 in one go."""
+    settings = {"hidden_size": 2, "kernel_size": 3, "steps": 30, "verbose": 0}
+
+    def recipe(self, T, names, plain=FieldSurrogate._recipe):
+        object.__setattr__(r := plain(self, T, names), "validate_every", 5)
+        return r
+
+    monkeypatch.setattr(FieldSurrogate, "_recipe", recipe)
+    whole = FieldSurrogate(**settings).fit(waves())
+    count, plain = 0, training._stage_loss
+
+    def cut(*args):
+        nonlocal count
+        count += 1
+        if count == 11:
+            raise RuntimeError("the power failed")
+        return plain(*args)
+
+    monkeypatch.setattr(training, "_stage_loss", cut)
+    with pytest.raises(RuntimeError, match="power"):
+        FieldSurrogate(**settings).fit(waves(), checkpoint=tmp_path / "c")
+    monkeypatch.setattr(training, "_stage_loss", plain)
+    resumed = FieldSurrogate(**settings).fit(waves(), checkpoint=tmp_path / "c")
+    assert len(resumed.history_.loss) == 30
+    for p, q in zip(whole.network_.parameters(), resumed.network_.parameters(), strict=True):
+        assert torch.equal(p, q)
+
+
+def test_closed_loop_exponents_are_those_of_the_whole_map():
+    torch.manual_seed(0)
+    network = FieldNetwork(ConvLEM(1, 2, 3, dtype=torch.float64, backend="reference"), 2, (6,), torch.float64, "mean")
+    network.increment.fill_(0.5)
+    history = torch.randn(5, 6, dtype=torch.float64)
+    ours = spectrum_of_closed_loop(network, history, 200, k=4)
+    with torch.no_grad():
+        x, (y, z) = network.step(history.unsqueeze(1))
+
+    def step(v):
+        y, z = v[6:].reshape(2, 1, 1, 2, 6)
+        x, (y, z) = network.step(v[:6].reshape(1, 1, 6), state=(y, z))
+        return torch.cat([x.reshape(-1), y.reshape(-1), z.reshape(-1)])
+
+    start = torch.cat([x[-1].reshape(-1), y.reshape(-1), z.reshape(-1)])
+    full = spectrum_of_map(step, start, 200, k=4)
+    np.testing.assert_allclose(ours.exponents, full.exponents, rtol=1e-9, atol=1e-12)
+    # the mean is an invariant: one exponent is 0, but for what the tangent vectors' turning leaves in 200 steps
+    assert np.abs(ours.exponents).min() < 0.02
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"grid": (4, 5)}, "grid=\\(4, 5\\): the data have 16 points"),
+        ({"conserve": "energy"}, "conserve='energy'"),
+        ({"symmetry": "both"}, "symmetry='both'"),
+        ({"input_noise": (0.1, 0.2)}, "input_noise=\\(0.1, 0.2\\)"),
+        ({"input_noise": (0.1, 0.0)}, "input_noise=\\(0.1, 0.0\\)"),
+        ({"input_noise": -1.0}, "input_noise=-1.0"),
+        ({"average": 1.0}, "average=1.0"),
+        ({"kernel_size": 4}, "kernel_size=4"),
+        ({"kernel_size": 17}, "wider than the periodic grid"),
+    ],
+)
+def test_bad_hyper_parameters_say_what_to_give(settings, message):
+    with pytest.raises(ValueError, match=message):
+        FieldSurrogate(**{"hidden_size": 2, "kernel_size": 3, "steps": 2, "verbose": 0, **settings}).fit(waves())
