@@ -197,8 +197,8 @@ def spectrum_of_closed_loop(
     def advance(Q: Array) -> Array:
         nonlocal v
         with torch.no_grad():
-            push = torch.func.vmap(lambda q: torch.func.jvp(step, (v,), (q,)), in_dims=1, out_dims=(None, 1))
-            v, tangents = push(torch.as_tensor(Q))
+            tangents = torch.func.vmap(lambda q: torch.func.jvp(step, (v,), (q,))[1], in_dims=1, out_dims=1)(torch.as_tensor(Q))
+            v = step(v)
         finite(to_numpy(v), "the state")
         return to_numpy(tangents)
 
