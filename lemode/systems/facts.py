@@ -24,7 +24,7 @@ class Fact:
     >>> from lemode.systems import Lorenz63
     >>> fact = Lorenz63.facts["lambda_1"]
     >>> fact.value, fact.error
-    (0.9056, 5e-05)
+    (0.9056, 0.0001)
     """
 
     value: float
