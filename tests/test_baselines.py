@@ -76,3 +76,13 @@ def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "reservoirpy.nodes", None)
     with pytest.raises(ImportError, match=r"needs reservoirpy: pip install 'lemode\[baselines\]'"):
         baselines.EchoStateNetwork().fit(WAVES)
+
+
+def test_noise_on_the_reservoir_shrinks_its_readout():
+    """As a ridge would, but of the reservoir alone; and it is the seed's noise."""
+    pytest.importorskip("reservoirpy")
+    data = Lorenz63().trajectories(4, np.arange(0, 10, 0.025), seed=0)
+    plain, noisy, again = (baselines.EchoStateNetwork(units=50, noise=s).fit(data) for s in (0.0, 0.01, 0.01))
+    norms = [np.linalg.norm(m.readout_.Wout[:50]) for m in (plain, noisy)]
+    assert norms[1] < 0.5 * norms[0]  # measured: a fifth
+    assert np.array_equal(noisy.readout_.Wout, again.readout_.Wout)

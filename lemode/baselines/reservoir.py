@@ -21,6 +21,7 @@ class EchoStateNetwork(Baseline):
     ----------
     units, spectral_radius, leak, input_scaling, ridge
         Size of the reservoir, and what matters in it; choose them by the free run on validation data, see `grid_search`.
+    noise : standard deviation of the noise on the reservoir's state in fitting, which keeps the free run of a chaotic system stable
     washout : samples of each series that are not fitted
 
     Examples
@@ -42,6 +43,7 @@ class EchoStateNetwork(Baseline):
         leak: float = 1.0,
         input_scaling: float = 0.5,
         ridge: float = 1e-7,
+        noise: float = 0.0,
         washout: int = 50,
         seed: int = 0,
         observe: tuple[str, ...] | None = None,
@@ -51,6 +53,7 @@ class EchoStateNetwork(Baseline):
         self.leak = leak
         self.input_scaling = input_scaling
         self.ridge = ridge
+        self.noise = noise
         self.washout = washout
         self.seed = seed
         self.observe = observe
@@ -64,6 +67,9 @@ class EchoStateNetwork(Baseline):
         self.readout_ = nodes.Ridge(ridge=self.ridge)
         self.increment_ = np.sqrt((np.diff(x, axis=1) ** 2).mean((0, 1)))
         states = [self._features(series[:-1])[self.washout :] for series in x]
+        rng = np.random.default_rng(self.seed)
+        for state in states:
+            state[:, : self.units] += self.noise * rng.standard_normal((len(state), self.units))
         targets = [(np.diff(series, axis=0) / self.increment_)[self.washout :] for series in x]
         self.readout_.fit(states, targets)
 

@@ -64,7 +64,6 @@ class FieldSurrogate(Surrogate):
 
     Examples
     --------
-    >>> import numpy as np
     >>> x = np.linspace(0, 2 * np.pi, 16, endpoint=False)
     >>> waves = np.sin(x - 0.1 * np.arange(60)[:, None] + np.arange(5)[:, None, None])
     >>> model = FieldSurrogate(hidden_size=4, kernel_size=5, steps=20, verbose=0).fit(waves)
