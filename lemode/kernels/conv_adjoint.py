@@ -25,6 +25,8 @@ from .adjoint import LEAKS
 
 __all__ = ["run"]
 
+# x (1 - out^2) and x (1 - out) out in one pass
+_through_tanh, _through_sigmoid = torch.ops.aten.tanh_backward.grad_input, torch.ops.aten.sigmoid_backward.grad_input
 POINTS = 1024  # of the grids of a group of samples, at least one sample: what still lies in the second-level cache
 
 
@@ -59,7 +61,8 @@ class _Recursion(torch.autograd.Function):
                 columns.of_y.fill(_as_field(y, size))
                 columns.of_u.fill(u[n, group].transpose(0, 1))
                 torch.mm(to_gates, columns.for_gates, out=a[: 3 * d])
-                leak, zh, yh = phi(dt * _sigmoid_(a[: 2 * d])), _tanh_(a[2 * d : 3 * d]), a[3 * d :]
+                g, zh, yh = a[: 2 * d].sigmoid_(), _tanh_(a[2 * d : 3 * d]), a[3 * d :]
+                leak = phi(g if dt == 1 else dt * g)
                 torch.addcmul(z, leak[:d], zh - z, out=new_z)
                 columns.of_z.fill(_as_field(new_z, size))
                 torch.mm(to_y, columns.for_y, out=yh)
@@ -90,6 +93,7 @@ class _Recursion(torch.autograd.Function):
             columns = _StepColumns(u[:, group], weights, ctx.circular)
             size, points = columns.size, columns.size.numel()
             grad, a = u.new_zeros(2 * d, points), u.new_empty(4 * d, points)
+            lost, gap = u.new_empty(2 * d, points), u.new_empty(2 * d, points)
             (dz, dy), (a_gates, a_y) = grad.split(d), a.split([3 * d, d])
             if grad_zn is not None:
                 _as_field(dz, size).copy_(grad_zn[group].transpose(0, 1))
@@ -97,19 +101,24 @@ class _Recursion(torch.autograd.Function):
                 if grad_ys is not None:
                     _as_field(dy, size).add_(grad_ys[n, group].transpose(0, 1))
                 g, candidates = acts[n].split(2 * d)
-                x = dt * g
+                x = g if dt == 1 else dt * g
                 leak = phi(x)
-                gate = (candidates - states[n]).mul_((1 - g).mul_(x).mul_(dphi(x)))  # d(z, y)/d(a1, a2)
-                candidate = torch.addcmul(leak, leak * candidates, candidates, value=-1)  # d(z, y)/d(az, ay)
-                torch.mul(dy, candidate[d:], out=a_y)
+                torch.mul(dy, leak[d:], out=lost[d:])
+                _through_tanh(lost[d:], candidates[d:], grad_input=a_y)
                 if any(need_weights):
                     columns.of_u.fill(u[n, group].transpose(0, 1))
                     columns.of_z.fill(_as_field(states[n + 1, :d], size))
                     by_y.addmm_(a_y, columns.for_y.t())
                 columns.of_z.add_transposed(dz, zy_t, a_y)
-                torch.mul(grad, gate, out=a[: 2 * d])
-                torch.mul(dz, candidate[:d], out=a[2 * d : 3 * d])
-                grad.addcmul_(grad, leak, value=-1)
+                torch.mul(dz, leak[:d], out=lost[:d])
+                _through_tanh(lost[:d], candidates[:d], grad_input=a[2 * d : 3 * d])
+                torch.sub(candidates, states[n], out=gap).mul_(grad)
+                if dt != 1:
+                    gap.mul_(dt)
+                if ctx.scheme != "imex":
+                    gap.mul_(dphi(x))
+                _through_sigmoid(gap, g, grad_input=a[: 2 * d])
+                grad.sub_(lost)
                 if any(need_weights):
                     columns.of_y.fill(_as_field(states[n, d:], size))
                     by_gates.addmm_(a_gates, columns.for_gates.t())
@@ -211,10 +220,6 @@ def _as_field(x: Tensor, size: torch.Size) -> Tensor:
 
 def _empty(like: Tensor, shape: tuple[int, ...]) -> Tensor:
     return pool.empty(shape, like.dtype) if like.device.type == "cpu" else like.new_empty(shape)
-
-
-def _sigmoid_(x: Tensor) -> Tensor:
-    return x.sigmoid_()
 
 
 def _tanh_(x: Tensor) -> Tensor:
