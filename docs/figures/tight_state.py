@@ -7,7 +7,7 @@ import torch
 from lemode import LEMCell, plots
 from lemode.analysis import state_radius
 
-fig, axes = plt.subplots(1, 2, figsize=(8, 3), sharey=True)
+fig, axes = plt.subplots(1, 2, figsize=(6.8, 2.9), sharey=True)
 for scale, ax in zip((1.0, 8.0), axes):
     gen = torch.Generator().manual_seed(0)
     cell = LEMCell(1, 16, dt=0.1, dtype=torch.float64)
@@ -25,6 +25,7 @@ for scale, ax in zip((1.0, 8.0), axes):
     posterior = [state_radius(0.1, k, gates=np.array(gates[:k]), x0=np.zeros((64, 16))).max() for k in n]
     ax.plot(n, [state_radius(0.1, k) for k in n], color=plots.VERMILION, label="S1, a priori")
     ax.plot(n, posterior, color=plots.VERMILION, ls="--", label="S1, with the gates met")
-    ax.plot(n, largest, color=plots.BLUE, label="largest |z|, 64 inputs, 16 units")
+    ax.plot(n, largest, color=plots.BLUE, label="largest |z| of 16 units")
     ax.set(xlabel="step n, dt = 0.1", title=f"weights of size {scale / 4:g}")
-axes[0].legend(frameon=False, fontsize="small")
+axes[0].set(ylim=(0, 1.45), yticks=[0, 0.5, 1])  # room for the legend
+axes[0].legend(frameon=False, loc="upper left")

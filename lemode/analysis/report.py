@@ -118,16 +118,18 @@ class AuditReport:
             from matplotlib.figure import Figure
 
             ax = Figure(figsize=(6.4, 4.0), layout="constrained").add_subplot()
+        from ..plots import BLUE, GREEN, VERMILION
+
         flow = self.flows[layer]
         k = np.arange(len(flow.median))
-        ax.fill_between(k, flow.smallest, flow.largest, color="C0", alpha=0.25, lw=0, label="measured, range over samples")
-        ax.plot(k, flow.median, color="C0", label="measured, median")
+        ax.fill_between(k, flow.smallest, flow.largest, color=BLUE, alpha=0.25, lw=0, label="measured, range over samples")
+        ax.plot(k, flow.median, color=BLUE, label="measured, median")
         # bounds that run away exponentially are drawn only near the data
         low, top = 1e-6 * max(flow.smallest[flow.smallest > 0].min(initial=1.0), 1e-280), 1e6 * flow.largest.max()
         for values, color, style, label in (
-            (flow.ceiling_posterior, "C3", "--", "ceiling, a posteriori (J2)"),
-            (flow.ceiling, "C3", "-", "ceiling, a priori (J1)"),
-            (flow.floor, "C2", "-", "floor, a priori (5.2)"),
+            (flow.ceiling_posterior, VERMILION, "--", "ceiling, a posteriori (J2)"),
+            (flow.ceiling, VERMILION, "-", "ceiling, a priori (J1)"),
+            (flow.floor, GREEN, "-", "floor, a priori (5.2)"),
         ):
             near = (values >= low) & (values <= top)
             if near.sum() > 1:
