@@ -87,7 +87,9 @@ class LEMCell(nn.Module):
 class LEM(nn.Module):
     r"""Long Expressive Memory along a sequence; a drop-in for torch.nn.LSTM with state ``(y, z)``.
 
-    Every layer applies `LEMCell` at n = 1, ..., L. Its output is y.
+    .. math:: (y_n, z_n) = \mathrm{LEMCell}(u_n;\ y_{n-1}, z_{n-1}), \qquad n = 1, \dots, L
+
+    in every layer, equation (3) of arXiv:2110.04744; the output is y of the last one.
 
     Parameters
     ----------
@@ -198,6 +200,11 @@ class LEM(nn.Module):
         output : y of the last layer for every n, shaped as u with d (times num_directions) features
         (y_n, z_n) : the last states of all layers, shaped as the initial ones
 
+        Raises
+        ------
+        ValueError
+            For a rank, number of features, batch, dtype or step that does not fit, or a sequence without steps.
+
         Examples
         --------
         At uneven times, the step is the time between two inputs:
@@ -226,6 +233,11 @@ class LEM(nn.Module):
 
     def states(self, u: Tensor, state: State | None = None) -> list[State]:
         """Every layer's ``(y, z)`` for all n, each ``(L, N, d)``, for u ``(L, N, m)`` (time first, without dropout).
+
+        Raises
+        ------
+        ValueError
+            For an input that is not ``(L, N, m)``, or a bidirectional network.
 
         Examples
         --------

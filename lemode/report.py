@@ -298,6 +298,11 @@ def audit_surrogate(model: Surrogate, x: Array | None = None, u: Array | None = 
 def read_series(path: Path, names: tuple[str, ...]) -> tuple[Array, Array | None]:
     r"""The model's variables ``(n, T, D)`` and known inputs ``(n, T, m)``, if there are any, from a file.
 
+    Raises
+    ------
+    ValueError
+        For another kind of file, one without the model's variables, or shapes that do not fit.
+
     Examples
     --------
     >>> import tempfile

@@ -15,6 +15,11 @@ def crossing_times(t: ArrayLike, x: ArrayLike, level: float | None = None) -> ND
 
     The level is midway between the extremes by default, where a relaxation oscillation is fastest.
 
+    Raises
+    ------
+    ValueError
+        For fewer than four samples, shapes that differ, or a value that is not finite.
+
     Examples
     --------
     >>> t = np.arange(0, 14, 0.05)

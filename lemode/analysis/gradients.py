@@ -246,7 +246,11 @@ def gradient_bound_posterior(
 
 
 class Linearisation(NamedTuple):
-    """See `linearisable`.
+    r"""What `linearisable` found over N steps of a cell.
+
+    .. math:: A(N, \Delta t, \Gamma) \le t_N + \Gamma t_N^2\,?
+
+    ``growth`` is A, ``linearised`` the right-hand side, ``s`` is :math:`\Gamma t_N`, ``valid`` the answer.
 
     Examples
     --------

@@ -78,7 +78,9 @@ class Coefficients(NamedTuple):
 
 
 class StepJacobian(NamedTuple):
-    r"""J of one step in the order **(z, y)**, kept as its factors A, B, S, D, each ``(..., d, d)``.
+    r"""J of one step in the order **(z, y)**, kept as its factors A, B, S, D, each ``(..., d, d)``; theory, section 3.
+
+    .. math:: J = \begin{pmatrix} A & B \\ S A & D + S B \end{pmatrix}
 
     Examples
     --------

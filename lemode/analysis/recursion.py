@@ -74,7 +74,14 @@ def recursion(cell: object, pull: Array, groups: Sequence[str], u_max: Array, x0
 
 
 def block_recursion(cell: object, pull: Array, group: str, u_max: Array, x0: float = 0.0) -> float:
-    """The scalar form of G_rec: the recursion for the largest entry over all rows, O(N d). Never below the row form.
+    r"""The scalar form of G_rec: the recursion for the largest entry over all rows, O(N d). Never below the row form.
+
+    .. math::
+
+        s^z_n = s^z + \Delta t \max_i G\left(s^z, w_{1,i} s^y + \mu_1, w_{z,i} s^y + \mu_z; r_{n-1}\right), \qquad
+        s^y_n = s^y + \Delta t \max_i G\left(s^y, w_{2,i} s^y + \mu_2, w_{y,i} s^z_n + \mu_y; r_{n-1}\right)
+
+    with the row sums w. Arguments as for `recursion`, and one group.
 
     Examples
     --------

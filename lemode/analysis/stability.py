@@ -170,7 +170,7 @@ def logarithmic_norm(ode: object, u: Tensor, state: State) -> Tensor:
 
 
 class LyapunovBounds(NamedTuple):
-    """Upper bounds of the largest Lyapunov exponent, per unit of time: of the ODE and of the discrete map.
+    """Upper bounds of the largest Lyapunov exponent, per unit of time: of the ODE and of the discrete map. See `lyapunov_bounds`.
 
     Examples
     --------

@@ -13,7 +13,9 @@ Array = NDArray[np.float64]
 
 
 class Persistence(Baseline):
-    """Nothing changes: the next value is the present one.
+    r"""Nothing changes: the next value is the present one.
+
+    .. math:: \hat x_{k+1} = x_k
 
     Parameters
     ----------

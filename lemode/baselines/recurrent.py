@@ -11,7 +11,9 @@ __all__ = ["GRU", "LSTM"]
 
 
 class LSTM(Surrogate):
-    """`lemode.Surrogate` with torch.nn.LSTM as its core; dt and scheme have no meaning here.
+    r"""`lemode.Surrogate` with torch.nn.LSTM as its core; dt and scheme have no meaning here.
+
+    .. math:: \hat x_{k+1} = x_k + s \odot (C\,h_k + c), \qquad h_k \text{ the output of the LSTM at step } k
 
     Examples
     --------
@@ -26,7 +28,9 @@ class LSTM(Surrogate):
 
 
 class GRU(Surrogate):
-    """`lemode.Surrogate` with torch.nn.GRU as its core; dt and scheme have no meaning here.
+    r"""`lemode.Surrogate` with torch.nn.GRU as its core; dt and scheme have no meaning here.
+
+    .. math:: \hat x_{k+1} = x_k + s \odot (C\,h_k + c), \qquad h_k \text{ the output of the GRU at step } k
 
     Examples
     --------

@@ -223,6 +223,11 @@ class CallableSystem(System):
     probe : (D,), a state at which rhs may be tried; 0 by default
     jacobian : callable, df/dx(t, x) ``(D, D)`` of a state ``(D,)``; central differences by default
 
+    Raises
+    ------
+    ValueError
+        If there are not D names, or rhs does not return D derivatives.
+
     Examples
     --------
     >>> decay = CallableSystem(lambda t, x: -x, dimension=1)

@@ -36,6 +36,11 @@ class Burgers(PeriodicField):
     nu : float
         Viscosity.
 
+    Raises
+    ------
+    ValueError
+        For a viscosity, length or step that is not positive, or fewer than 8 grid points.
+
     Examples
     --------
     >>> burgers, t = Burgers(), [0.0, 1.0]

@@ -66,6 +66,11 @@ class ForcedFitzHughNagumo(FitzHughNagumo):
         The solver stops and starts again at `breaks`, the times where the function is not smooth: without them a jump costs
         time, and a short pulse may be stepped over. `Smooth` and `Steps` of lemode.systems.currents bring their own.
 
+        Raises
+        ------
+        SolveError, ValueError
+            As `System.solve`, and for a current without one value for each initial state.
+
         Examples
         --------
         >>> neuron, t = ForcedFitzHughNagumo(), np.linspace(0, 100, 201)
@@ -105,6 +110,11 @@ class ForcedFitzHughNagumo(FitzHughNagumo):
         current : str or function
             'smooth' and 'steps' draw from `Smooth.sample` and `Steps.sample` with their defaults, 'both' (the default)
             uses the former for the first half of the trajectories and the latter for the others. Or as in `solve`.
+
+        Raises
+        ------
+        SolveError, ValueError
+            As `solve`, and for an unknown name of a current.
 
         Examples
         --------

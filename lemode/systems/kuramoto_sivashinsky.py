@@ -35,6 +35,11 @@ class KuramotoSivashinsky(PeriodicField):
     step : float
         Longest step of ETDRK4. 0.025 gives an error of 6e-7 over a time unit, 0.25 one of 6e-4.
 
+    Raises
+    ------
+    ValueError
+        For a length or step that is not positive, or fewer than 8 grid points.
+
     Examples
     --------
     >>> ks = KuramotoSivashinsky(L=22, N=32)

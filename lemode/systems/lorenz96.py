@@ -33,6 +33,11 @@ class Lorenz96(System):
     F : float
         Forcing.
 
+    Raises
+    ------
+    ValueError
+        For fewer than 4 sites.
+
     Examples
     --------
     >>> Lorenz96(K=5).names
@@ -97,6 +102,11 @@ class Lorenz96TwoScale(System):
         Slow sites (at least 4), and fast variables of each.
     F, h, c, b : float
         Forcing, coupling, ratio of the time scales, ratio of the amplitudes.
+
+    Raises
+    ------
+    ValueError
+        For fewer than 4 sites, or no fast variable.
 
     Examples
     --------

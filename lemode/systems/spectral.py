@@ -205,6 +205,11 @@ class FlowMap:
 
     .. math:: \delta_t + (u\,\delta)_x = A\,\delta .
 
+    Raises
+    ------
+    ValueError
+        For a time that is not positive.
+
     Examples
     --------
     The Jacobian beside a difference quotient:
