@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,13 +16,15 @@ Array = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class Trajectories:
-    """n trajectories of D variables sampled at the same T times.
+    """n trajectories of D variables, sampled at the same T times, or each at times of its own.
 
     Parameters
     ----------
-    t : (T,) strictly increasing, in the time unit of the system
+    t : (T,) strictly increasing, in the time unit of the system; or (n, T) where each trajectory has its own times, those that have
+        fewer than T ending in NaN (`ragged` makes these)
     x : (n, T, D), or (T, D) for a single trajectory; float32 is kept, everything else becomes float64
     names : D variable names; x0, x1, ... by default
+    missing : NaN in x means that this value was not measured; otherwise it is an error
 
     Raises
     ------
@@ -41,6 +43,7 @@ class Trajectories:
     t: Array
     x: Array
     names: tuple[str, ...] = field(default=())
+    missing: bool = False
 
     def __post_init__(self) -> None:
         t, x = _real("t", self.t), _real("x", self.x)
@@ -48,60 +51,142 @@ class Trajectories:
             x = x[None]
         if x.ndim != 3:
             raise ValueError(f"x has shape {x.shape}: give (n, T, D), or (T, D) for one trajectory.")
-        _, T, D = x.shape
+        n, T, D = x.shape
         if 0 in x.shape:
             raise ValueError(f"x has shape {x.shape}: there is no data in it.")
-        if t.shape != (T,):
-            raise ValueError(f"t has shape {t.shape}, x has {T} samples a trajectory: give t of shape ({T},).")
-        if not np.all(np.diff(t) > 0) or not np.all(np.isfinite(t)):
-            raise ValueError("t: give finite, strictly increasing times.")
+        if t.shape not in {(T,), (n, T)}:
+            raise ValueError(
+                f"t has shape {t.shape}, x has {T} samples a trajectory: give t of shape ({T},), or ({n}, {T}) for times of their own."
+            )
         names = tuple(self.names) or tuple(f"x{i}" for i in range(D))
         if len(names) != D or len(set(names)) != D:
             raise ValueError(f"names={names}: give {D} different names, one per variable.")
-        check_finite(x, names)
+        if t.ndim == 2:
+            x = np.where(_there(t)[..., None], x, np.nan).astype(x.dtype)
+        elif not np.all(np.diff(t) > 0) or not np.all(np.isfinite(t)):
+            raise ValueError("t: give finite, strictly increasing times.")
+        _check_values(x, names, np.isfinite(np.broadcast_to(t, (n, T))), self.missing)
         for key, value in (("t", t), ("x", x), ("names", names)):
             object.__setattr__(self, key, value)
+
+    @classmethod
+    def ragged(
+        cls, series: Iterable[tuple[ArrayLike, ArrayLike]], names: Sequence[str] = (), missing: bool = False
+    ) -> Trajectories:
+        """Trajectories of different lengths and times: one pair t ``(T_i,)``, x ``(T_i, D)`` for each.
+
+        Raises
+        ------
+        ValueError
+            For no trajectories, or shapes that do not fit; and as for the class.
+
+        Examples
+        --------
+        >>> data = Trajectories.ragged([([0, 1, 3], [[1], [2], [3]]), ([0.5, 2], [[4], [np.nan]])], ["v"], missing=True)
+        >>> data.t.shape, data.x.shape, data.lengths
+        ((2, 3), (2, 3, 1), array([3, 2]))
+        """
+        pairs = [(_real("t", t), _real("x", x)) for t, x in series]
+        if not pairs:
+            raise ValueError("there are no trajectories: give at least one pair (t, x).")
+        D = pairs[0][1].shape[-1] if pairs[0][1].ndim else 0
+        for i, (t, x) in enumerate(pairs):
+            if t.ndim != 1 or x.shape != (len(t), D):
+                raise ValueError(
+                    f"trajectory {i}: t has shape {t.shape}, x {x.shape}: give (T,) and (T, D), with D={D} for all."
+                )
+            if not len(t) or not np.isfinite(t).all():
+                raise ValueError(f"trajectory {i}: give at least one sample, at finite times.")
+        T = max(len(t) for t, _ in pairs)
+        times = np.full((len(pairs), T), np.nan)
+        values = np.full((len(pairs), T, D), np.nan, dtype=np.result_type(*(x.dtype for _, x in pairs)))
+        for i, (t, x) in enumerate(pairs):
+            times[i, : len(t)], values[i, : len(t)] = t, x
+        return cls(times, values, tuple(names), missing)
 
     def __len__(self) -> int:
         return len(self.x)
 
     def __getitem__(self, index: int | slice | Sequence[int] | NDArray[Any]) -> Trajectories:
         """A subset of the trajectories."""
-        return Trajectories(self.t, self.x[np.atleast_1d(np.arange(len(self))[index])], self.names)
+        rows = np.atleast_1d(np.arange(len(self))[index])
+        if self.t.ndim == 1 or not len(rows):
+            return Trajectories(self.t, self.x[rows], self.names, self.missing)
+        T = self.lengths[rows].max()
+        return Trajectories(self.t[rows, :T], self.x[rows, :T], self.names, self.missing)
 
     def __iter__(self) -> Iterator[Trajectories]:
         return (self[i] for i in range(len(self)))
 
     @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Number of samples of each trajectory, ``(n,)``."""
+        return np.isfinite(np.broadcast_to(self.t, self.x.shape[:2])).sum(1)
+
+    @property
     def step(self) -> float:
         """The sampling interval; ValueError if t is not evenly spaced to 1 part in 10^6."""
-        if len(self.t) < 2:
-            raise ValueError("t has a single time: a sampling interval needs two.")
-        steps = np.diff(self.t)
+        steps = self.intervals()
         mean = float(steps.mean())
-        if np.ptp(steps) > 1e-6 * mean + 4 * np.spacing(np.abs(self.t).max()):
+        if not self.even():
             raise ValueError(
                 f"t is not evenly spaced (intervals from {steps.min():.6g} to {steps.max():.6g}): resample it to one interval."
             )
         return mean
 
+    def even(self) -> bool:
+        """Whether all samples are one interval apart, to 1 part in 10^6."""
+        steps = self.intervals()
+        return bool(np.ptp(steps) <= 1e-6 * steps.mean() + 4 * np.spacing(np.nanmax(np.abs(self.t))))
+
+    def intervals(self) -> Array:
+        """All times between neighbouring samples, in one row; ValueError if there is only a single time."""
+        steps = np.diff(self.t).ravel()
+        steps = steps[np.isfinite(steps)]
+        if not len(steps):
+            raise ValueError("t has a single time: a sampling interval needs two.")
+        return steps
+
     def select(self, names: Sequence[str]) -> Trajectories:
         """The named variables, in that order."""
-        missing = [name for name in names if name not in self.names]
-        if missing or not names:
-            raise ValueError(f"variables {list(missing or names)}: choose from {', '.join(self.names)}.")
-        return Trajectories(self.t, self.x[..., [self.names.index(name) for name in names]], tuple(names))
+        unknown = [name for name in names if name not in self.names]
+        if unknown or not names:
+            raise ValueError(f"variables {list(unknown or names)}: choose from {', '.join(self.names)}.")
+        x = self.x[..., [self.names.index(name) for name in names]]
+        return Trajectories(self.t, x, tuple(names), self.missing)
 
 
 def check_finite(x: Array, names: Sequence[str]) -> None:
     """ValueError that names the first value of x (n, T, D) that is NaN or infinite."""
-    bad = ~np.isfinite(x)
+    _check_values(x, names, np.ones(x.shape[:2], dtype=bool), missing=False)
+
+
+def _check_values(x: Array, names: Sequence[str], there: NDArray[np.bool_], missing: bool) -> None:
+    """ValueError that names the first bad value among the samples that are there; NaN is none where values may be missing."""
+    bad = (np.isinf(x) if missing else ~np.isfinite(x)) & there[..., None]
     if bad.any():
         i, k, j = (int(v) for v in np.argwhere(bad)[0])
+        hint = "" if missing or np.isinf(x[i, k, j]) else ", or give missing=True if NaN says that a value was not measured"
         raise ValueError(
             f"x holds {x[i, k, j]} in trajectory {i} at time index {k}, variable {names[j]!r} ({int(bad.sum())} such values): "
-            "remove or repair these samples."
+            f"remove or repair these samples{hint}."
         )
+    if missing and not np.isfinite(x).any(1).all():
+        i, j = (int(v) for v in np.argwhere(~np.isfinite(x).any(1))[0])
+        raise ValueError(f"trajectory {i} has no value of {names[j]!r} at all: leave the trajectory or the variable out.")
+
+
+def _there(t: Array) -> NDArray[np.bool_]:
+    """Which entries of t (n, T) are samples and not padding; checked."""
+    there = np.isfinite(t)
+    if np.isinf(t).any() or not there[:, 0].all() or (np.diff(there.astype(int)) > 0).any():
+        raise ValueError("t: give finite times; a trajectory that has fewer than the longest ends in NaN.")
+    steps = np.diff(t)
+    if not (np.isnan(steps) | (steps > 0)).all():
+        raise ValueError(
+            f"t of trajectory {int(np.argwhere(~(np.isnan(steps) | (steps > 0)))[0, 0])}: give strictly increasing times."
+        )
+    return there
 
 
 def _real(name: str, value: ArrayLike) -> Array:

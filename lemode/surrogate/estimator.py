@@ -14,9 +14,23 @@ from torch import Tensor
 from ..lem import LEM
 from ..trajectories import Trajectories
 from . import forecast, storage
+from .continuous import ContinuousNetwork
+from .data import (
+    Grid,
+    as_columns,
+    fill,
+    forecast_times,
+    hold_out,
+    lay_out,
+    lay_out_future,
+    rank,
+    to_series,
+    torch_dtype,
+    usual_interval,
+)
 from .network import IncrementNetwork
-from .recipe import STAGES, Recipe, resolve_budget
-from .training import History, Series, train
+from .recipe import Recipe, checked_recipe
+from .training import History, train
 
 __all__ = ["Surrogate"]
 
@@ -41,6 +55,9 @@ class Surrogate:
         Variables that drive the system and are known ahead, such as a current: they are read, not predicted.
     delays : int
         Previous values that are read beside the present one (delay embedding).
+    continuous : bool
+        Fit a differential equation for the data instead of a map from sample to sample: `lemode.surrogate.continuous.ContinuousNetwork`.
+        For use at other sampling intervals than that of the training data. A step costs several times as much.
     budget : {'quick', 'standard', 'thorough'} or float
         5,000, 30,000 or 150,000 gradient steps, ended after 45, 180 or 1,200 s where the machine is slower; or seconds.
     steps, max_time : int, float, optional
@@ -48,8 +65,8 @@ class Surrogate:
     batch_size : int
         Trajectories in a gradient step.
     window, washout : int
-        Samples in a training window, which starts from a stored state of the network; and the least history a forecast needs, a
-        fifth of which does not count at the beginning of a window.
+        Samples in a training window, which starts from a stored state of the network, 250 by default, 20 where continuous; and the least
+        history a forecast needs, a fifth of which does not count at the beginning of a window.
     stages : sequence of 'one-step', 'noise', 'closed-loop'
         Training one step ahead comes first. The others fine-tune, on noisy inputs and on free runs, and are undone unless they
         improve the free run on the validation series.
@@ -107,11 +124,12 @@ class Surrogate:
         observe: tuple[str, ...] | list[str] | None = None,
         inputs: tuple[str, ...] | list[str] = (),
         delays: int = 0,
+        continuous: bool = False,
         budget: str | float = "quick",
         steps: int | None = None,
         max_time: float | None = None,
         batch_size: int = 32,
-        window: int = 250,
+        window: int | None = None,
         washout: int = 50,
         stages: tuple[str, ...] | list[str] = ("one-step",),
         noise: float = 2.0,
@@ -131,6 +149,7 @@ class Surrogate:
         self.observe = observe
         self.inputs = inputs
         self.delays = delays
+        self.continuous = continuous
         self.budget = budget
         self.steps = steps
         self.max_time = max_time
@@ -213,8 +232,7 @@ class Surrogate:
         Raises
         ------
         ValueError
-            For data that are empty, not finite, too short or unevenly sampled, a hyper-parameter out of range, or the checkpoint of
-            another fit.
+            For data that are empty, not finite or too short, a hyper-parameter out of range, or the checkpoint of another fit.
         FitDivergedError
             If training diverges before any usable weights were found.
 
@@ -226,36 +244,41 @@ class Surrogate:
         if y is not None:
             raise ValueError("y: a surrogate learns from X alone; leave y out.")
         names, input_names = self._choose_names(X)
-        columns = (*names, *input_names)
-        data = _columns(X, columns)
-        step = data.step if isinstance(X, Trajectories) else 1.0
-        dtype = _torch_dtype(self.dtype, data.x)
+        columns, D = (*names, *input_names), len(names)
+        data = as_columns(X, columns)
+        step = usual_interval(data)
         if validation is None:
-            training, held_out = _hold_out(data.x)
+            training, held_out = hold_out(data)
         else:
-            training, held_out = data.x, _columns(validation, columns).x
-        recipe = self._recipe(min(training.shape[1], held_out.shape[1]), names)
-        D = len(names)
+            training, held_out = data, as_columns(validation, columns, step)
+        grids = [lay_out(part, step, D) for part in (training, held_out)]
+        recipe = self._recipe(min(int(part.lengths.max()) for part in (training, held_out)), names)
         if self.warm_start and hasattr(self, "network_"):
             if (names, input_names) != (self.names_, self.input_names_):
                 raise ValueError(f"warm_start: the model knows {self.names_ + self.input_names_}, the data are {columns}.")
         else:
-            network = self._build(D, len(input_names), dtype)
-            raw = torch.from_numpy(training).transpose(0, 1)
-            network.set_scales(raw[..., :D], raw[..., D:])
+            network = self._build(D, len(input_names), torch_dtype(self.dtype, data.x))
+            raw = torch.from_numpy(grids[0].values).transpose(0, 1)
+            r = None if grids[0].r is None else torch.from_numpy(grids[0].r).transpose(0, 1)
+            if r is None:
+                network.set_scales(raw[..., :D], raw[..., D:])
+            else:
+                network.check_intervals()
+                network.set_scales(raw[..., :D], raw[..., D:], r=r)
+                network.fit_steps(float(r.max()))
             self.network_, self.names_, self.input_names_ = network, names, input_names
         self.step_ = step
         self.n_features_in_ = len(columns)
-        self.warmup_ = max(min(self.washout, training.shape[1] - 1), 1)
+        self.warmup_ = max(min(self.washout, training.x.shape[1] - 1), 1)
+        series, judge = (to_series(self.network_, grid, D) for grid in grids)
         self.history_ = train(
-            self.network_, self._series(training), self._series(held_out), recipe,
-            torch.Generator().manual_seed(self.seed), self.verbose, checkpoint,
-        )  # fmt: skip
+            self.network_, series, judge, recipe, torch.Generator().manual_seed(self.seed), self.verbose, checkpoint
+        )
         return self
 
     def _choose_names(self, X: Trajectories | ArrayLike) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Variables to predict and to read only, in the order of `observe` and `inputs`."""
-        known = X.names if isinstance(X, Trajectories) else tuple(f"x{i}" for i in range(_rank(X).shape[-1]))
+        known = X.names if isinstance(X, Trajectories) else tuple(f"x{i}" for i in range(rank(X).shape[-1]))
         inputs = tuple(self.inputs)
         observe = tuple(name for name in known if name not in inputs) if self.observe is None else tuple(self.observe)
         both = set(observe) & set(inputs)
@@ -264,40 +287,18 @@ class Surrogate:
         return observe, inputs
 
     def _recipe(self, T: int, names: tuple[str, ...]) -> Recipe:
-        for name in ("steps", "batch_size", "window", "horizon"):
-            value = getattr(self, name)
-            if (name, value) != ("steps", None) and (not isinstance(value, (int, np.integer)) or value < 1):
-                raise ValueError(f"{name}={value!r}: give a positive integer.")
-        if not isinstance(self.delays, (int, np.integer)) or self.delays < 0:
-            raise ValueError(f"delays={self.delays!r}: give a number of previous values, 0 for none.")
-        if not 0 <= self.washout < self.window:
-            raise ValueError(f"washout={self.washout!r}: give a number of samples below window={self.window}.")
-        for name in ("lr", "max_time"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"{name}={value!r}: give a positive number, or None.")
-        stages = tuple(self.stages)
-        if not stages or stages[0] != "one-step" or any(s not in STAGES[1:] for s in stages[1:]):
-            raise ValueError(f"stages={stages}: 'one-step' comes first, then any of 'noise', 'closed-loop'.")
-        if not self.noise >= 0:
-            raise ValueError(f"noise={self.noise!r}: give a number, 0 or more.")
-        if T < 3:
-            raise ValueError(f"the training or validation series have {T} samples: a surrogate needs at least 3.")
-        weights = self.weights
-        if weights is not None and (set(weights) - set(names) or not all(w > 0 for w in weights.values())):
-            raise ValueError(f"weights={weights}: give positive numbers for variables among {', '.join(names)}.")
-        steps, max_time = resolve_budget(self.budget, self.steps, self.max_time)
-        return Recipe(
-            steps=steps, batch_size=self.batch_size, window=self.window, washout=self.washout, optimizer=self.optimizer,
-            lr=self.lr, max_time=max_time, stages=stages, noise=self.noise, horizon=self.horizon,
-            weights=None if weights is None else tuple(float(weights.get(name, 1.0)) for name in names),
-        )  # fmt: skip
+        """The numbers of the fit, checked; subclasses change some."""
+        return checked_recipe(self, T, names)
 
     def _build(self, dimension: int, inputs: int, dtype: torch.dtype) -> IncrementNetwork:
-        features = dimension * (1 + self.delays) + 2 * inputs
+        features = dimension * (1 + self.delays) + (1 if self.continuous else 2) * inputs
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             core = self._core(features, dtype)
+            if self.continuous:
+                if not isinstance(core, LEM) or self.delays:
+                    raise ValueError("continuous=True: a differential equation needs a LEM as its core, and delays=0.")
+                return ContinuousNetwork(core, self.hidden_size, dimension, dtype, inputs)
             return IncrementNetwork(core, self.hidden_size, dimension, dtype, self.delays, inputs)
 
     def _core(self, features: int, dtype: torch.dtype) -> torch.nn.Module:
@@ -306,56 +307,93 @@ class Surrogate:
 
     # -- use ---------------------------------------------------------------------------------------------------------
 
-    @torch.no_grad()
     def predict(self, X: Trajectories | ArrayLike) -> Array:
         """One step ahead along given series: entry k is the prediction of x[k+1] from x[0], ..., x[k].
 
         X is a Trajectories, ``(n, T, D)`` or ``(T, D)`` array (with the inputs as last columns, where the model has any; the last
         prediction takes them as unchanged). The result has the observed variables, shaped and typed as in X.
+
+        Trajectories may be sampled at any times: the prediction is for the time of the next sample, or one usual interval after the
+        last. What is missing is replaced by its own prediction; behind the end of a shorter trajectory there is NaN.
         """
         data, single = self._input(X)
-        net, series = self.network_, self._series(data.x)
-        out, _ = net.step(*series)
-        return self._output(net.denormalise(out), data.x.dtype, single)
+        grid = lay_out(data, self.step_, len(self.names_))
+        _, out = fill(self.network_, to_series(self.network_, grid, len(self.names_)))
+        assert out is not None
+        values = self._output(self.network_.denormalise(out), data.x.dtype, False)
+        if grid.at is not None:  # of the steps from one sample to the next, the last one arrives there
+            after = np.concatenate([grid.at[:, 1:], np.full((len(data), 1), -1)], 1)
+            values = np.take_along_axis(values, np.where(after < 0, grid.at, after - 1).clip(0)[..., None], 1)
+        values[~np.isfinite(np.broadcast_to(data.t, values.shape[:2]))] = np.nan
+        return values[0] if single else values
 
-    def forecast(self, history: Trajectories | ArrayLike, steps: int, inputs: ArrayLike | None = None) -> Array:
+    def forecast(
+        self,
+        history: Trajectories | ArrayLike,
+        steps: int | None = None,
+        inputs: ArrayLike | None = None,
+        *,
+        dt: float | None = None,
+        t: ArrayLike | None = None,
+    ) -> Array:
         """Free running: warm up on the history, then feed the surrogate with its own predictions.
 
         Parameters
         ----------
-        history : Trajectories, (n, T, D) or (T, D), with at least `warmup_` samples at the training interval
+        history : Trajectories, (n, T, D) or (T, D), with at least `warmup_` samples
+            An array is taken to be sampled at the training interval; Trajectories at any times, with missing values.
         steps : int
             Number of values to forecast; the first follows the last of the history.
         inputs : (steps, m) or (n, steps, m), where the model has inputs
             Their values at the times of the forecast.
+        dt : float, optional
+            Interval between the values, the training interval by default.
+        t : (steps,) or (n, steps), optional
+            The times of the values instead, later than the history, whose times an array counts from 0.
 
         Returns
         -------
         (n, steps, D) or (steps, D)
+
+        Raises
+        ------
+        ValueError
+            For a history that is too short, times that are not behind it, or inputs that do not fit.
         """
-        if not isinstance(steps, (int, np.integer)) or steps < 1:
-            raise ValueError(f"steps={steps!r}: give a positive integer.")
         data, single = self._input(history)
-        T = data.x.shape[1]
-        if self.warmup_ > T:
+        shortest = int(data.lengths.min())
+        if self.warmup_ > shortest:
             raise ValueError(
-                f"history has {T} samples, the model needs at least {self.warmup_} to find its hidden state: give a "
+                f"history has {shortest} samples, the model needs at least {self.warmup_} to find its hidden state: give a "
                 "longer history, or fit with a smaller washout."
             )
-        values = data.x
-        if self.input_names_:
-            values = np.concatenate([values, self._future(inputs, values, int(steps))], axis=1)
-        elif inputs is not None:
-            raise ValueError("inputs: this model has none; leave them out.")
-        net, (x, e) = self.network_, self._series(values)
-        out = forecast.free_run(
-            net, x[:T], int(steps), None if e is None else e[:T], None if e is None else e[T : T + steps - 1]
-        )
-        return self._output(net.denormalise(out), data.x.dtype, single)
+        usual = t is None and (dt is None or dt == self.step_)
+        times = forecast_times(data, steps, self.step_ if dt is None and t is None else dt, t)
+        future = self._future(inputs, data.x, times.shape[1])
+        net, D = self.network_, len(self.names_)
+        if usual and lay_out(data, self.step_, D).plain:
+            T, steps = data.x.shape[1], times.shape[1]
+            x, e, _, _ = to_series(net, Grid(np.concatenate([data.x, future], axis=1)), D)
+            out = forecast.free_run(
+                net, x[:T], steps, None if e is None else e[:T], None if e is None else e[T : T + steps - 1]
+            )
+            return self._output(net.denormalise(out), data.x.dtype, single)
+        # the values to come are missing ones
+        future[..., :D] = np.nan
+        grid, ahead = lay_out_future(data, times, future, self.step_, D)
+        series, _ = fill(net, to_series(net, grid, D))
+        values = self._output(net.denormalise(series.x), data.x.dtype, False)
+        values = np.take_along_axis(values, ahead[..., None], 1)
+        return values[0] if single else values
 
     def _future(self, inputs: ArrayLike | None, history: Array, steps: int) -> Array:
         """Rows to append to the history: nothing known of the observed variables, and the inputs."""
         n, m, D = len(history), len(self.input_names_), len(self.names_)
+        future = np.zeros((n, steps, D + m), dtype=history.dtype)
+        if not m:
+            if inputs is not None:
+                raise ValueError("inputs: this model has none; leave them out.")
+            return future
         if inputs is None:
             raise ValueError(f"inputs are missing: give {', '.join(self.input_names_)} at the {steps} times of the forecast.")
         values = np.asarray(inputs, dtype=history.dtype)
@@ -363,7 +401,6 @@ class Surrogate:
             raise ValueError(f"inputs have shape {values.shape}: give ({steps}, {m}), or ({n}, {steps}, {m}) for one each.")
         if not np.isfinite(values).all():
             raise ValueError(f"inputs hold a value that is not finite, first at {tuple(np.argwhere(~np.isfinite(values))[0])}.")
-        future = np.zeros((n, steps, D + m), dtype=history.dtype)
         future[..., D:] = values
         return future
 
@@ -373,25 +410,28 @@ class Surrogate:
         The increments, not the values, are scored: of a densely sampled series, persistence alone explains nearly everything.
         """
         error, truth = self._errors(X)
-        spread = ((truth - truth.mean((0, 1))) ** 2).mean((0, 1))
+        mean = np.nanmean if np.isnan(error).any() else np.mean
+        spread = mean((truth - mean(truth, (0, 1))) ** 2, (0, 1))
         if not (spread > 0).all():
             raise ValueError("X does not vary in some variable: R^2 is undefined there.")
-        return float(np.mean(1 - (error**2).mean((0, 1)) / spread))
+        return float(np.mean(1 - mean(error**2, (0, 1)) / spread))
 
     def rmse(self, X: Trajectories | ArrayLike, washout: int = 0) -> float:
         """Root mean square one-step error in the units of the data, over all variables, without the first `washout` predictions."""
         error, _ = self._errors(X)
         if not 0 <= washout < error.shape[1]:
             raise ValueError(f"washout={washout}: the series have {error.shape[1]} predictions.")
-        return float(np.sqrt((error[:, washout:] ** 2).mean()))
+        square = error[:, washout:] ** 2
+        return float(np.sqrt(np.nanmean(square) if np.isnan(square).any() else square.mean()))
 
     def _errors(self, X: Trajectories | ArrayLike) -> tuple[Array, Array]:
-        """One-step errors and true increments, ``(n, T - 1, D)`` each, in float64."""
+        """One-step errors and true increments, ``(n, T - 1, D)`` each, in float64; NaN where a value is missing."""
         data, _ = self._input(X)
         if data.x.shape[1] < 2:
             raise ValueError("X has a single sample: an error needs at least two.")
         x = data.x[..., : len(self.names_)].astype(np.float64)
-        return self.predict(data.x)[:, :-1] - x[:, 1:], np.diff(x, axis=1)
+        error, truth = self.predict(data)[:, :-1] - x[:, 1:], np.diff(x, axis=1)
+        return error, np.where(np.isnan(error), np.nan, truth)
 
     # -- files -------------------------------------------------------------------------------------------------------
 
@@ -403,6 +443,7 @@ class Surrogate:
             "names": self.names_,
             "input_names": self.input_names_,
             "step": self.step_,
+            "core_dt": self.network_.core_dt(),
             "warmup": self.warmup_,
             "history": vars(self.history_),
         }
@@ -422,6 +463,7 @@ class Surrogate:
             model.n_features_in_ = len(model.names_) + len(model.input_names_)
             model.network_ = model._build(len(model.names_), len(model.input_names_), tensors["head.weight"].dtype)
             model.network_.load_state_dict(tensors)
+            model.network_.set_core_dt(metadata.get("core_dt"))  # since format 2
         except (KeyError, TypeError, RuntimeError, ValueError) as e:
             raise ValueError(f"{path}: the contents of this lemode model do not fit together ({e}).") from e
         return model
@@ -435,62 +477,10 @@ class Surrogate:
     def _input(self, X: Trajectories | ArrayLike) -> tuple[Trajectories, bool]:
         self._check_fitted()
         columns = (*self.names_, *self.input_names_)
-        data = _columns(X, columns)
-        if isinstance(X, Trajectories) and len(data.t) > 1 and abs(data.step / self.step_ - 1) > 1e-6:
-            raise ValueError(f"data are sampled every {data.step:g}, the model was fitted at {self.step_:g}: resample them.")
+        data = as_columns(X, columns, self.step_)
         return data, not isinstance(X, Trajectories) and np.ndim(X) == 2
-
-    def _series(self, values: Array) -> Series:
-        """Normalised series of values ``(n, T, D + m)``; the inputs at both ends of each step are known when it is predicted."""
-        net, D = self.network_, len(self.names_)
-        x = torch.from_numpy(np.ascontiguousarray(values.swapaxes(0, 1))).to(net.mean.dtype)
-        if not self.input_names_:
-            return Series(net.normalise(x))
-        e = net.normalise_inputs(x[..., D:])
-        return Series(net.normalise(x[..., :D]), torch.cat([e, torch.cat([e[1:], e[-1:]])], -1))
 
     @staticmethod
     def _output(x: Tensor, dtype: np.dtype[Any], single: bool) -> Array:
         values = x.transpose(0, 1).numpy().astype(dtype)
         return values[0] if single else np.ascontiguousarray(values)
-
-
-def _rank(X: ArrayLike) -> Array:
-    x = np.asarray(X)
-    if x.ndim not in (2, 3):
-        raise ValueError(f"data have shape {x.shape}: give (n, T, D), or (T, D) for one series; x[:, None] makes one of D=1.")
-    return x
-
-
-def _columns(X: Trajectories | ArrayLike, columns: tuple[str, ...]) -> Trajectories:
-    """The named columns of X; a plain array has them in this order, or is named x0, x1, ..."""
-    if isinstance(X, Trajectories):
-        return X.select(columns)
-    x = _rank(X)
-    if x.shape[-1] == len(columns):
-        return Trajectories(np.arange(x.shape[-2], dtype=np.float64), x, columns)
-    data = Trajectories(np.arange(x.shape[-2], dtype=np.float64), x)
-    if not set(columns) <= set(data.names):
-        raise ValueError(f"data have {x.shape[-1]} variables, the model knows {len(columns)} ({', '.join(columns)}).")
-    return data.select(columns)
-
-
-def _torch_dtype(name: str | None, x: Array) -> torch.dtype:
-    name = str(x.dtype) if name is None else name
-    if name not in ("float32", "float64"):
-        raise ValueError(f"dtype={name!r}: choose 'float32', 'float64' or None.")
-    return torch.float32 if name == "float32" else torch.float64
-
-
-def _hold_out(x: Array) -> tuple[Array, Array]:
-    """Training and validation parts: every fifth trajectory, or the last fifth of the time where there are few."""
-    n, T, _ = x.shape
-    if n >= 4:
-        held = np.arange(n) % 5 == (4 if n > 4 else 3)
-        return x[~held], x[held]
-    cut = T - max(T // 5, 3)
-    if cut < 3:
-        raise ValueError(
-            f"{n} series of {T} samples: too short to hold out a validation part; give validation=..., or more data."
-        )
-    return x[:, :cut], x[:, cut:]

@@ -65,12 +65,12 @@ class FieldNetwork(IncrementNetwork):
         super().__init__(core, hidden_size, 1, dtype)
         self.grid, self.conserve = tuple(grid), conserve
 
-    def set_scales(self, x: Tensor, e: Tensor | None = None, **more: Any) -> None:
+    def set_scales(self, x: Tensor, e: Tensor | None = None, r: Tensor | None = None) -> None:
         """Learn the scales, which all points share, from training data x ``(T, n, points)``."""
-        super().set_scales(x.flatten(1).unsqueeze(-1), None, **more)
+        super().set_scales(x.flatten(1).unsqueeze(-1), None, r)
 
-    def forward(self, x: Tensor, e: Tensor | None = None, state: Any = None) -> tuple[Tensor, Any]:
-        """Scaled increments for normalised x ``(T, n, points)``, and the state to go on from."""
+    def forward(self, x: Tensor, e: Tensor | None = None, state: Any = None, r: Tensor | None = None) -> tuple[Tensor, Any]:
+        """Scaled increments for normalised x ``(T, n, points)``, and the state to go on from; `check_intervals` refuses any r."""
         T, n, _ = x.shape
         # training takes states by series, which it expects in the second dimension
         state = None if state is None else tuple(s.squeeze(0) for s in state)

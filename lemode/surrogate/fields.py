@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike
 
 from ..conv import ConvLEM
 from ..trajectories import Trajectories
-from .estimator import Array, Surrogate, _columns, _hold_out
+from .data import as_columns, hold_out
+from .estimator import Array, Surrogate
 from .field import FieldNetwork, reflected
 from .network import IncrementNetwork
 from .recipe import Recipe
@@ -64,6 +65,7 @@ class FieldSurrogate(Surrogate):
 
     Examples
     --------
+    >>> import numpy as np
     >>> x = np.linspace(0, 2 * np.pi, 16, endpoint=False)
     >>> waves = np.sin(x - 0.1 * np.arange(60)[:, None] + np.arange(5)[:, None, None])
     >>> model = FieldSurrogate(hidden_size=4, kernel_size=5, steps=20, verbose=0).fit(waves)
@@ -128,11 +130,10 @@ class FieldSurrogate(Surrogate):
         if self.symmetry not in (None, "even", "odd"):
             raise ValueError(f"symmetry={self.symmetry!r}: give 'even', 'odd', or None.")
         names, _ = self._choose_names(X)
-        data = _columns(X, names)
-        x = data.x
+        data = as_columns(X, names)
         if validation is None:  # before the images are made: else that of a validation series would be trained on
-            x, held_out = _hold_out(x)
-            validation = Trajectories(data.t[-held_out.shape[1] :], held_out, names)
+            data, validation = hold_out(data)
+        x = data.x
         if self.symmetry is not None:
             x = np.concatenate([x, reflected(x, self._points(len(names)), self.symmetry == "odd")])
         x = _pieces(x)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..kernels import Layer, rollout
 from ..lem import LEM
+from .data import Series, fill
 from .network import IncrementNetwork
 
 __all__ = ["closed_loop", "free_run", "free_run_error"]
@@ -24,7 +25,7 @@ def free_run(
     first = predicted[-1]
     if steps <= 1:
         return predicted[-1:][:steps]
-    if isinstance(network.core, LEM) and network.delays == 0:
+    if network.kernel_rollout and isinstance(network.core, LEM) and network.delays == 0:
         core_state, _ = state
         rest = _lem_rollout(network, network.core, first, core_state, steps - 1, e_future)
     else:
@@ -32,12 +33,14 @@ def free_run(
     return torch.cat([first[None], rest])
 
 
-def closed_loop(network: IncrementNetwork, x: Tensor, state: object, steps: int, e: Tensor | None = None) -> Tensor:
+def closed_loop(
+    network: IncrementNetwork, x: Tensor, state: object, steps: int, e: Tensor | None = None, r: Tensor | None = None
+) -> Tensor:
     """The plain loop: from x ``(n, D)`` and the network's state, the next values ``(steps, n, D)``; differentiable."""
     xs = []
     x = x[None]
     for k in range(steps):
-        x, state = network.step(x, None if e is None else e[k : k + 1], state)
+        x, state = network.step(*Series(x, *(None if a is None else a[k : k + 1] for a in (e, r))).known(state))
         xs.append(x)
     return torch.cat(xs)
 
@@ -54,18 +57,32 @@ def _lem_rollout(
     return rollout(layers, s[:, None] * network.head.weight, s * network.head.bias, x0, states, steps, exogenous=e)
 
 
-def free_run_error(network: IncrementNetwork, x: Tensor, e: Tensor | None, warmup: int, horizon: int, starts: int = 4) -> float:
+def free_run_error(network: IncrementNetwork, series: Series, warmup: int, horizon: int, starts: int = 4) -> float:
     r"""How far free runs leave the truth: the mean over time, series and starts of :math:`\min(\mathrm{nrmse}, 1)`.
 
     Clipped at one, what the mean of the data would score, so that chaotic systems are judged by how long they are followed and
-    a periodic one by its phase. x ``(T, n, D)`` is normalised.
+    a periodic one by its phase. The series ``(T, n, D)`` are normalised; what is missing in them is not judged.
     """
+    x, e, r, mask = series
     T = len(x)
     horizon = max(1, min(horizon, T - warmup))
     begins = sorted({int(b) for b in torch.linspace(0, T - warmup - horizon, starts)})
     errors = []
     for b in begins:
         mid, end = b + warmup, b + warmup + horizon
-        free = free_run(network, x[b:mid], horizon, None if e is None else e[b:mid], None if e is None else e[mid : end - 1])
-        errors.append((free - x[mid:end]).square().mean(-1).sqrt().clamp(max=1.0).nan_to_num(1.0).mean())
-    return float(torch.stack(errors).mean())
+        if r is None and mask is None:
+            free = free_run(
+                network, x[b:mid], horizon, None if e is None else e[b:mid], None if e is None else e[mid : end - 1]
+            )
+            errors.append((free - x[mid:end]).square().mean(-1).sqrt().clamp(max=1.0).nan_to_num(1.0).mean())
+            continue
+        whole = series.part(b, end)
+        seen = torch.ones_like(x[b:end], dtype=torch.bool) if mask is None else mask[b:end].clone()
+        there = seen[warmup:].clone()
+        seen[warmup:] = False
+        error = (fill(network, whole._replace(mask=seen))[0].x[warmup:] - x[mid:end]).square().where(there, 0.0)
+        judged = there.any(-1)
+        if judged.any():
+            error = (error.sum(-1) / there.sum(-1).clamp_min(1)).sqrt().clamp(max=1.0).nan_to_num(1.0)
+            errors.append(error[judged].mean())
+    return float(torch.stack(errors).mean()) if errors else 1.0

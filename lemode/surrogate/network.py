@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..lem import LEM
+
 __all__ = ["IncrementNetwork"]
 
 
@@ -21,6 +23,9 @@ class IncrementNetwork(nn.Module):
     with x = (data - mean) / std, s the scale of the increments of x, p delayed copies and known inputs :math:`e_k`.
     Predicting the increment makes persistence the starting point and leaves to the network only what persistence misses.
 
+    Between uneven samples, with :math:`r_k = (t_{k+1} - t_k) / (\text{usual interval})`, it is the core seen as a differential
+    equation: its step that reads :math:`x_k` is :math:`r_{k-1} \Delta t` long, and the increment is :math:`r_k\, s \odot (C\, y_k + c)`.
+
     Parameters
     ----------
     core : module with the conventions of torch.nn.LSTM (LEM, LSTM, GRU) that reads ``dimension * (1 + delays) + inputs`` features
@@ -33,6 +38,8 @@ class IncrementNetwork(nn.Module):
     ----------
     mean, std, increment, input_mean, input_std : learned from the training data by `set_scales`
     """
+
+    kernel_rollout = True  # whether a free run is `lemode.kernels.rollout`, where the core is a LEM
 
     mean: Tensor
     std: Tensor
@@ -58,11 +65,17 @@ class IncrementNetwork(nn.Module):
         for name in ("input_mean", "input_std"):
             self.register_buffer(name, torch.ones(inputs, dtype=dtype))
 
-    def set_scales(self, x: Tensor, e: Tensor | None = None) -> None:
-        """Learn the scales from training data x ``(T, n, D)`` and inputs e ``(T, n, m)``, in float64."""
+    def set_scales(self, x: Tensor, e: Tensor | None = None, r: Tensor | None = None) -> None:
+        """Learn the scales from training data x ``(T, n, D)`` and inputs e ``(T, n, m)``, in float64; NaN is a value that is missing.
+
+        r ``(T, n, 2)``: the intervals as in `forward`; increments are per usual interval.
+        """
         x = x.double()
         mean, std = _moments(x)
-        step = ((x[1:] - x[:-1]) / std).pow(2).mean(dim=(0, 1)).sqrt()
+        if r is None and x.isfinite().all():
+            step = ((x[1:] - x[:-1]) / std).pow(2).mean(dim=(0, 1)).sqrt()
+        else:
+            step = _rates(x / std, r).pow(2).nanmean(dim=(0, 1)).sqrt()
         self.mean.copy_(mean)
         self.std.copy_(std)
         self.increment.copy_(torch.where(step > 0, step, torch.ones_like(step)))
@@ -83,25 +96,75 @@ class IncrementNetwork(nn.Module):
         """Normalised variables to data."""
         return x * self.std + self.mean
 
-    def forward(self, x: Tensor, e: Tensor | None = None, state: Any = None) -> tuple[Tensor, Any]:
-        """Scaled increments ``C y + c`` for normalised x ``(T, n, D)`` and inputs e ``(T, n, m)``, and the state to go on from."""
+    def forward(self, x: Tensor, e: Tensor | None = None, state: Any = None, r: Tensor | None = None) -> tuple[Tensor, Any]:
+        """Scaled increments ``C y + c`` for normalised x ``(T, n, D)`` and inputs e ``(T, n, m)``, and the state to go on from.
+
+        r ``(T, n, 2)``: the intervals before and after x[k], in units of the usual one; 1 by default. The increments are those over
+        the interval after.
+        """
         core_state, past = (None, x[:1].expand(self.delays, -1, -1)) if state is None else state
         series = torch.cat([past, x]) if self.delays else x
         T, p = len(x), self.delays
         features = [series[p - j : p - j + T] for j in range(p + 1)]
         if e is not None:
             features.append(e)
-        y, core_state = self.core(torch.cat(features, -1) if len(features) > 1 else x, core_state)
-        return self.head(y), (core_state, series[len(series) - p :])
+        u = torch.cat(features, -1) if len(features) > 1 else x
+        if r is None:
+            y, core_state = self.core(u, core_state)
+            return self.head(y), (core_state, series[len(series) - p :])
+        y, core_state = self.core(u, core_state, dt=self._core_steps(r[..., 0]))
+        return r[..., 1:] * self.head(y), (core_state, series[len(series) - p :])
 
-    def step(self, x: Tensor, e: Tensor | None = None, state: Any = None) -> tuple[Tensor, Any]:
+    def check_intervals(self) -> None:
+        """ValueError where the core has no step size that could follow uneven samples."""
+        if not isinstance(self.core, LEM):
+            raise ValueError(
+                f"{type(self.core).__name__} knows no step size: it reads samples one interval apart. Resample the data, or use "
+                "lemode.Surrogate."
+            )
+
+    def _core_steps(self, since: Tensor) -> Tensor:
+        """The core's step sizes; as long as its scheme admits where an interval is longer than any in the training data."""
+        assert isinstance(self.core, LEM), "check_intervals was not asked"
+        cell = self.core.layers()[0]
+        return (cell.dt * since).clamp_max(cell.scheme.max_dt)
+
+    def fit_steps(self, longest: float) -> None:
+        """Shorten the core's step to what its scheme admits over the longest interval, in units of the usual one."""
+        for cell in self.core.layers() if isinstance(self.core, LEM) else ():
+            cell.dt = min(cell.dt, cell.scheme.max_dt / longest)
+
+    def core_dt(self) -> float | None:
+        """The core's step size, where it has one."""
+        return self.core.dt if isinstance(self.core, LEM) else None
+
+    def set_core_dt(self, dt: float | None) -> None:
+        """Put back what `core_dt` said; None is no change."""
+        if dt is not None and isinstance(self.core, LEM):
+            for cell in self.core.layers():
+                cell.dt = dt
+
+    def step(self, x: Tensor, e: Tensor | None = None, state: Any = None, r: Tensor | None = None) -> tuple[Tensor, Any]:
         """The next normalised x for the normalised series so far: ``(T, n, D)`` to ``(T, n, D)``."""
-        increment, state = self(x, e, state)
+        increment, state = self(x, e, state) if r is None else self(x, e, state, r)
         return x + self.increment * increment, state
 
 
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation over time and series; a constant variable is passed through unscaled."""
-    mean, std = x.mean(dim=(0, 1)), x.std(dim=(0, 1), correction=0)
-    tiny = 1e-12 * x.abs().amax(dim=(0, 1)) + torch.finfo(torch.float64).tiny
+    """Mean and standard deviation over time and series, of what is no NaN; a constant variable is passed through unscaled."""
+    if x.isfinite().all():
+        mean, std = x.mean(dim=(0, 1)), x.std(dim=(0, 1), correction=0)
+    else:
+        mean = x.nanmean(dim=(0, 1))
+        std = (x - mean).square().nanmean(dim=(0, 1)).sqrt()
+    tiny = 1e-12 * x.nan_to_num().abs().amax(dim=(0, 1)) + torch.finfo(torch.float64).tiny
     return mean, torch.where(std > tiny, std, torch.ones_like(std))
+
+
+def _rates(x: Tensor, r: Tensor | None) -> Tensor:
+    """Increments from the value that was seen last, per usual interval; NaN where there are none."""
+    there = x.isfinite()
+    seen = torch.arange(len(x))[:, None, None].where(there, torch.tensor(-1)).cummax(0).values[:-1]
+    clock = (torch.ones(x.shape[:2]) if r is None else r[..., 0]).double().cumsum(0)[..., None].expand_as(x)
+    before, then = (s.gather(0, seen.clamp_min(0)) for s in (x, clock))
+    return ((x[1:] - before) / (clock[1:] - then)).where(there[1:] & (seen >= 0), torch.nan)

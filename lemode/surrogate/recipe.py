@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import nn
 
 from .optimizers import EigenAdam
 
-__all__ = ["BUDGETS", "FINE", "FULL_MATRIX_LIMIT", "STAGES", "Recipe", "make_optimizer", "resolve_budget"]
+if TYPE_CHECKING:
+    from .estimator import Surrogate
+
+__all__ = ["BUDGETS", "FINE", "FULL_MATRIX_LIMIT", "STAGES", "Recipe", "checked_recipe", "make_optimizer", "resolve_budget"]
 
 # gradient steps, and the seconds that end them on a machine that is too slow
 BUDGETS: dict[str, tuple[int, float]] = {"quick": (5000, 45.0), "standard": (30000, 180.0), "thorough": (150000, 1200.0)}
@@ -17,6 +22,9 @@ BUDGETS: dict[str, tuple[int, float]] = {"quick": (5000, 45.0), "standard": (300
 # the later stages fine-tune: their share of the steps, and of the peak learning rate
 STAGES = ("one-step", "noise", "closed-loop")
 SHARE, FINE = 0.15, 0.1
+
+# a window of a continuous surrogate, whose every sample costs eight evaluations of the vector field, one after another
+CONTINUOUS_WINDOW = 20
 
 # EigenAdam keeps b numbers for each parameter and decomposes b x b matrices. Two blocks are as good as one on FitzHugh-Nagumo, and
 # three are better in the same time on Kuramoto-Sivashinsky; above the limit its memory decides, and Adam is left.
@@ -73,6 +81,39 @@ def resolve_budget(budget: str | float, steps: int | None, max_time: float | Non
     if isinstance(budget, bool) or not isinstance(budget, (int, float)) or not budget > 0:
         raise ValueError(f"budget={budget!r}: choose {', '.join(map(repr, BUDGETS))} or a positive number of seconds.")
     return (10**9 if steps is None else steps), float(budget) if max_time is None else max_time
+
+
+def checked_recipe(p: Surrogate, T: int, names: tuple[str, ...]) -> Recipe:
+    """The recipe for a surrogate's hyper-parameters, T samples and these variables; ValueError for one out of range."""
+    window = (CONTINUOUS_WINDOW if p.continuous else 250) if p.window is None else p.window
+    for name, value in (*((name, getattr(p, name)) for name in ("steps", "batch_size", "horizon")), ("window", window)):
+        if (name, value) != ("steps", None) and (not isinstance(value, (int, np.integer)) or value < 1):
+            raise ValueError(f"{name}={value!r}: give a positive integer.")
+    if not isinstance(p.delays, (int, np.integer)) or p.delays < 0:
+        raise ValueError(f"delays={p.delays!r}: give a number of previous values, 0 for none.")
+    washout = p.washout
+    if not 0 <= washout < window and not (p.continuous and washout >= 0):
+        raise ValueError(f"washout={washout!r}: give a number of samples below window={window}.")
+    for name in ("lr", "max_time"):
+        value = getattr(p, name)
+        if value is not None and not value > 0:
+            raise ValueError(f"{name}={value!r}: give a positive number, or None.")
+    stages = tuple(p.stages)
+    if not stages or stages[0] != "one-step" or any(s not in STAGES[1:] for s in stages[1:]):
+        raise ValueError(f"stages={stages}: 'one-step' comes first, then any of 'noise', 'closed-loop'.")
+    if not p.noise >= 0:
+        raise ValueError(f"noise={p.noise!r}: give a number, 0 or more.")
+    if T < 3:
+        raise ValueError(f"the training or validation series have {T} samples: a surrogate needs at least 3.")
+    weights = p.weights
+    if weights is not None and (set(weights) - set(names) or not all(w > 0 for w in weights.values())):
+        raise ValueError(f"weights={weights}: give positive numbers for variables among {', '.join(names)}.")
+    steps, max_time = resolve_budget(p.budget, p.steps, p.max_time)
+    return Recipe(
+        steps=steps, batch_size=p.batch_size, window=window, washout=washout, optimizer=p.optimizer,
+        lr=p.lr, max_time=max_time, stages=stages, noise=p.noise, horizon=p.horizon,
+        weights=None if weights is None else tuple(float(weights.get(name, 1.0)) for name in names),
+    )  # fmt: skip
 
 
 def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 __all__ = ["FORMAT_VERSION", "read", "write"]
 
-FORMAT, FORMAT_VERSION = "lemode model", 1
+FORMAT, FORMAT_VERSION = "lemode model", 2
 
 
 def write(path: str | os.PathLike[str], tensors: dict[str, Tensor], metadata: dict[str, Any], kind: str = FORMAT) -> None:

@@ -8,7 +8,7 @@ import os
 import time
 import warnings
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 
 from ..threads import one_thread
 from . import checkpoint
+from .data import Series, fill
 from .forecast import closed_loop, free_run_error
 from .network import IncrementNetwork
 from .recipe import FINE, FULL_MATRIX_LIMIT, Recipe, make_optimizer
@@ -29,21 +30,6 @@ class FitWarning(UserWarning):
 
 class FitDivergedError(RuntimeError):
     """The fit diverged before any usable weights were found."""
-
-
-class Series(NamedTuple):
-    """Normalised series x ``(T, n, D)`` and known inputs e ``(T, n, m)``: e[k] is what is known when x[k+1] is predicted."""
-
-    x: Tensor
-    e: Tensor | None = None
-
-    def cut(self, begin: int, end: int, rows: Tensor) -> Series:
-        """A window of some of the series."""
-        return Series(self.x[begin:end, rows], None if self.e is None else self.e[begin:end, rows])
-
-    def head(self, length: int) -> Series:
-        """The first samples."""
-        return Series(self.x[:length], None if self.e is None else self.e[:length])
 
 
 @dataclass
@@ -74,6 +60,7 @@ def train(
     `save_to` everything is written there at every validation, and a fit that was cut off goes on from it.
     """
     starts = _Starts(series, min(recipe.window, len(series.x) - 1), 4 * recipe.batch_size)
+    starts.fill(network)
     run = _Run(network, make_optimizer(network, recipe), generator, recipe, starts)
     if save_to is not None and os.path.exists(save_to):
         checkpoint.load(save_to, run)
@@ -157,7 +144,8 @@ class _Run:
     def validate(self, validation: Series) -> float:
         self.swap_averages()
         with torch.no_grad():
-            error = math.sqrt(one_step_loss(self.network, validation, 0, self.recipe.weights).item())
+            filled, _ = fill(self.network, validation, trailing=False)
+            error = math.sqrt(one_step_loss(self.network, filled, 0, self.recipe.weights).item())
         self.history.validation.append((len(self.history.loss), error))
         if error < self.best:
             self.best, self.history.best_step = error, len(self.history.loss)
@@ -225,15 +213,15 @@ def _run_stage(run: _Run, validation: Series, start: float, bar: Any, save_to: s
 def _free(run: _Run, validation: Series) -> float:
     T = len(validation.x)
     warmup = max(min(run.recipe.washout, T // 2), 1)
-    return free_run_error(run.network, validation.x, validation.e, warmup, horizon=T - warmup if T < 400 else T // 2)
+    return free_run_error(run.network, validation, warmup, horizon=T - warmup if T < 400 else T // 2)
 
 
 def _stage_loss(name: str, run: _Run) -> Tensor:
     recipe, network = run.recipe, run.network
-    window, state, washout = run.starts.draw(recipe.batch_size, recipe.washout // 5, run.generator)
+    window, state, washout = run.starts.draw(recipe.batch_size, min(recipe.washout, recipe.window) // 5, run.generator)
     if name == "closed-loop":
         warmup = max(1, min(recipe.washout, len(window.x) // 2))
-        return closed_loop_loss(network, window.head(warmup + recipe.horizon), warmup, recipe.weights, state)
+        return closed_loop_loss(network, window.part(0, warmup + recipe.horizon), warmup, recipe.weights, state)
     if name == "noise":
         level = recipe.noise * run.best
     else:
@@ -250,14 +238,20 @@ class _Starts:
     validation, which the first samples of a window make up for.
     """
 
-    def __init__(self, series: Series, window: int, most: int) -> None:
-        self.series, self.window, self.most = series, window, most
+    def __init__(self, series: Series, window: int, most: int | None = None) -> None:
+        self.series, self.window = series, window
+        self.most = series.x.shape[1] if most is None else most
         self.rows = torch.arange(series.x.shape[1])
         self.states: list[tuple[int, Any]] = [(0, None)]
+
+    def fill(self, network: IncrementNetwork) -> None:
+        """What is read where a value is missing: the network's own prediction, as old as the stored states."""
+        self.series, _ = fill(network, self.series, trailing=False)
 
     @torch.no_grad()
     def refresh(self, network: IncrementNetwork, generator: torch.Generator) -> None:
         """Run along the series, or `most` of them; the grid is shifted at random, so that windows begin everywhere in time."""
+        self.fill(network)
         last = len(self.series.x) - 1 - self.window
         self.states, state = [(0, None)], None
         n = self.series.x.shape[1]
@@ -268,14 +262,18 @@ class _Starts:
         begin, end = 0, 1 + int(torch.randint(0, min(self.window, last), (), generator=generator))
         while end <= last:
             part = self.series.cut(begin, end, self.rows)
-            _, state = network(part.x, part.e, state)
+            _, state = network(*part.known(state))
             self.states.append((end, state))
             begin, end = end, end + self.window
 
     def draw(self, batch_size: int, washout: int, generator: torch.Generator) -> tuple[Series, Any, int]:
         """A batch of windows, the state before them, and how many of their first steps do not count in the loss."""
-        rows = torch.randperm(len(self.rows), generator=generator)[:batch_size]
+        rows = torch.randperm(len(self.rows), generator=generator)
         begin, state = self.states[int(torch.randint(0, len(self.states), (), generator=generator))]
+        if self.series.mask is not None:  # a series that has ended before the window has nothing to teach there
+            alive = self.series.mask[begin + 1 + washout : begin + self.window + 1].any(-1).any(0)[self.rows]
+            rows = rows[alive[rows]] if alive.any() else rows
+        rows = rows[:batch_size]
         window = self.series.cut(begin, begin + self.window + 1, self.rows[rows])
         # a true start has no past to wash out: what follows it is to be learned
         return window, _take(state, rows), washout if begin else 0
@@ -301,24 +299,41 @@ def one_step_loss(
     x = window.x[:-1]
     if noise:
         x = x + noise * network.increment * torch.randn(x.shape, generator=generator, dtype=x.dtype)
-    increments, _ = network(x, None if window.e is None else window.e[:-1], state)
+    increments, _ = network(*window.part(0, -1)._replace(x=x).known(state))
     target = (window.x[1:] - x) / network.increment
-    return _mean_square(increments[washout:] - target[washout:], weights)
+    trust = None if window.mask is None else _trust(window.mask)[washout:]
+    return _mean_square(increments[washout:] - target[washout:], weights, trust)
 
 
 def closed_loop_loss(
     network: IncrementNetwork, window: Series, warmup: int, weights: tuple[float, ...] | None = None, state: Any = None
 ) -> Tensor:
     """Mean square error of a free run over the rest of the window, in increments, after `warmup` samples of truth."""
-    x, e = window
-    predicted, state = network.step(x[:warmup], None if e is None else e[:warmup], state)
-    rest = closed_loop(network, predicted[-1], state, len(x) - warmup - 1, None if e is None else e[warmup:-1])
-    free = torch.cat([predicted[-1:], rest])
-    return _mean_square((free - x[warmup:]) / network.increment, weights)
+    x, _, _, mask = window
+    head, rest = window.part(0, warmup), window.part(warmup, -1)
+    predicted, state = network.step(*head.known(state))
+    run = closed_loop(network, predicted[-1], state, len(x) - warmup - 1, rest.e, rest.r)
+    free = torch.cat([predicted[-1:], run])
+    return _mean_square((free - x[warmup:]) / network.increment, weights, None if mask is None else mask[warmup:])
 
 
-def _mean_square(error: Tensor, weights: tuple[float, ...] | None) -> Tensor:
-    if weights is None:
-        return error.square().mean()
-    w = error.new_tensor(weights)
-    return (error.square() * (w / w.mean())).mean()
+def _trust(mask: Tensor) -> Tensor:
+    """Weights ``(T - 1, n, D)`` of the errors: 0 where there is no target, and 1 / k^2 where the last value was seen k steps before it.
+
+    What was predicted since has errors that add up; counted in full they would outweigh those of a single step, which are what is wanted.
+    """
+    index = torch.arange(len(mask))[:, None, None]
+    seen = index.where(mask, torch.tensor(0)).cummax(0).values[:-1]
+    return mask[1:] / (index[1:] - seen).square()
+
+
+def _mean_square(error: Tensor, weights: tuple[float, ...] | None, trust: Tensor | None = None) -> Tensor:
+    """Over what is observed: `trust` weighs the entries, and is 0 for those that are missing."""
+    square = error.square()
+    if weights is not None:
+        w = error.new_tensor(weights)
+        square = square * (w / w.mean())
+    if trust is None:
+        return square.mean()
+    total = trust.sum(dtype=error.dtype)
+    return (trust * square.where(trust > 0, 0.0)).sum() / total.where(total > 0, 1.0)

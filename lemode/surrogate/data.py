@@ -1,0 +1,254 @@
+"""From what a user has, arrays or trajectories, to the series that a network reads.
+
+Where samples are uneven, or values missing, the network walks on a grid of its own: a gap of about k usual intervals is crossed in k
+steps, between which nothing was observed. What is read in place of a value that is missing is the network's own prediction (`fill`), so
+a gap, a missing value and a forecast are the same thing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from ..trajectories import Trajectories
+from .network import IncrementNetwork
+
+__all__ = ["Grid", "Series", "as_columns", "fill", "hold_out", "lay_out", "rank", "torch_dtype", "usual_interval"]
+
+Array = NDArray[np.floating[Any]]
+SPARSE = 50  # grid points per sample beyond which a gap is no gap any more
+
+
+class Series(NamedTuple):
+    """Normalised series x ``(T, n, D)`` and what is known of them.
+
+    e ``(T, n, m)``: known inputs, e[k] what is known when x[k+1] is predicted. r ``(T, n, 2)``: the intervals before and after x[k], in
+    units of the usual one; None where all are 1. mask ``(T, n, D)``: what was observed; None where everything was. x holds finite numbers
+    everywhere, where nothing was observed any.
+    """
+
+    x: Tensor
+    e: Tensor | None = None
+    r: Tensor | None = None
+    mask: Tensor | None = None
+
+    def cut(self, begin: int, end: int, rows: Tensor) -> Series:
+        """A window of some of the series."""
+        return self.map(lambda s: s[begin:end, rows])
+
+    def known(self, state: Any = None) -> tuple[Any, ...]:
+        """What `IncrementNetwork.forward` and `step` take."""
+        return (self.x, self.e, state) if self.r is None else (self.x, self.e, state, self.r)
+
+    def part(self, begin: int | None, end: int | None) -> Series:
+        """A window of all of them."""
+        return self.map(lambda s: s[begin:end])
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Series:
+        """The function on all that is there."""
+        e, r, mask = (None if s is None else function(s) for s in self[1:])
+        return Series(function(self.x), e, r, mask)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Values ``(n, G, D + m)`` on the network's grid, NaN where nothing was observed; r ``(n, G, 2)`` as in `Series`; ``at (n, T)`` is
+    the place of sample k of trajectory i, -1 where there is none. r and `at` are None where the grid is that of the samples."""
+
+    values: Array
+    r: Array | None = None
+    at: NDArray[np.int64] | None = None
+
+    @property
+    def plain(self) -> bool:
+        """Even samples at the usual interval, none missing."""
+        return self.r is None and self.at is None and not bool(np.isnan(self.values).any())
+
+
+def lay_out(data: Trajectories, step: float, observed: int) -> Grid:
+    """The grid for data whose first `observed` variables are predicted and the rest, which must be there, are read only."""
+    inputs = data.x[..., observed:]
+    if observed < data.x.shape[-1] and np.isnan(inputs[np.isfinite(np.broadcast_to(data.t, data.x.shape[:2]))]).any():
+        raise ValueError("an input has missing values: it is known ahead by definition; interpolate it, or observe it instead.")
+    if data.x.shape[1] == 1 or (data.even() and abs(data.step / step - 1) <= 1e-6):
+        return Grid(data.x)
+    n, T, columns = data.x.shape
+    lengths, times = data.lengths, np.broadcast_to(data.t, (n, T))
+    gaps = np.diff(times) / step
+    parts = np.where(np.isfinite(gaps), np.maximum(np.rint(np.nan_to_num(gaps)), 1), 0).astype(np.int64)
+    at = np.concatenate([np.zeros((n, 1), np.int64), parts.cumsum(1)], 1)
+    G = int(at.max()) + 1
+    if G > SPARSE * T:
+        i, k = (int(index) for index in np.unravel_index(int(np.argmax(parts)), parts.shape))
+        raise ValueError(
+            f"trajectory {i} has a gap of {np.diff(times)[i, k]:g} after time index {k}, the usual interval is {step:g}: split it there, "
+            "with Trajectories.ragged."
+        )
+    values, r = np.full((n, G, columns), np.nan, data.x.dtype), np.ones((n, G, 2))
+    for i, length in enumerate(lengths):
+        place, p = at[i, :length], parts[i, : length - 1]
+        values[i, place] = data.x[i, :length]
+        ahead = np.repeat(gaps[i, : length - 1] / np.maximum(p, 1), p)
+        r[i, : len(ahead), 1] = r[i, 1 : len(ahead) + 1, 0] = np.where(np.abs(ahead - 1) < 1e-6, 1.0, ahead)
+        if columns > observed:  # on the way from one sample to the next, inputs go straight
+            way = np.concatenate([[0.0], np.cumsum(ahead)])
+            for j in range(observed, columns):
+                values[i, : len(way), j] = np.interp(way, way[place], data.x[i, :length, j])
+        at[i, length:] = -1
+    return Grid(values, None if (r == 1).all() else r, at)
+
+
+def forecast_times(data: Trajectories, steps: int | None, dt: float | None, t: ArrayLike | None) -> Array:
+    """The times of a forecast ``(n, steps)``, behind the last one of each trajectory."""
+    times = np.broadcast_to(data.t, data.x.shape[:2])
+    ends = np.nanmax(times, axis=1)
+    if t is None:
+        if not isinstance(steps, (int, np.integer)) or steps < 1:
+            raise ValueError(f"steps={steps!r}: give a positive integer.")
+        if dt is None or not (np.isfinite(dt) and dt > 0):
+            raise ValueError(f"dt={dt!r}: give a positive interval.")
+        return np.asarray(ends[:, None] + dt * np.arange(1, steps + 1))
+    if steps is not None or dt is not None:
+        raise ValueError("t names the times of the forecast: leave steps and dt out.")
+    future = np.asarray(t, dtype=np.float64)
+    if future.ndim not in (1, 2) or not future.size or future.shape[:-1] not in {(), (len(data),)}:
+        raise ValueError(f"t has shape {future.shape}: give (steps,), or ({len(data)}, steps) for times of their own.")
+    future = np.broadcast_to(future, (len(data), future.shape[-1]))
+    if not (np.diff(np.concatenate([ends[:, None], future], 1)) > 0).all():
+        raise ValueError(f"t: give increasing times behind the history, which ends at {ends.max():g}.")
+    return future
+
+
+def lay_out_future(
+    data: Trajectories, times: Array, future: Array, step: float, observed: int
+) -> tuple[Grid, NDArray[np.int64]]:
+    """The grid of the data with values ``(n, steps, D + m)`` appended at `times`, and the places of these, ``(n, steps)``."""
+    n, T, _ = data.x.shape
+    lengths, known = data.lengths, np.broadcast_to(data.t, (n, T))
+    rows = [
+        (np.concatenate([known[i, :k], times[i]]), np.concatenate([data.x[i, :k], future[i]])) for i, k in enumerate(lengths)
+    ]
+    grid = lay_out(Trajectories.ragged(rows, data.names, missing=True), step, observed)
+    places = lengths[:, None] + np.arange(times.shape[1])
+    return grid, places if grid.at is None else np.take_along_axis(grid.at, places, 1)
+
+
+def to_series(network: IncrementNetwork, grid: Grid, observed: int) -> Series:
+    """Normalised; the inputs at both ends of each step are known when it is predicted."""
+    if grid.r is not None:
+        network.check_intervals()
+    dtype = network.mean.dtype
+
+    def tensor(array: Array) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array.swapaxes(0, 1))).to(dtype)
+
+    values = tensor(grid.values)
+    x, e = network.normalise(values[..., :observed]), None
+    if values.shape[-1] > observed:
+        e = network.normalise_inputs(values[..., observed:].nan_to_num())
+        e = torch.cat([e, torch.cat([e[1:], e[-1:]])], -1)
+    there = x.isfinite()
+    if there.all():
+        return Series(x, e, None if grid.r is None else tensor(grid.r))
+    return Series(_last_seen(x, there), e, None if grid.r is None else tensor(grid.r), there)
+
+
+def _last_seen(x: Tensor, there: Tensor) -> Tensor:
+    """Missing values replaced by the last one before, or by the mean."""
+    index = torch.arange(len(x))[:, None, None].where(there, torch.tensor(-1)).cummax(0).values
+    return x.gather(0, index.clamp_min(0)).where(index >= 0, torch.zeros((), dtype=x.dtype))
+
+
+@torch.no_grad()
+def fill(network: IncrementNetwork, series: Series, trailing: bool = True) -> tuple[Series, Tensor | None]:
+    """The series with the network's own predictions in place of what is missing, and the predictions ``(T, n, D)`` along it.
+
+    Without `trailing` nothing is filled in behind the last value of a series, and there are no predictions.
+    """
+    if series.mask is None:
+        return series, network.step(*series.known())[0] if trailing else None
+    x, missing = series.x.clone(), ~series.mask
+    if not trailing:
+        missing &= series.mask.any(-1, keepdim=True).flip(0).int().cummax(0).values.flip(0).bool()
+    begin, state, predictions = 0, None, []
+    stops = (missing.flatten(1).any(1)).nonzero().flatten().tolist()
+    for end in [k for k in stops if k] + [len(x)] * trailing:  # all that is observed between two stops is read in one go
+        predicted, state = network.step(*series._replace(x=x).part(begin, end).known(state))
+        predictions.append(predicted)
+        if end < len(x):
+            x[end] = torch.where(missing[end], predicted[-1], x[end])
+        begin = end
+    return series._replace(x=x), torch.cat(predictions) if trailing else None
+
+
+def usual_interval(data: Trajectories) -> float:
+    """The interval that the network takes in one step: the median, or that of an even grid of which samples were left out."""
+    if data.even():
+        return data.step
+    steps = data.intervals()
+    least, median = float(steps.min()), float(np.median(steps))
+    ratios = steps / least
+    left_out = median < 3.5 * least and np.abs(ratios - np.rint(ratios)).max() < 1e-3
+    return least if left_out else median
+
+
+def rank(X: ArrayLike) -> Array:
+    """X as an array ``(n, T, D)`` or ``(T, D)``."""
+    x = np.asarray(X)
+    if x.ndim not in (2, 3):
+        raise ValueError(f"data have shape {x.shape}: give (n, T, D), or (T, D) for one series; x[:, None] makes one of D=1.")
+    return x
+
+
+def as_columns(X: Trajectories | ArrayLike, columns: tuple[str, ...], step: float = 1.0) -> Trajectories:
+    """The named columns of X; a plain array has them in this order, or is named x0, x1, ..., at the interval `step`."""
+    if isinstance(X, Trajectories):
+        return X.select(columns)
+    x = rank(X)
+    t = step * np.arange(x.shape[-2], dtype=np.float64)
+    if x.shape[-1] == len(columns):
+        return Trajectories(t, x, columns)
+    data = Trajectories(t, x)
+    if not set(columns) <= set(data.names):
+        raise ValueError(f"data have {x.shape[-1]} variables, the model knows {len(columns)} ({', '.join(columns)}).")
+    return data.select(columns)
+
+
+def torch_dtype(name: str | None, x: Array) -> torch.dtype:
+    """The torch type of that name, or that of x."""
+    name = str(x.dtype) if name is None else name
+    if name not in ("float32", "float64"):
+        raise ValueError(f"dtype={name!r}: choose 'float32', 'float64' or None.")
+    return torch.float32 if name == "float32" else torch.float64
+
+
+def hold_out(data: Trajectories) -> tuple[Trajectories, Trajectories]:
+    """Training and validation parts: every fifth trajectory, or the last fifth of each one's samples where there are few."""
+    n = len(data)
+    if n >= 4:
+        held = np.arange(n) % 5 == (4 if n > 4 else 3)
+        return data[np.flatnonzero(~held)], data[np.flatnonzero(held)]
+    lengths = data.lengths
+    cuts = lengths - np.maximum(lengths // 5, 3)
+    if cuts.min() < 3:
+        raise ValueError(
+            f"{n} series of {lengths.min()} samples: too short to hold out a validation part; give validation=..., or more data."
+        )
+    if data.t.ndim == 1:
+        cut = int(cuts[0])
+        return tuple(
+            Trajectories(data.t[part], data.x[:, part], data.names, data.missing) for part in (slice(cut), slice(cut, None))
+        )  # type: ignore[return-value]
+    times = np.broadcast_to(data.t, data.x.shape[:2])
+
+    def part(begin: Any, end: Any) -> Trajectories:
+        pieces = [(times[i, b:e], data.x[i, b:e]) for i, (b, e) in enumerate(zip(begin, end, strict=True))]
+        return Trajectories.ragged(pieces, data.names, data.missing)
+
+    return part(np.zeros_like(cuts), cuts), part(cuts, lengths)
