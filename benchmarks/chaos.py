@@ -84,7 +84,7 @@ def run(
 
 def field_surrogate(seconds: float, **settings: Any) -> Callable[[int], Any]:
     """LEM on the grid, by the recipe for fields."""
-    return lambda seed: lemode.Surrogate(seed=seed, budget=seconds, dtype="float32", verbose=0, **settings)
+    return lambda seed: lemode.FieldSurrogate(seed=seed, budget=seconds, dtype="float32", verbose=0, **settings)
 
 
 def ks(options: argparse.Namespace) -> None:
@@ -217,11 +217,9 @@ def closure(options: argparse.Namespace) -> None:
     table("Two-scale Lorenz96, the slow variables alone, 96 starts", rows)
 
 
-KS = {
-    "kernel_size": 17, "hidden_size": 32, "conserve": "mean", "symmetry": "odd", "input_noise": (1e-2, 1e-3), "window": 16, "washout": 20,
-}  # fmt: skip
-L96 = {"kernel_size": 9, "hidden_size": 32, "input_noise": (1e-2, 1e-3), "window": 16, "washout": 20}
-CLOSURE = {"kernel_size": 5, "hidden_size": 32, "input_noise": (1e-2, 3e-3), "window": 40, "washout": 50}
+KS = {"conserve": "mean", "symmetry": "odd"}
+L96 = {"kernel_size": 9}
+CLOSURE = {"kernel_size": 5, "window": 40, "washout": 50}
 
 if __name__ == "__main__":
     tasks = {"ks": ks, "lorenz96": lorenz96, "closure": closure}

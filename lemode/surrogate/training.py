@@ -19,7 +19,7 @@ from . import checkpoint
 from .data import Series, fill
 from .forecast import closed_loop, free_run_error
 from .network import IncrementNetwork
-from .recipe import FINE, FULL_MATRIX_LIMIT, Recipe, make_optimizer
+from .recipe import FINE, FULL_MATRIX_LIMIT, MOST_NOISE, Recipe, make_optimizer
 
 __all__ = ["FitDivergedError", "FitWarning", "History", "Series", "one_step_loss", "train"]
 
@@ -59,7 +59,7 @@ def train(
     has grown a thousandfold over its best, ends with the best weights and a FitWarning; without any, with FitDivergedError. With
     `save_to` everything is written there at every validation, and a fit that was cut off goes on from it.
     """
-    starts = _Starts(series, min(recipe.window, len(series.x) - 1), 4 * recipe.batch_size)
+    starts = _Starts(series, min(recipe.window, len(series.x) - 1), 8 * recipe.batch_size, recipe.start_counts)
     starts.fill(network)
     run = _Run(network, make_optimizer(network, recipe), generator, recipe, starts)
     if save_to is not None and os.path.exists(save_to):
@@ -117,7 +117,6 @@ class _Run:
         self.best_weights: dict[str, Tensor] | None = None
         self.before_weights: dict[str, Tensor] | None = None  # of a stage that fine-tunes, with their free-run error
         self.free_before = math.nan
-        self.progress = 0.0  # of the stage
         self.averages = [q.detach().clone() for q in network.parameters()] if recipe.average else []
         self.before_refresh = generator.get_state()  # a checkpoint repeats the refresh instead of storing its states
 
@@ -174,7 +173,6 @@ def _run_stage(run: _Run, validation: Series, start: float, bar: Any, save_to: s
                 if run.stage == len(recipe.stages) - 1:
                     history.stopped = f"max_time={recipe.max_time:g} s reached"
                 break
-        run.progress = progress
         rate = min(1.0, (run.step + 1) / recipe.warmup) * 0.5 * (1 + math.cos(math.pi * progress)) * (FINE if fine else 1.0)
         for group in run.optimizer.param_groups:
             group["lr"] = run.peak * rate
@@ -225,8 +223,7 @@ def _stage_loss(name: str, run: _Run) -> Tensor:
     if name == "noise":
         level = recipe.noise * run.best
     else:
-        first, last = recipe.input_noise
-        level = first * (last / first) ** run.progress if first else 0.0
+        level = recipe.input_noise * min(run.best, MOST_NOISE) if recipe.input_noise else 0.0
     return one_step_loss(network, window, washout, recipe.weights, state, level, run.generator)
 
 
@@ -238,8 +235,8 @@ class _Starts:
     validation, which the first samples of a window make up for.
     """
 
-    def __init__(self, series: Series, window: int, most: int | None = None) -> None:
-        self.series, self.window = series, window
+    def __init__(self, series: Series, window: int, most: int | None = None, start_counts: bool = True) -> None:
+        self.series, self.window, self.start_counts = series, window, start_counts
         self.most = series.x.shape[1] if most is None else most
         self.rows = torch.arange(series.x.shape[1])
         self.states: list[tuple[int, Any]] = [(0, None)]
@@ -275,8 +272,7 @@ class _Starts:
             rows = rows[alive[rows]] if alive.any() else rows
         rows = rows[:batch_size]
         window = self.series.cut(begin, begin + self.window + 1, self.rows[rows])
-        # a true start has no past to wash out: what follows it is to be learned
-        return window, _take(state, rows), washout if begin else 0
+        return window, _take(state, rows), 0 if begin == 0 and self.start_counts else washout
 
 
 def _take(state: Any, rows: Tensor) -> Any:
