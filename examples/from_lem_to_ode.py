@@ -102,7 +102,7 @@ fig.savefig(options.out / "trajectories.png", dpi=150)
 
 begin = int(np.abs(np.diff(test[50 : L - 8, 0])).argmax()) + 50 - 4
 window, state = u[begin : begin + 8], (y[begin], z[begin])
-fig, axes = plt.subplots(1, 2, figsize=(11, 3.5), layout="constrained")
+fig, axes = plt.subplots(2, 1, figsize=(7, 6), layout="constrained")
 for name, ax in zip(("imex", "strang"), axes):
     study = convergence_study(ode, window, state, scheme=name, dt=cell.dt)
     print(f"\n{study}")

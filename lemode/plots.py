@@ -188,6 +188,8 @@ def order_plot(study: ConvergenceStudy, ax: Axes | None = None) -> Axes:
         line = error[-1] * (study.dt / study.dt[-1]) ** slope
         ax.loglog(study.dt, line, color=color, lw=0.8, alpha=0.6, label=f"slope {slope}")
     ax.set(xlabel=r"step size $\Delta t$", ylabel="largest error of y and z", title=f"{study.scheme}: order {p}")
+    ax.minorticks_off()  # over so few decades matplotlib would label them, one over the other
+    ax.set_xticks(study.dt[::2], [f"{dt:.3g}" for dt in study.dt[::2]])
     ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     return ax
 
