@@ -144,7 +144,8 @@ class _Run:
         self.swap_averages()
         with torch.no_grad():
             filled, _ = fill(self.network, validation, trailing=False)
-            error = math.sqrt(one_step_loss(self.network, filled, 0, self.recipe.weights).item())
+            washout = 0 if self.recipe.start_counts else min(self.recipe.washout, len(filled.x) // 2)
+            error = math.sqrt(one_step_loss(self.network, filled, washout, self.recipe.weights).item())
         self.history.validation.append((len(self.history.loss), error))
         if error < self.best:
             self.best, self.history.best_step = error, len(self.history.loss)
