@@ -239,7 +239,7 @@ def test_backends_agree(case, scheme, padding, dtype, monkeypatch):
     padding=st.sampled_from(PADDINGS),
     backend=st.sampled_from(["auto", "reference"]),
     dtype=st.sampled_from([torch.float32, torch.float64]),
-    dt=st.floats(0.01, 1),
+    dt=st.just(1.0) | st.floats(0.01, 1),  # at 1 with open gates nothing is left to spare
     size=st.sampled_from([0.1, 1.0, 30.0, 1e4]),
     seed=st.integers(0, 2**31),
 )
