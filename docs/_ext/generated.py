@@ -36,6 +36,7 @@ def write_generated(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     texts = {
         "surrogates.md": committed("surrogates*.md", "python benchmarks/surrogates.py"),
+        "chaos.md": committed("chaos*.md", "python benchmarks/chaos.py"),
         "layer.md": committed("layer*.md", "python benchmarks/layer.py"),
     }
     for name, text in texts.items():

@@ -35,7 +35,7 @@ class FieldSurrogate(Surrogate):
         \delta_k = C\, y_k + c \quad \text{or} \quad \delta_k(i) = C\, (y_k(i) - y_k(i + 1)), \qquad y_k = \mathrm{ConvLEM}(u_k)
 
     The second form is for ``conserve='mean'``. The recipe differs from that of `Surrogate` in what keeps a free run of a chaotic field on
-    its attractor: noise on what is read in training, as large as the error reached, and a running average of the weights.
+    its attractor: noise on what is read in training, which falls with the error, and a running average of the weights.
 
     Parameters
     ----------
@@ -52,8 +52,9 @@ class FieldSurrogate(Surrogate):
     symmetry : None, 'even' or 'odd'
         Whether the equation is unchanged by :math:`u(x) \to u(-x)` or by :math:`u(x) \to -u(-x)`, as Kuramoto-Sivashinsky is by the
         second: the mirror images of the training data are then learned from as well.
-    input_noise : float
-        Standard deviation of the noise, in units of the one-step error reached.
+    input_noise : float or (float, float)
+        Standard deviation of the noise, in increments, at the beginning and at the end of training. It should end near the one-step error
+        that is reached, and be well above it before.
     average : float
         Decay of the running average of the weights.
     others : as in `Surrogate`; observe, inputs, delays, weights and num_layers are not for fields
@@ -85,7 +86,7 @@ class FieldSurrogate(Surrogate):
         grid: tuple[int, ...] | None = None,
         conserve: str | None = None,
         symmetry: str | None = None,
-        input_noise: float = 1.25,
+        input_noise: float | tuple[float, float] = (0.15, 0.003),
         average: float = 0.995,
         dt: float = 1.0,
         scheme: str = "imex",
@@ -159,14 +160,16 @@ class FieldSurrogate(Surrogate):
         return grid
 
     def _recipe(self, T: int, names: tuple[str, ...]) -> Recipe:
-        if not self.input_noise >= 0:
-            raise ValueError(f"input_noise={self.input_noise!r}: give a number, 0 for none.")
+        noise = self.input_noise
+        first, last = (float(noise), float(noise)) if isinstance(noise, (int, float)) else noise
+        if not (first >= last >= 0 and (last > 0 or first == 0)):
+            raise ValueError(f"input_noise={noise!r}: give one number, 0 for none, or two positive ones, the larger first.")
         if not 0 <= self.average < 1:
             raise ValueError(f"average={self.average!r}: give a number from 0 to below 1.")
         recipe = super()._recipe(T, names)
         # a pass over the series for stored states costs as much as many steps, which are short
         return dataclasses.replace(
-            recipe, input_noise=float(self.input_noise), average=self.average, start_counts=False, validate_every=250
+            recipe, input_noise=(first, last), average=self.average, start_counts=False, validate_every=250
         )
 
     def _build(self, dimension: int, inputs: int, dtype: torch.dtype) -> IncrementNetwork:

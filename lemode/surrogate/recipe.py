@@ -23,9 +23,6 @@ BUDGETS: dict[str, tuple[int, float]] = {"quick": (5000, 45.0), "standard": (300
 STAGES = ("one-step", "noise", "closed-loop")
 SHARE, FINE = 0.15, 0.1
 
-# the one-step error, in increments, that input noise starts from
-MOST_NOISE = 0.1
-
 # a window of a continuous surrogate, whose every sample costs eight evaluations of the vector field, one after another
 CONTINUOUS_WINDOW = 20
 
@@ -45,8 +42,8 @@ class Recipe:
     noise : standard deviation of the input noise of its stage, in units of the one-step error reached
     horizon : steps of the closed-loop stage
     weights : per variable, in the loss; equal by default
-    input_noise : standard deviation of white noise on what is read in the one-step stage, in units of the one-step error reached. The
-        targets are the true values: the network learns to return to the attractor. Chaotic fields need a little more than one.
+    input_noise : standard deviation of white noise on what is read in the one-step stage, in increments: it falls geometrically from
+        the first number to the second. The targets are the true values: the network learns to return to the attractor.
     start_counts : a true start has no past to wash out, and what follows it is to be learned; not so where series were cut
     average : decay of a running average of the weights, which is then what is validated and kept; 0 for none
     """
@@ -64,7 +61,7 @@ class Recipe:
     noise: float = 2.0
     horizon: int = 20
     weights: tuple[float, ...] | None = None
-    input_noise: float = 0.0
+    input_noise: tuple[float, float] = (0.0, 0.0)
     start_counts: bool = True
     average: float = 0.0
 

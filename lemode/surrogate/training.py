@@ -19,7 +19,7 @@ from . import checkpoint
 from .data import Series, fill
 from .forecast import closed_loop, free_run_error
 from .network import IncrementNetwork
-from .recipe import FINE, FULL_MATRIX_LIMIT, MOST_NOISE, Recipe, make_optimizer
+from .recipe import FINE, FULL_MATRIX_LIMIT, Recipe, make_optimizer
 
 __all__ = ["FitDivergedError", "FitWarning", "History", "Series", "one_step_loss", "train"]
 
@@ -115,6 +115,7 @@ class _Run:
         self.stage, self.step = 0, 0  # step within the stage
         self.best = math.inf
         self.best_weights: dict[str, Tensor] | None = None
+        self.progress = 0.0  # of the stage, by steps or by the clock
         self.before_weights: dict[str, Tensor] | None = None  # of a stage that fine-tunes, with their free-run error
         self.free_before = math.nan
         self.averages = [q.detach().clone() for q in network.parameters()] if recipe.average else []
@@ -174,6 +175,7 @@ def _run_stage(run: _Run, validation: Series, start: float, bar: Any, save_to: s
                 if run.stage == len(recipe.stages) - 1:
                     history.stopped = f"max_time={recipe.max_time:g} s reached"
                 break
+        run.progress = progress
         rate = min(1.0, (run.step + 1) / recipe.warmup) * 0.5 * (1 + math.cos(math.pi * progress)) * (FINE if fine else 1.0)
         for group in run.optimizer.param_groups:
             group["lr"] = run.peak * rate
@@ -224,7 +226,8 @@ def _stage_loss(name: str, run: _Run) -> Tensor:
     if name == "noise":
         level = recipe.noise * run.best
     else:
-        level = recipe.input_noise * min(run.best, MOST_NOISE) if recipe.input_noise else 0.0
+        first, last = recipe.input_noise
+        level = first * (last / first) ** run.progress if first else 0.0
     return one_step_loss(network, window, washout, recipe.weights, state, level, run.generator)
 
 
