@@ -124,19 +124,16 @@ for name, error in errors.items():
 # Error by lead time
 # ------------------
 
-fig, ax = plt.subplots(figsize=(7, 3.5), layout="constrained")
-for name, error in errors.items():
-    bold = name.startswith("lemode")
-    ax.plot(
-        np.arange(1, 13),
-        np.sqrt((error**2).mean(0)),
-        marker=".",
-        lw=2.5 if bold else 1,
-        color="#D55E00" if bold else None,
-        label=name,
-    )
-ax.set(xlabel="months ahead", ylabel="RMSE (K)", xlim=(1, 12))
-ax.legend(fontsize="x-small", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+fig, ax = plt.subplots(figsize=(7, 4), layout="constrained")
+# Okabe and Ito's colours, and a marker each; the last is lemode's
+styles = zip(("#000000", "#000000", "#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#D55E00"), ("-", ":", *5 * "-"), "osv^Dxo")
+for (name, error), (color, line, marker) in zip(errors.items(), styles):
+    rmse, bold = np.sqrt((error**2).mean(0)), name.startswith("lemode")
+    ax.plot(np.arange(1, 13), rmse, color=color, ls=line, marker=marker, ms=4, lw=2.5 if bold else 1, label=name)
+# a model that fails leaves the picture: the others would be one line
+top = 1.5 * np.sqrt((errors["seasonal naive (last year)"] ** 2).mean(0)).max()
+ax.set(xlabel="months ahead", ylabel="RMSE (K)", xlim=(1, 12), ylim=(0, top))
+fig.legend(fontsize="small", loc="outside lower center", ncols=2, frameon=False)
 options.out.mkdir(parents=True, exist_ok=True)
 fig.savefig(options.out / "errors.png", dpi=150)
 print(f"Written to {options.out}: errors.png")
