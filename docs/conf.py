@@ -116,6 +116,7 @@ sphinx_gallery_conf = {
     "show_signature": False,
     "min_reported_time": 1,
     "plot_gallery": "True",
+    "default_thumb_file": str(HERE / "images" / "unit_cube.png"),  # drawn by docs/figures/unit_cube.py
 }
 
 # -- site
