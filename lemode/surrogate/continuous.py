@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,9 +12,16 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from ..lem import LEM
+from .data import Series
 from .network import IncrementNetwork
+from .recipe import Recipe
+from .training import History, train
 
-__all__ = ["ContinuousNetwork"]
+__all__ = ["ContinuousNetwork", "train_continuous"]
+
+# The differential equation is fine-tuned: the share of the steps and of the learning rate. Its windows are short, as it is solved sample
+# by sample, and many series are read at once, which costs little more.
+SHARE, FINE, WINDOW = 0.2, 0.3, 20
 
 
 class ContinuousNetwork(IncrementNetwork):
@@ -20,21 +29,35 @@ class ContinuousNetwork(IncrementNetwork):
 
     .. math::
 
-        \frac{dx}{dt} = s \odot (C\, y + c), \qquad \frac{d(y, z)}{dt} = \Delta t\, F(y, z;\, x, e)
+        \frac{dx}{dt} = s \odot \Big(C \big(y + \frac{dy}{dt}\big) + c\Big), \qquad
+        \frac{d(y, z)}{dt} = \Delta t\, F(y, z;\, x, e)
 
     in normalised variables and in units of the usual sampling interval; F is the vector field of `lemode.MultiscaleODE`, with the data
-    x, and known inputs e(t), linear between samples, as its input. At a sample x jumps to what was measured, and y and z go on: so
-    between samples of whatever distance it is the same equation, solved by the classical Runge-Kutta method.
+    x, and known inputs e(t), linear between samples, as its input. One Euler step of it, of one interval, is the discrete surrogate
+    (with the scheme 'explicit'): so a discrete fit is where training begins, and dy/dt is there since LEM reads :math:`x_k` before
+    it predicts :math:`x_{k+1}`. At a sample x jumps to what was measured, and y and z go on: between samples of whatever
+    distance it is the same equation, solved by the classical Runge-Kutta method.
 
     Parameters
     ----------
     core, hidden_size, dimension, dtype, inputs
-        As in `IncrementNetwork`; the core is a `lemode.LEM`, of which the parameters and dt are used and the scheme is not.
+        As in `IncrementNetwork`; the core is a `lemode.LEM`. Its scheme has no meaning for the equation.
     substeps : int
-        Runge-Kutta steps between two samples.
+        Runge-Kutta steps in an interval.
+
+    Attributes
+    ----------
+    discrete : bool
+        While it is True the network is the `IncrementNetwork` of the same parameters.
+
+    Examples
+    --------
+    >>> net = ContinuousNetwork(LEM(2, 4), 4, 2)
+    >>> increments, state = net(torch.randn(10, 3, 2))
+    >>> increments.shape, state.shape
+    (torch.Size([10, 3, 2]), torch.Size([1, 3, 8]))
     """
 
-    kernel_rollout = False
     core: LEM
 
     def __init__(
@@ -44,16 +67,22 @@ class ContinuousNetwork(IncrementNetwork):
         dimension: int,
         dtype: torch.dtype | None = None,
         inputs: int = 0,
-        substeps: int = 2,
+        substeps: int = 1,
     ) -> None:
         super().__init__(core, hidden_size, dimension, dtype, 0, inputs)
-        self.substeps = substeps
+        self.substeps, self.discrete = substeps, False
+
+    @property
+    def kernel_rollout(self) -> bool:  # type: ignore[override]
+        return self.discrete
 
     def forward(self, x: Tensor, e: Tensor | None = None, state: Any = None, r: Tensor | None = None) -> tuple[Tensor, Any]:
         """As `IncrementNetwork.forward`: increments over the interval after each sample, in units of the increments' scale.
 
         The state ``(1, n, 2 d layers)`` is y and z of every layer.
         """
+        if self.discrete:
+            return super().forward(x, e, state, r)
         D, rate = x.shape[-1], self._rate()
         memory = x.new_zeros(1, x.shape[1], 2 * self.core.hidden_size * len(self.core.cells)) if state is None else state
         s, out = memory[0], []
@@ -76,7 +105,7 @@ class ContinuousNetwork(IncrementNetwork):
 
         def rate(s: Tensor, e: Tensor | None) -> Tensor:
             x, *states = s.split([D, *(d for *_, d in layers for _ in range(2))], -1)
-            u = x if e is None else torch.cat([x, e], -1)
+            u = x if e is None else torch.cat([x, e, e], -1)  # the discrete network reads e at both ends of a step
             rates = []
             for k, (joint, bias, Wy, dt, d) in enumerate(layers):
                 y, z = states[2 * k : 2 * k + 2]
@@ -85,12 +114,31 @@ class ContinuousNetwork(IncrementNetwork):
                 g1, g2 = torch.sigmoid(a12).chunk(2, -1)
                 rates += [dt * g2 * (candidates[:, :d] - y), dt * g1 * (candidates[:, d:] - z)]
                 u = y
-            return torch.cat([self.increment * self.head(u), *rates], -1)
+            return torch.cat([self.increment * self.head(u + rates[-2]), *rates], -1)
 
         return rate
 
-    def fit_steps(self, longest: float) -> None:
-        """Nothing to do: the solver's step is not bound to the scheme."""
+
+def train_continuous(
+    network: ContinuousNetwork,
+    series: Series,
+    validation: Series,
+    recipe: Recipe,
+    generator: torch.Generator,
+    verbose: int = 1,
+    save_to: str | os.PathLike[str] | None = None,
+) -> History:
+    """Fit the discrete network, then from there the differential equation, in `SHARE` as many steps, each of which costs more."""
+    network.discrete = True
+    half = None if recipe.max_time is None else recipe.max_time / 2
+    first = replace(recipe, max_time=half, stages=("one-step",))
+    train(network, series, validation, first, generator, verbose, None if save_to is None else f"{os.fspath(save_to)}.discrete")
+    network.discrete = False
+    second = replace(
+        recipe, steps=max(1, round(SHARE * recipe.steps)), max_time=half, window=min(WINDOW, recipe.window), lr=(recipe.lr or 1e-2) * FINE,
+        validate_every=100,
+    )  # fmt: skip
+    return train(network, series, validation, second, generator, verbose, save_to)
 
 
 def _advance(

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..lem import LEM
 from ..trajectories import Trajectories
 from . import forecast, storage
-from .continuous import ContinuousNetwork
+from .continuous import ContinuousNetwork, train_continuous
 from .data import (
     Grid,
     as_columns,
@@ -56,8 +56,8 @@ class Surrogate:
     delays : int
         Previous values that are read beside the present one (delay embedding).
     continuous : bool
-        Fit a differential equation for the data instead of a map from sample to sample: `lemode.surrogate.continuous.ContinuousNetwork`.
-        For use at other sampling intervals than that of the training data. A step costs several times as much.
+        Go on from the map from sample to sample to a differential equation, `lemode.surrogate.continuous.ContinuousNetwork`, in a fifth as
+        many steps: for use at other sampling intervals than that of the training data.
     budget : {'quick', 'standard', 'thorough'} or float
         5,000, 30,000 or 150,000 gradient steps, ended after 45, 180 or 1,200 s where the machine is slower; or seconds.
     steps, max_time : int, float, optional
@@ -65,8 +65,8 @@ class Surrogate:
     batch_size : int
         Trajectories in a gradient step.
     window, washout : int
-        Samples in a training window, which starts from a stored state of the network, 250 by default, 20 where continuous; and the least
-        history a forecast needs, a fifth of which does not count at the beginning of a window.
+        Samples in a training window, which starts from a stored state of the network; and the least history a forecast needs, a
+        fifth of which does not count at the beginning of a window.
     stages : sequence of 'one-step', 'noise', 'closed-loop'
         Training one step ahead comes first. The others fine-tune, on noisy inputs and on free runs, and are undone unless they
         improve the free run on the validation series.
@@ -129,7 +129,7 @@ class Surrogate:
         steps: int | None = None,
         max_time: float | None = None,
         batch_size: int = 32,
-        window: int | None = None,
+        window: int = 250,
         washout: int = 50,
         stages: tuple[str, ...] | list[str] = ("one-step",),
         noise: float = 2.0,
@@ -271,9 +271,11 @@ class Surrogate:
         self.n_features_in_ = len(columns)
         self.warmup_ = max(min(self.washout, training.x.shape[1] - 1), 1)
         series, judge = (to_series(self.network_, grid, D) for grid in grids)
-        self.history_ = train(
-            self.network_, series, judge, recipe, torch.Generator().manual_seed(self.seed), self.verbose, checkpoint
-        )
+        generator = torch.Generator().manual_seed(self.seed)
+        if isinstance(self.network_, ContinuousNetwork):
+            self.history_ = train_continuous(self.network_, series, judge, recipe, generator, self.verbose, checkpoint)
+        else:
+            self.history_ = train(self.network_, series, judge, recipe, generator, self.verbose, checkpoint)
         return self
 
     def _choose_names(self, X: Trajectories | ArrayLike) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -291,7 +293,7 @@ class Surrogate:
         return checked_recipe(self, T, names)
 
     def _build(self, dimension: int, inputs: int, dtype: torch.dtype) -> IncrementNetwork:
-        features = dimension * (1 + self.delays) + (1 if self.continuous else 2) * inputs
+        features = dimension * (1 + self.delays) + 2 * inputs
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             core = self._core(features, dtype)

@@ -23,9 +23,6 @@ BUDGETS: dict[str, tuple[int, float]] = {"quick": (5000, 45.0), "standard": (300
 STAGES = ("one-step", "noise", "closed-loop")
 SHARE, FINE = 0.15, 0.1
 
-# a window of a continuous surrogate, whose every sample costs eight evaluations of the vector field, one after another
-CONTINUOUS_WINDOW = 20
-
 # EigenAdam keeps b numbers for each parameter and decomposes b x b matrices. Two blocks are as good as one on FitzHugh-Nagumo, and
 # three are better in the same time on Kuramoto-Sivashinsky; above the limit its memory decides, and Adam is left.
 FULL_MATRIX_LIMIT, BLOCK, MOST_NUMBERS = 3000, 750, 100_000_000
@@ -87,15 +84,14 @@ def resolve_budget(budget: str | float, steps: int | None, max_time: float | Non
 
 def checked_recipe(p: Surrogate, T: int, names: tuple[str, ...]) -> Recipe:
     """The recipe for a surrogate's hyper-parameters, T samples and these variables; ValueError for one out of range."""
-    window = (CONTINUOUS_WINDOW if p.continuous else 250) if p.window is None else p.window
-    for name, value in (*((name, getattr(p, name)) for name in ("steps", "batch_size", "horizon")), ("window", window)):
+    for name in ("steps", "batch_size", "window", "horizon"):
+        value = getattr(p, name)
         if (name, value) != ("steps", None) and (not isinstance(value, (int, np.integer)) or value < 1):
             raise ValueError(f"{name}={value!r}: give a positive integer.")
     if not isinstance(p.delays, (int, np.integer)) or p.delays < 0:
         raise ValueError(f"delays={p.delays!r}: give a number of previous values, 0 for none.")
-    washout = p.washout
-    if not 0 <= washout < window and not (p.continuous and washout >= 0):
-        raise ValueError(f"washout={washout!r}: give a number of samples below window={window}.")
+    if not 0 <= p.washout < p.window:
+        raise ValueError(f"washout={p.washout!r}: give a number of samples below window={p.window}.")
     for name in ("lr", "max_time"):
         value = getattr(p, name)
         if value is not None and not value > 0:
@@ -112,7 +108,7 @@ def checked_recipe(p: Surrogate, T: int, names: tuple[str, ...]) -> Recipe:
         raise ValueError(f"weights={weights}: give positive numbers for variables among {', '.join(names)}.")
     steps, max_time = resolve_budget(p.budget, p.steps, p.max_time)
     return Recipe(
-        steps=steps, batch_size=p.batch_size, window=window, washout=washout, optimizer=p.optimizer,
+        steps=steps, batch_size=p.batch_size, window=p.window, washout=p.washout, optimizer=p.optimizer,
         lr=p.lr, max_time=max_time, stages=stages, noise=p.noise, horizon=p.horizon,
         weights=None if weights is None else tuple(float(weights.get(name, 1.0)) for name in names),
     )  # fmt: skip
