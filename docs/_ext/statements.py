@@ -27,6 +27,13 @@ def _document(app: Sphinx, what: str, name: str, obj: object, options: object, l
         lines.append("")
 
 
+def _star_in_shapes(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """The star of ``x : (n, d, *grid)`` is one, and begins no emphasis."""
+    for k, line in enumerate(lines):
+        if re.match(r"\s*[\w(][\w, ()]* : ", line):
+            lines[k] = re.sub(r"(?<=, )\*(?=\w+\))", r"\\*", line)
+
+
 def _link_literals(app: Sphinx, doctree: nodes.document) -> None:
     docname = app.env.docname
     in_theory = docname.startswith("auto_theory")
@@ -127,6 +134,7 @@ def _back_links(app: Sphinx, error: Exception | None) -> None:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Sphinx's entry."""
+    app.connect("autodoc-process-docstring", _star_in_shapes, priority=100)  # before numpydoc reads them
     app.connect("autodoc-process-docstring", _document, priority=800)
     app.connect("doctree-read", _link_literals)
     app.connect("missing-reference", _resolve)
