@@ -35,7 +35,7 @@ FAMILIES: tuple[tuple[str, str, str], ...] = (
      "How much the loss at the end depends on the state after step k. The rows are for the steps k at which measured value and bound are "
      "closest; the plot below has all of them, with the bounds as far as they are near. theory/gradient_bounds.py, theory/gradient_floor.py."),
     (r"G_.*", "The gradient of the loss by each parameter",
-     "The largest entry of the gradient by each block of weights. G<sub>adj</sub> follows the exact gradient back along these data; "
+     "The largest entry of the gradient by each block of weights, and the sharpest bound on it. G<sub>adj</sub> follows the exact gradient back along these data; "
      "G<sub>rec</sub> and the closed forms bound it a priori, and grow exponentially with the number of steps. theory/gradient_bounds.py."),
     (r"S1.*", "The state stays in the unit cube",
      "|y| and |z| never exceed 1, whatever the input. theory/state_bounds.py."),
@@ -96,17 +96,24 @@ def audit_tables(report: AuditReport) -> Iterator[str]:
         if not rows:
             continue
         loose = [r for r in rows if r.holds and r.ratio < LOOSE]
-        tight = [r for r in rows if r not in loose]
+        weaker = [r for r in rows if r.holds and r not in loose and r is not _sharpest(r, rows)]
+        shown = [r for r in rows if r not in loose and r not in weaker]
         yield f"<h3>{heading}</h3><p class='note'>{text}</p>"
         scopes = len({r.scope for r in report.rows}) > 1
-        if tight:
-            yield _rows(tight, scopes)
+        if shown:
+            yield _rows(shown, scopes)
+        if weaker:
+            yield folded(f"{len(weaker)} more rows hold, with a bound that is less sharp", _rows(weaker, scopes))
         if loose:
-            which = f"{len(loose)} more rows hold, with" if tight else f"{len(loose)} rows hold, with"
-            yield folded(
-                f"{which} a bound that says little: it is infinite, or over {1 / LOOSE:,.0f} times the measured value",
-                _rows(loose, scopes),
-            )
+            says = f"a bound that says little: it is infinite, or over {1 / LOOSE:,.0f} times the measured value"
+            yield folded(f"{len(loose)}{' more' if shown else ''} rows hold, with {says}", _rows(loose, scopes))
+
+
+def _sharpest(row: Row, rows: list[Row]) -> Row:
+    """Of the bounds on one parameter's gradient the closest; every other row stands for itself."""
+    if not row.statement.startswith("G_"):
+        return row
+    return max((r for r in rows if (r.quantity, r.scope) == (row.quantity, row.scope)), key=lambda r: r.ratio)
 
 
 def _rows(rows: list[Row], scopes: bool) -> str:

@@ -71,6 +71,8 @@ def test_the_audit_is_grouped_and_loose_bounds_are_folded():
         Row("J1", "|dE_N/dx_k|_1", "layer 0", 1e-3, 1e-2),
         Row("G_inf", "|dE/dWz|", "layer 0", 1e-3, np.inf),
         Row("G_adj a posteriori", "|dE/dWz|", "layer 0", 1e-3, 1e-4),
+        Row("G_adj a posteriori", "|dE/dby|", "layer 0", 1e-3, 2e-3),
+        Row("G_rec a posteriori", "|dE/dby|", "layer 0", 1e-3, 5e-3),
         Row("new", "something", "layer 0", 1.0, 2.0),
     ]
     text = "".join(audit_tables(AuditReport(rows, [])))
@@ -82,5 +84,6 @@ def test_the_audit_is_grouped_and_loose_bounds_are_folded():
     open_rows = re.sub(r"<details>.*?</details>", "", text)
     assert "VIOLATED" in open_rows
     assert "&infin;</td>" not in open_rows
+    assert open_rows.count("|&part;E/&part;b<sub>y</sub>|") == 1  # the sharpest bound of two
     assert "|&part;E/&part;W<sub>z</sub>|" in open_rows
     assert "&#8214;J&#8214;<sub>&infin;</sub>" in text
