@@ -126,22 +126,42 @@ fig.savefig(options.out / "time_scales.png", dpi=150)
 # -------------------------
 # Data at half or at double the interval, or at random times. Who ignores the change applies the trained network as it is. The ODE knows better: the step of the hidden
 # state is the time since the last sample, ``rnn(x, dt=...)`` (at a constant interval: ``rnn.refine``), and the head, which was trained for the increment over 0.4, gives
-# that over another interval in proportion.
+# that over another interval in proportion. ``model.predict`` and ``model.forecast`` do so with the times of ``Trajectories``, and cross a long interval in several steps.
+# With ``continuous=True`` the surrogate itself is a differential equation, trained on from the discrete one.
+
+continuous = lemode.Surrogate(**{**model.get_params(), "continuous": True}).fit(data[:64], validation=data[64:])
+continuous.network_.double()
 
 
 @torch.no_grad()
 def one_step_errors(times):
-    """RMSE of v one step ahead, on 32 series sampled at `times`: persistence, the network as it is, the network as an ODE."""
+    """RMSE of v one step ahead, on 32 series sampled at `times`, without the first 20 time units, in which the state is found."""
     v = fhn.trajectories(32, times, seed=options.seed + 3).x[..., :1]
     x = net.normalise(torch.from_numpy(v).transpose(0, 1))
-    trained = torch.ones(len(times) - 1, dtype=torch.float64)
     actual = torch.from_numpy(np.diff(times)) / interval
-    predictions = [x[:-1]]
-    for ratio in (trained, actual):
-        since = torch.cat([trained[:1], ratio[:-1]])  # the time since the sample before; the first has none
-        hidden, _ = rnn(x[:-1], dt=cell.dt * since)
-        predictions.append(x[:-1] + ratio[:, None, None] * net.increment * net.head(hidden))
-    return [(net.std * (prediction - x[1:])).square().mean().sqrt().item() for prediction in predictions]
+    since = torch.cat([actual.new_ones(1), actual[:-1]])  # the time since the sample before; the first has none
+    hidden, _ = rnn(x[:-1], dt=cell.dt * since)
+    in_proportion = net.denormalise(x[:-1] + actual[:, None, None] * net.increment * net.head(hidden))
+    series = lemode.Trajectories(times, v, ["v"])
+    predictions = (
+        v[:, :-1], model.predict(v)[:, :-1], in_proportion.transpose(0, 1).numpy(), model.predict(series)[:, :-1],
+        continuous.predict(series)[:, :-1],
+    )  # fmt: skip
+    settled = times[1:] > 20
+    return [np.sqrt(np.mean((p - v[:, 1:])[:, settled] ** 2)) for p in predictions]
+
+
+def free_run_errors(times):
+    """RMSE of v running free for 40 time units, asked for at `times` after 40 of history at the trained interval."""
+    history = np.arange(0, 40, interval)
+    future = history[-1] + times[(times > 0) & (times <= 40)]
+    v = fhn.trajectories(32, np.concatenate([history, future]), seed=options.seed + 4).x[..., :1]
+    v, truth = v[:, : len(history)], v[:, len(history) :]
+    forecasts = (
+        np.repeat(v[:, -1:], len(future), 1), model.forecast(v, len(future)), model.forecast(v, t=future),
+        continuous.forecast(v, t=future),
+    )  # fmt: skip
+    return [np.sqrt(np.mean((f - truth) ** 2)) for f in forecasts]
 
 
 rng = np.random.default_rng(options.seed)
@@ -151,9 +171,12 @@ grids = {
     "0.8": np.arange(0, 400, 0.8),
     "uneven, 0.2 to 0.6": np.concatenate([[0.0], np.cumsum(rng.uniform(0.2, 0.6, 1000))]),
 }
-print("\nRMSE of v one step ahead")
-print(f"{'sampling interval':20}{'persistence':>12}{'LEM as it is':>14}{'LEM as an ODE':>15}")
-for label, times in grids.items():
-    print(f"{label:20}" + "".join(f"{error:{width}.1e}" for error, width in zip(one_step_errors(times), (12, 14, 15))))
+for title, columns, errors in (
+    ("one step ahead", ("persistence", "as it is", "in proportion", "predict", "continuous"), one_step_errors),
+    ("running free for 40 time units", ("persistence", "as it is", "forecast", "continuous"), free_run_errors),
+):
+    print(f"\nRMSE of v {title}\n{'sampling interval':20}" + "".join(f"{column:>15}" for column in columns))
+    for label, times in grids.items():
+        print(f"{label:20}" + "".join(f"{error:15.1e}" for error in errors(times)))
 
 print(f"\nWritten to {options.out}: trajectories.png, order.png, time_scales.png")

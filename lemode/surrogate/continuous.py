@@ -19,9 +19,9 @@ from .training import History, train
 
 __all__ = ["ContinuousNetwork", "train_continuous"]
 
-# The differential equation is fine-tuned: the share of the steps and of the learning rate. Its windows are short, as it is solved sample
-# by sample, and many series are read at once, which costs little more.
-SHARE, FINE, WINDOW = 0.2, 0.3, 20
+# The differential equation begins from the discrete fit, with a share of its steps and of its learning rate. Windows are short, as it is
+# solved sample by sample.
+SHARE, FINE, WINDOW = 0.4, 0.5, 20
 
 
 class ContinuousNetwork(IncrementNetwork):
