@@ -56,7 +56,7 @@ class Surrogate:
     delays : int
         Previous values that are read beside the present one (delay embedding).
     continuous : bool
-        Go on from the map from sample to sample to a differential equation, `lemode.surrogate.continuous.ContinuousNetwork`, in a fifth as
+        Go on from the map from sample to sample to a differential equation, `lemode.surrogate.continuous.ContinuousNetwork`, in 0.4 times as
         many steps: for use at other sampling intervals than that of the training data.
     budget : {'quick', 'standard', 'thorough'} or float
         5,000, 30,000 or 150,000 gradient steps, ended after 45, 180 or 1,200 s where the machine is slower; or seconds.
