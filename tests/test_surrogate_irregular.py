@@ -254,6 +254,11 @@ class TestUse:
         with pytest.raises(ValueError, match="GRU knows no step size"):
             GRU(**settings).fit(uneven())
         assert np.isfinite(GRU(**settings).fit(dropped()).forecast(at(T, 1)[0, :20], 3)).all()
+        fields = np.random.default_rng(0).normal(size=(6, 60, 8))
+        with pytest.raises(ValueError, match="ConvLEM knows no step size"):
+            lemode.surrogate.FieldSurrogate(hidden_size=4, kernel_size=3, steps=1, verbose=0).fit(
+                Trajectories(np.cumsum(np.linspace(1, 1.4, 60)), fields)
+            )
 
     @pytest.mark.parametrize(
         ("call", "message"),
