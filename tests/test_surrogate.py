@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 import lemode
 from lemode import Surrogate, Trajectories
-from lemode.surrogate import FitDivergedError, FitWarning
+from lemode.surrogate import FitDivergedError, FitWarning, storage
 from lemode.surrogate.forecast import free_run
 from lemode.surrogate.network import IncrementNetwork
 
@@ -464,6 +464,16 @@ class TestFiles:
         path.write_bytes(path.read_bytes()[:-100])
         with pytest.raises(ValueError, match="damaged"):
             Surrogate.load(path)
+
+    def test_a_file_of_the_first_format_is_read(self, model, tmp_path):
+        """Written before there were continuous models and step sizes of the core's own."""
+        path = tmp_path / "m.lem"
+        model.save(path)
+        tensors, metadata = storage.read(path)
+        del metadata["core_dt"], metadata["params"]["continuous"]
+        header = {"format": "lemode model", "format_version": "1", "lemode_version": "0.1.0", "metadata": json.dumps(metadata)}
+        save_file(tensors, path, header)
+        np.testing.assert_array_equal(Surrogate.load(path).predict(waves(2)), model.predict(waves(2)))
 
     def test_the_format_is_plain(self, model, tmp_path):
         """Header readable as JSON: eight bytes of length, then the header, as safetensors lays down."""
