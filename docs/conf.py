@@ -81,19 +81,17 @@ class QuickArguments:
     """What the scripts get instead of Sphinx's own arguments."""
 
     def __call__(self, gallery_conf, script_vars):
-        return ["--quick", "--quiet"]
+        out = HERE / "_build" / "out" / Path(script_vars["src_file"]).stem  # not beside the sources
+        return ["--quick", "--quiet", "--out", str(out)]
 
     def __repr__(self):
         return "QuickArguments()"
 
 
-def _in_a_folder_of_its_own(gallery_conf, fname):
-    """Before every script: outputs go to docs/_build/out, not beside the sources; random numbers start from one seed."""
+def _from_one_state(gallery_conf, fname):
+    """Before every script: random numbers start from one seed."""
     import torch
 
-    folder = HERE / "_build" / "out"
-    folder.mkdir(parents=True, exist_ok=True)
-    os.chdir(folder)
     torch.manual_seed(0)
     torch.set_num_threads(1)
     torch.set_default_dtype(torch.float32)
@@ -107,7 +105,7 @@ sphinx_gallery_conf = {
     "within_subsection_order": "FileNameSortKey",
     "abort_on_example_error": True,
     "reset_argv": QuickArguments(),
-    "reset_modules": ("matplotlib", _in_a_folder_of_its_own),
+    "reset_modules": ("matplotlib", _from_one_state),
     "doc_module": ("lemode",),
     "reference_url": {"lemode": None},
     "remove_config_comments": True,
