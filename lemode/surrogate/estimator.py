@@ -29,6 +29,7 @@ from .data import (
     usual_interval,
 )
 from .network import IncrementNetwork
+from .readout import draw, fit_readout
 from .recipe import Recipe, checked_recipe
 from .training import History, train
 
@@ -58,6 +59,9 @@ class Surrogate:
     continuous : bool
         Go on from the map from sample to sample to a differential equation, `lemode.surrogate.continuous.ContinuousNetwork`, in 0.4 times as
         many steps: for use at other sampling intervals than that of the training data.
+    train : {'all', 'readout'}
+        'readout' leaves the network as it was drawn and fits its head alone, by ridge regression, in seconds: an echo state network
+        made of LEM. It wants hundreds of units, and no stage, optimizer or budget.
     budget : {'quick', 'standard', 'thorough'} or float
         5,000, 30,000 or 150,000 gradient steps, ended after 45, 180 or 1,200 s where the machine is slower; or seconds.
     steps, max_time : int, float, optional
@@ -125,6 +129,7 @@ class Surrogate:
         inputs: tuple[str, ...] | list[str] = (),
         delays: int = 0,
         continuous: bool = False,
+        train: str = "all",
         budget: str | float = "quick",
         steps: int | None = None,
         max_time: float | None = None,
@@ -150,6 +155,7 @@ class Surrogate:
         self.inputs = inputs
         self.delays = delays
         self.continuous = continuous
+        self.train = train
         self.budget = budget
         self.steps = steps
         self.max_time = max_time
@@ -258,6 +264,8 @@ class Surrogate:
                 raise ValueError(f"warm_start: the model knows {self.names_ + self.input_names_}, the data are {columns}.")
         else:
             network = self._build(D, len(input_names), torch_dtype(self.dtype, data.x))
+            if self.train == "readout":
+                draw(network.core, torch.Generator().manual_seed(self.seed))
             raw = torch.from_numpy(grids[0].values).transpose(0, 1)
             r = None if grids[0].r is None else torch.from_numpy(grids[0].r).transpose(0, 1)
             if r is None:
@@ -272,7 +280,9 @@ class Surrogate:
         self.warmup_ = max(min(self.washout, training.x.shape[1] - 1), 1)
         series, judge = (to_series(self.network_, grid, D) for grid in grids)
         generator = torch.Generator().manual_seed(self.seed)
-        if isinstance(self.network_, ContinuousNetwork):
+        if self.train == "readout":
+            self.history_ = fit_readout(self.network_, series, judge, recipe.washout)
+        elif isinstance(self.network_, ContinuousNetwork):
             self.history_ = train_continuous(self.network_, series, judge, recipe, generator, self.verbose, checkpoint)
         else:
             self.history_ = train(self.network_, series, judge, recipe, generator, self.verbose, checkpoint)

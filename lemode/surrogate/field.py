@@ -70,15 +70,24 @@ class FieldNetwork(IncrementNetwork):
         super().set_scales(x.flatten(1).unsqueeze(-1), None, r)
 
     def forward(self, x: Tensor, e: Tensor | None = None, state: Any = None, r: Tensor | None = None) -> tuple[Tensor, Any]:
-        """Scaled increments for normalised x ``(T, n, points)``, and the state to go on from; `check_intervals` refuses any r."""
-        T, n, _ = x.shape
+        """Scaled increments for normalised x ``(T, n, points)``, and the state to go on from."""
+        y, state = self.features(x, e, state, r)
+        # the head first: it leaves one number of hidden_size to take differences of
+        return self.regressors(self.head(y)).reshape(*x.shape[:2], -1), state
+
+    def features(self, x: Tensor, e: Tensor | None = None, state: Any = None, r: Tensor | None = None) -> tuple[Tensor, Any]:
+        """What the head reads: y ``(T, n, *grid, hidden_size)``, and the state to go on from."""
         # training takes states by series, which it expects in the second dimension
         state = None if state is None else tuple(s.squeeze(0) for s in state)
-        y, (y_n, z_n) = self.core(x.reshape(T, n, 1, *self.grid), state)
-        out = self.head(y.movedim(2, -1)).squeeze(-1)
-        if self.conserve == "mean":
-            out = sum(out - out.roll(-1, axis) for axis in range(2, out.dim())) / math.sqrt(len(self.grid))
-        return out.reshape(T, n, -1), (y_n.unsqueeze(0), z_n.unsqueeze(0))
+        y, (y_n, z_n) = self.core(x.reshape(*x.shape[:2], 1, *self.grid), state)
+        return y.movedim(2, -1), (y_n.unsqueeze(0), z_n.unsqueeze(0))
+
+    def regressors(self, y: Tensor) -> Tensor:
+        """What leaves a cell minus what enters it, if the mean is conserved: y, or anything else ``(T, n, *grid, features)``."""
+        if self.conserve is None:
+            return y
+        differences = [y - y.roll(-1, axis) for axis in range(2, 2 + len(self.grid))]
+        return torch.stack(differences).sum(0) / math.sqrt(len(self.grid))
 
     def on_grid(self, grid: Sequence[int]) -> FieldNetwork:
         """A copy for a grid of other sizes and the same spacing."""

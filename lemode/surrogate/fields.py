@@ -90,6 +90,7 @@ class FieldSurrogate(Surrogate):
         average: float = 0.995,
         dt: float = 1.0,
         scheme: str = "imex",
+        train: str = "all",
         budget: str | float = "standard",
         steps: int | None = None,
         max_time: float | None = None,
@@ -107,7 +108,7 @@ class FieldSurrogate(Surrogate):
         verbose: int = 1,
     ) -> None:
         super().__init__(
-            hidden_size=hidden_size, dt=dt, scheme=scheme, budget=budget, steps=steps, max_time=max_time, batch_size=batch_size,
+            hidden_size=hidden_size, dt=dt, scheme=scheme, train=train, budget=budget, steps=steps, max_time=max_time, batch_size=batch_size,
             window=window, washout=washout, stages=stages, noise=noise, horizon=horizon, optimizer=optimizer, lr=lr, dtype=dtype,
             seed=seed, warm_start=warm_start, verbose=verbose,
         )  # fmt: skip

@@ -102,18 +102,24 @@ class IncrementNetwork(nn.Module):
         r ``(T, n, 2)``: the intervals before and after x[k], in units of the usual one; 1 by default. The increments are those over
         the interval after.
         """
+        y, state = self.features(x, e, state, r)
+        return self.head(y) if r is None else r[..., 1:] * self.head(y), state
+
+    def features(self, x: Tensor, e: Tensor | None = None, state: Any = None, r: Tensor | None = None) -> tuple[Tensor, Any]:
+        """What the head reads: y ``(T, n, hidden_size)``, and the state to go on from."""
         core_state, past = (None, x[:1].expand(self.delays, -1, -1)) if state is None else state
         series = torch.cat([past, x]) if self.delays else x
         T, p = len(x), self.delays
-        features = [series[p - j : p - j + T] for j in range(p + 1)]
+        read = [series[p - j : p - j + T] for j in range(p + 1)]
         if e is not None:
-            features.append(e)
-        u = torch.cat(features, -1) if len(features) > 1 else x
-        if r is None:
-            y, core_state = self.core(u, core_state)
-            return self.head(y), (core_state, series[len(series) - p :])
-        y, core_state = self.core(u, core_state, dt=self._core_steps(r[..., 0]))
-        return r[..., 1:] * self.head(y), (core_state, series[len(series) - p :])
+            read.append(e)
+        u = torch.cat(read, -1) if len(read) > 1 else x
+        y, core_state = self.core(u, core_state) if r is None else self.core(u, core_state, dt=self._core_steps(r[..., 0]))
+        return y, (core_state, series[len(series) - p :])
+
+    def regressors(self, y: Tensor) -> Tensor:
+        """What the scaled increments are a linear function of: ``(T, n, ..., hidden_size)``."""
+        return y
 
     def check_intervals(self) -> None:
         """ValueError where the core has no step size that could follow uneven samples."""

@@ -88,6 +88,10 @@ def checked_recipe(p: Surrogate, T: int, names: tuple[str, ...]) -> Recipe:
         value = getattr(p, name)
         if (name, value) != ("steps", None) and (not isinstance(value, (int, np.integer)) or value < 1):
             raise ValueError(f"{name}={value!r}: give a positive integer.")
+    if p.train not in ("all", "readout"):
+        raise ValueError(f"train={p.train!r}: give 'all', or 'readout' for the head alone.")
+    if p.train == "readout" and p.continuous:
+        raise ValueError("train='readout' is for continuous=False: choose one of the two.")
     if not isinstance(p.delays, (int, np.integer)) or p.delays < 0:
         raise ValueError(f"delays={p.delays!r}: give a number of previous values, 0 for none.")
     if not 0 <= p.washout < p.window:
