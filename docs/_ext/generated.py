@@ -37,7 +37,10 @@ def write_generated(folder: Path) -> None:
     texts = {
         "surrogates.md": committed("surrogates*.md", "python benchmarks/surrogates.py"),
         "chaos.md": committed("chaos*.md", "python benchmarks/chaos.py"),
-        "layer.md": committed("layer*.md", "python benchmarks/layer.py"),
+        "irregular.md": committed("irregular*.md", "python benchmarks/irregular.py"),
+        "layer.md": committed("layer*.md", "python benchmarks/layer.py")
+        + "\n"
+        + committed("conv_layer.md", "python benchmarks/conv_layer.py"),
     }
     for name, text in texts.items():
         path = folder / name
