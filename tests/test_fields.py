@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lemode import ConvLEM, FieldSurrogate
+from lemode import ConvLEM, FieldSurrogate, Trajectories
 from lemode.analysis.lyapunov import spectrum_of_map
 from lemode.analysis.lyapunov_network import spectrum_of_closed_loop
 from lemode.surrogate import training
@@ -124,6 +124,26 @@ def test_input_noise_falls_geometrically(monkeypatch):
     np.testing.assert_allclose(levels, 0.4 * 0.25 ** (np.arange(20) / 20), rtol=1e-12)
 
 
+def test_the_start_of_a_cut_series_does_not_count(monkeypatch):
+    """Neither in training nor in validation; of a true start, in Surrogate, it does."""
+    from lemode import Surrogate
+
+    seen = {"training": set(), "validation": set()}
+    plain = training.one_step_loss
+
+    def watched(network, window, washout, weights=None, state=None, noise=0.0, generator=None):
+        seen["validation" if generator is None else "training"].add(washout)
+        return plain(network, window, washout, weights, state, noise, generator)
+
+    monkeypatch.setattr(training, "one_step_loss", watched)
+    FieldSurrogate(hidden_size=2, kernel_size=3, washout=10, steps=20, verbose=0).fit(waves())
+    assert seen == {"training": {2}, "validation": {10}}
+    seen["training"].clear()
+    seen["validation"].clear()
+    Surrogate(hidden_size=2, window=16, washout=10, steps=60, verbose=0).fit(waves())
+    assert seen == {"training": {0, 2}, "validation": {0}}
+
+
 def test_what_is_kept_is_the_running_average_of_the_weights(monkeypatch):
     path = []
     plain = EigenAdam.step
@@ -229,3 +249,9 @@ def test_closed_loop_exponents_are_those_of_the_whole_map():
 def test_bad_hyper_parameters_say_what_to_give(settings, message):
     with pytest.raises(ValueError, match=message):
         FieldSurrogate(**{"hidden_size": 2, "kernel_size": 3, "steps": 2, "verbose": 0, **settings}).fit(waves())
+
+
+def test_uneven_data_are_refused():
+    t = np.sort(np.random.default_rng(0).uniform(0, 8, 80))
+    with pytest.raises(ValueError, match="uneven, ragged or have missing values"):
+        FieldSurrogate(hidden_size=2, kernel_size=3, verbose=0).fit(Trajectories(t, waves()))

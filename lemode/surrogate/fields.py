@@ -62,7 +62,7 @@ class FieldSurrogate(Surrogate):
     Raises
     ------
     ValueError
-        For data that do not fit the grid, or a hyper-parameter out of range.
+        For data that are uneven or do not fit the grid, or a hyper-parameter out of range.
 
     Examples
     --------
@@ -133,6 +133,10 @@ class FieldSurrogate(Surrogate):
             raise ValueError(f"symmetry={self.symmetry!r}: give 'even', 'odd', or None.")
         names, _ = self._choose_names(X)
         data = as_columns(X, names)
+        if data.t.ndim != 1 or data.missing or not data.even():
+            raise ValueError(
+                "the data are uneven, ragged or have missing values: a field surrogate takes none of these; resample."
+            )
         if validation is None:  # before the images are made: else that of a validation series would be trained on
             data, validation = hold_out(data)
         x = data.x
