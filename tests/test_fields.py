@@ -120,8 +120,15 @@ def test_input_noise_falls_geometrically(monkeypatch):
         return plain(network, window, washout, weights, state, noise, generator)
 
     monkeypatch.setattr(training, "one_step_loss", watched)
-    FieldSurrogate(hidden_size=2, kernel_size=3, input_noise=(0.4, 0.1), steps=20, verbose=0).fit(waves())
+    settings = {"hidden_size": 2, "kernel_size": 3, "verbose": 0}
+    FieldSurrogate(input_noise=(0.4, 0.1), steps=20, **settings).fit(waves())
     np.testing.assert_allclose(levels, 0.4 * 0.25 ** (np.arange(20) / 20), rtol=1e-12)
+    levels.clear()  # and not below what the error asks for
+    model = FieldSurrogate(input_noise=(0.1, 1e-6), steps=500, **settings).fit(waves())
+    error = model.history_.validation[0][1]
+    fall = 0.1 * 1e-5 ** (np.arange(500) / 500)
+    np.testing.assert_allclose(levels, np.where(np.arange(500) < 250, fall, np.maximum(fall, 1.25 * error)), rtol=1e-12)
+    assert 1.25 * error > fall[250]
 
 
 def test_the_start_of_a_cut_series_does_not_count(monkeypatch):

@@ -60,15 +60,16 @@ def test_solves_a_rotated_ill_conditioned_problem_that_adam_does_not():
 
 def test_blocks_are_optimizers_of_their_own():
     torch.manual_seed(0)
-    start, gradients = torch.randn(7, dtype=torch.float64), torch.randn(12, 7, dtype=torch.float64)
+    start, gradients = torch.randn(11, dtype=torch.float64), torch.randn(12, 11, dtype=torch.float64)
+    sizes = [4, 4, 3]  # the even split of 11 into blocks of at most 4
     whole = torch.nn.Parameter(start.clone())
-    parts = [torch.nn.Parameter(part.clone()) for part in start.split([4, 3])]  # the even split of 7 into blocks of at most 4
+    parts = [torch.nn.Parameter(part.clone()) for part in start.split(sizes)]
     ours = EigenAdam([whole], refresh=4, first=3, block_size=4)
     separate = [EigenAdam([part], refresh=4, first=3) for part in parts]
     for g in gradients:
         whole.grad = g.clone()
         ours.step()
-        for part, g_part, optimizer in zip(parts, g.split([4, 3]), separate, strict=True):
+        for part, g_part, optimizer in zip(parts, g.split(sizes), separate, strict=True):
             part.grad = g_part.clone()
             optimizer.step()
     assert torch.equal(whole, torch.cat(parts))

@@ -14,7 +14,17 @@ from .optimizers import EigenAdam
 if TYPE_CHECKING:
     from .estimator import Surrogate
 
-__all__ = ["BUDGETS", "FINE", "FULL_MATRIX_LIMIT", "STAGES", "Recipe", "checked_recipe", "make_optimizer", "resolve_budget"]
+__all__ = [
+    "BUDGETS",
+    "FINE",
+    "FULL_MATRIX_LIMIT",
+    "LEAST_NOISE",
+    "STAGES",
+    "Recipe",
+    "checked_recipe",
+    "make_optimizer",
+    "resolve_budget",
+]
 
 # gradient steps, and the seconds that end them on a machine that is too slow
 BUDGETS: dict[str, tuple[int, float]] = {"quick": (5000, 45.0), "standard": (30000, 180.0), "thorough": (150000, 1200.0)}
@@ -22,6 +32,10 @@ BUDGETS: dict[str, tuple[int, float]] = {"quick": (5000, 45.0), "standard": (300
 # the later stages fine-tune: their share of the steps, and of the peak learning rate
 STAGES = ("one-step", "noise", "closed-loop")
 SHARE, FINE = 0.15, 0.1
+
+# Input noise does not fall below this multiple of the one-step error reached: on Kuramoto-Sivashinsky, noise of half the error made the
+# valid prediction time less than half
+LEAST_NOISE = 1.25
 
 # EigenAdam keeps b numbers for each parameter and decomposes b x b matrices. Two blocks are as good as one on FitzHugh-Nagumo, and
 # three are better in the same time on Kuramoto-Sivashinsky; above the limit its memory decides, and Adam is left.
@@ -40,7 +54,7 @@ class Recipe:
     horizon : steps of the closed-loop stage
     weights : per variable, in the loss; equal by default
     input_noise : standard deviation of white noise on what is read in the one-step stage, in increments: it falls geometrically from
-        the first number to the second. The targets are the true values: the network learns to return to the attractor.
+        the first number to the second, but not below LEAST_NOISE of the one-step error reached. The targets are the true values: the network learns to return to the attractor.
     start_counts : a true start has no past to wash out, and what follows it is to be learned; not so where series were cut
     average : decay of a running average of the weights, which is then what is validated and kept; 0 for none
     """

@@ -19,7 +19,7 @@ from . import checkpoint
 from .data import Series, fill
 from .forecast import closed_loop, free_run_error
 from .network import IncrementNetwork
-from .recipe import FINE, FULL_MATRIX_LIMIT, Recipe, make_optimizer
+from .recipe import FINE, FULL_MATRIX_LIMIT, LEAST_NOISE, Recipe, make_optimizer
 
 __all__ = ["FitDivergedError", "FitWarning", "History", "Series", "one_step_loss", "train"]
 
@@ -227,7 +227,11 @@ def _stage_loss(name: str, run: _Run) -> Tensor:
         level = recipe.noise * run.best
     else:
         first, last = recipe.input_noise
-        level = first * (last / first) ** run.progress if first else 0.0
+        level = (
+            max(first * (last / first) ** run.progress, LEAST_NOISE * run.best if run.history.validation else 0.0)
+            if first
+            else 0.0
+        )
     return one_step_loss(network, window, washout, recipe.weights, state, level, run.generator)
 
 
