@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lemode import ConvLEM, FieldSurrogate, Trajectories
+from lemode import ConvLEM, FieldSurrogate, Surrogate, Trajectories
 from lemode.analysis.lyapunov import spectrum_of_map
 from lemode.analysis.lyapunov_network import spectrum_of_closed_loop
 from lemode.surrogate import training
@@ -133,8 +133,6 @@ def test_input_noise_falls_geometrically(monkeypatch):
 
 def test_the_start_of_a_cut_series_does_not_count(monkeypatch):
     """Neither in training nor in validation; of a true start, in Surrogate, it does."""
-    from lemode import Surrogate
-
     seen = {"training": set(), "validation": set()}
     plain = training.one_step_loss
 
@@ -182,6 +180,8 @@ def test_same_seed_same_model_and_files(model, tmp_path):
     model.save(tmp_path / "field.lem")
     loaded = FieldSurrogate.load(tmp_path / "field.lem")
     assert np.array_equal(loaded.forecast(history, 20), model.forecast(history, 20))
+    with pytest.raises(ValueError, match=r"a FieldSurrogate: read it with FieldSurrogate\.load"):
+        Surrogate.load(tmp_path / "field.lem")
     wide = model.on_grid(32)
     wide.save(tmp_path / "wide.lem")
     assert np.array_equal(

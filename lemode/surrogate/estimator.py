@@ -79,7 +79,7 @@ class Surrogate:
     weights : dict of name to float, optional
         Weights of the variables in the loss; equal by default, each in units of its increment's standard deviation.
     optimizer : {'auto', 'eigenadam', 'adam'}
-        'auto' is `lemode.surrogate.optimizers.EigenAdam` for up to 3,000 parameters.
+        'auto' is `lemode.surrogate.optimizers.EigenAdam`, in blocks for more than 3,000 parameters, while its memory allows.
     lr : float, optional
         Peak learning rate of the cosine schedule, 1e-2 by default.
     dtype : {'float32', 'float64'}, optional
@@ -451,6 +451,7 @@ class Surrogate:
         """Write the fitted model to one file (safetensors with JSON metadata); an existing file is replaced atomically."""
         self._check_fitted()
         metadata = {
+            "class": type(self).__name__,
             "params": self.get_params(),
             "names": self.names_,
             "input_names": self.input_names_,
@@ -465,6 +466,9 @@ class Surrogate:
     def load(cls, path: str | os.PathLike[str]) -> Surrogate:
         """Read a model that `save` wrote. Nothing in the file is executed; ValueError if it is foreign, damaged or newer."""
         tensors, metadata = storage.read(path)
+        kind = metadata.get("class", cls.__name__)  # since format 2
+        if kind != cls.__name__:
+            raise ValueError(f"{path}: the model is a {kind}: read it with {kind}.load.")
         try:
             # JSON knows lists only; the defaults are tuples
             params: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in metadata["params"].items()}
