@@ -34,7 +34,7 @@ WITH_PRIVATE = [
     "lemode._metrics.forecast",
     "lemode._metrics.oscillation",
 ]
-EXAMPLES_TO_COME = ("lemode.surrogate",)
+EXAMPLES_TO_COME: tuple[str, ...] = ()
 # what a user never calls: `lemode.kernels.run` and `rollout` call the backends, a shell calls `lemode.cli.main`
 NO_EXAMPLE = re.compile(r"lemode\.kernels\.(?!rollout\.|pool\.)\w+\.\w+|lemode\.cli\.main")
 

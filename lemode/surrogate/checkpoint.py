@@ -19,7 +19,21 @@ FORMAT = "lemode checkpoint"
 
 
 def save(path: str | os.PathLike[str], run: _Run) -> None:
-    """Write weights, best weights, optimizer, random generator, schedule and history; replaces the file atomically."""
+    """Write weights, best weights, optimizer, random generator, schedule and history; replaces the file atomically.
+
+    Examples
+    --------
+    A fit with ``checkpoint=path`` writes it at every validation, and at the end:
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from lemode.surrogate import storage
+    >>> path, wave = Path(tempfile.mkdtemp()) / "fit.ckpt", np.sin(np.linspace(0, 60, 601))[:, None]
+    >>> model = lemode.Surrogate(hidden_size=2, steps=5, verbose=0).fit(wave, checkpoint=path)
+    >>> tensors, metadata = storage.read(path, "lemode checkpoint")
+    >>> sorted({name.split(".")[0] for name in tensors}), metadata["step"]
+    (['best', 'generator', 'network', 'optimizer'], 5)
+    """
     optimizer = run.optimizer.state_dict()
     tensors = {f"network.{k}": v for k, v in run.network.state_dict().items()}
     for part, weights in (("best", run.best_weights), ("before", run.before_weights)):
@@ -39,7 +53,25 @@ def save(path: str | os.PathLike[str], run: _Run) -> None:
 
 
 def load(path: str | os.PathLike[str], run: _Run) -> None:
-    """Put what `save` wrote back into `run`; ValueError if the file belongs to another fit."""
+    """Put what `save` wrote back into `run`; ValueError if the file belongs to another fit.
+
+    Examples
+    --------
+    Where the file is that of a finished fit nothing is left to do; that of another fit is refused:
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> path, wave = Path(tempfile.mkdtemp()) / "fit.ckpt", np.sin(np.linspace(0, 60, 601))[:, None]
+    >>> model = lemode.Surrogate(hidden_size=2, steps=5, verbose=0).fit(wave, checkpoint=path)
+    >>> losses = model.history_.loss
+    >>> model.fit(wave, checkpoint=path).history_.loss == losses
+    True
+    >>> try:
+    ...     model.set_params(lr=0.1).fit(wave, checkpoint=path)
+    ... except ValueError as error:
+    ...     print(str(error).split("fit.ckpt: ")[1])
+    the checkpoint of a fit with other lr; remove the file to start anew, or fit as before.
+    """
     tensors, metadata = storage.read(path, FORMAT)
     recipe = asdict(run.recipe)
     saved = {k: tuple(v) if isinstance(v, list) else v for k, v in metadata["recipe"].items()}

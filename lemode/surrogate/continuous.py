@@ -128,7 +128,20 @@ def train_continuous(
     verbose: int = 1,
     save_to: str | os.PathLike[str] | None = None,
 ) -> History:
-    """Fit the discrete network, then from there the differential equation, in `SHARE` as many steps, each of which costs more."""
+    """Fit the discrete network, then from there the differential equation, in `SHARE` as many steps, each of which costs more.
+
+    Examples
+    --------
+    >>> from lemode.surrogate.data import Series
+    >>> from lemode.surrogate.recipe import Recipe
+    >>> waves = torch.sin(torch.linspace(0, 10, 41)[:, None] + torch.arange(5))[..., None]
+    >>> network = ContinuousNetwork(LEM(1, 2), 2, 1)
+    >>> network.set_scales(waves)
+    >>> series, recipe = Series(network.normalise(waves)), Recipe(steps=5, window=10, washout=5)
+    >>> history = train_continuous(network, series, series, recipe, torch.Generator().manual_seed(0), verbose=0)
+    >>> len(history.loss), network.discrete  # the second part of the training
+    (2, False)
+    """
     network.discrete = True
     half = None if recipe.max_time is None else recipe.max_time / 2
     first = replace(recipe, max_time=half, stages=("one-step",))

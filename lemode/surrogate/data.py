@@ -31,6 +31,17 @@ class Series(NamedTuple):
     e ``(T, n, m)``: known inputs, e[k] what is known when x[k+1] is predicted. r ``(T, n, 2)``: the intervals before and after x[k], in
     units of the usual one; None where all are 1. mask ``(T, n, D)``: what was observed; None where everything was. x holds finite numbers
     everywhere, where nothing was observed any.
+
+    Examples
+    --------
+    >>> x = torch.tensor([[1.0, 10.0], [2.0, 20.0], [3.0, 30.0]])[..., None]  # two series of three samples
+    >>> series = Series(x, mask=x != 20)
+    >>> series.part(0, 2).x[..., 0]
+    tensor([[ 1., 10.],
+            [ 2., 20.]])
+    >>> window = series.cut(1, 3, torch.tensor([1]))  # of the second series
+    >>> window.x.flatten(), window.mask.flatten()
+    (tensor([20., 30.]), tensor([False,  True]))
     """
 
     x: Tensor
@@ -59,7 +70,13 @@ class Series(NamedTuple):
 @dataclass(frozen=True)
 class Grid:
     """Values ``(n, G, D + m)`` on the network's grid, NaN where nothing was observed; r ``(n, G, 2)`` as in `Series`; ``at (n, T)`` is
-    the place of sample k of trajectory i, -1 where there is none. r and `at` are None where the grid is that of the samples."""
+    the place of sample k of trajectory i, -1 where there is none. r and `at` are None where the grid is that of the samples.
+
+    Examples
+    --------
+    >>> Grid(np.array([[[1.0], [2.0], [3.0]]])).plain, Grid(np.array([[[1.0], [np.nan], [3.0]]])).plain
+    (True, False)
+    """
 
     values: Array
     r: Array | None = None
@@ -72,7 +89,19 @@ class Grid:
 
 
 def lay_out(data: Trajectories, step: float, observed: int) -> Grid:
-    """The grid for data whose first `observed` variables are predicted and the rest, which must be there, are read only."""
+    """The grid for data whose first `observed` variables are predicted and the rest, which must be there, are read only.
+
+    Examples
+    --------
+    A gap of two usual intervals is crossed in two steps, one of 1.25 in a single longer one:
+
+    >>> data = Trajectories(np.array([0.0, 1.0, 3.0, 4.25]), np.array([[[5.0], [6.0], [7.0], [8.0]]]))
+    >>> grid = lay_out(data, step=1.0, observed=1)
+    >>> grid.values[0, :, 0], grid.at[0]
+    (array([ 5.,  6., nan,  7.,  8.]), array([0, 1, 3, 4]))
+    >>> grid.r[0, :, 1]  # the interval after each
+    array([1.  , 1.  , 1.  , 1.25, 1.  ])
+    """
     inputs = data.x[..., observed:]
     if observed < data.x.shape[-1] and np.isnan(inputs[np.isfinite(np.broadcast_to(data.t, data.x.shape[:2]))]).any():
         raise ValueError("an input has missing values: it is known ahead by definition; interpolate it, or observe it instead.")
@@ -170,6 +199,18 @@ def fill(network: IncrementNetwork, series: Series, trailing: bool = True) -> tu
     """The series with the network's own predictions in place of what is missing, and the predictions ``(T, n, D)`` along it.
 
     Without `trailing` nothing is filled in behind the last value of a series, and there are no predictions.
+
+    Examples
+    --------
+    With a network that adds one at every step, and of four samples two missing:
+
+    >>> network = IncrementNetwork(lemode.LEM(1, 2), 2, 1)
+    >>> _ = torch.nn.init.zeros_(network.head.weight), torch.nn.init.ones_(network.head.bias)
+    >>> x = torch.tensor([1.0, 0.0, 0.0, 7.0]).reshape(4, 1, 1)
+    >>> mask = torch.tensor([True, False, False, True]).reshape(4, 1, 1)
+    >>> filled, predictions = fill(network, Series(x, mask=mask))
+    >>> filled.x.flatten(), predictions.flatten()
+    (tensor([1., 2., 3., 7.]), tensor([2., 3., 4., 8.]))
     """
     if series.mask is None:
         return series, network.step(*series.known())[0] if trailing else None
@@ -188,7 +229,15 @@ def fill(network: IncrementNetwork, series: Series, trailing: bool = True) -> tu
 
 
 def usual_interval(data: Trajectories) -> float:
-    """The interval that the network takes in one step: the median, or that of an even grid of which samples were left out."""
+    """The interval that the network takes in one step: the median, or that of an even grid of which samples were left out.
+
+    Examples
+    --------
+    >>> left_out = Trajectories(np.array([0.0, 1.0, 2.0, 5.0]), np.zeros((1, 4, 1)))
+    >>> uneven = Trajectories(np.array([0.0, 1.0, 2.3, 3.6]), np.zeros((1, 4, 1)))
+    >>> usual_interval(left_out), round(usual_interval(uneven), 6)
+    (1.0, 1.3)
+    """
     if data.even():
         return data.step
     steps = data.intervals()
@@ -199,7 +248,18 @@ def usual_interval(data: Trajectories) -> float:
 
 
 def rank(X: ArrayLike) -> Array:
-    """X as an array ``(n, T, D)`` or ``(T, D)``."""
+    """X as an array ``(n, T, D)`` or ``(T, D)``.
+
+    Examples
+    --------
+    >>> rank([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]).shape  # one series of two variables
+    (3, 2)
+    >>> try:
+    ...     rank([1.0, 2.0, 3.0])
+    ... except ValueError as error:
+    ...     print(error)
+    data have shape (3,): give (n, T, D), or (T, D) for one series; x[:, None] makes one of D=1.
+    """
     x = np.asarray(X)
     if x.ndim not in (2, 3):
         raise ValueError(f"data have shape {x.shape}: give (n, T, D), or (T, D) for one series; x[:, None] makes one of D=1.")
@@ -207,7 +267,14 @@ def rank(X: ArrayLike) -> Array:
 
 
 def as_columns(X: Trajectories | ArrayLike, columns: tuple[str, ...], step: float = 1.0) -> Trajectories:
-    """The named columns of X; a plain array has them in this order, or is named x0, x1, ..., at the interval `step`."""
+    """The named columns of X; a plain array has them in this order, or is named x0, x1, ..., at the interval `step`.
+
+    Examples
+    --------
+    >>> data = as_columns(np.arange(6.0).reshape(3, 2), ("v", "w"), step=0.5)
+    >>> data.t, as_columns(data, ("w",)).x.flatten()
+    (array([0. , 0.5, 1. ]), array([1., 3., 5.]))
+    """
     if isinstance(X, Trajectories):
         return X.select(columns)
     x = rank(X)
@@ -221,7 +288,14 @@ def as_columns(X: Trajectories | ArrayLike, columns: tuple[str, ...], step: floa
 
 
 def torch_dtype(name: str | None, x: Array) -> torch.dtype:
-    """The torch type of that name, or that of x."""
+    """The torch type of that name, or that of x.
+
+    Examples
+    --------
+    >>> x = np.zeros(3, np.float32)
+    >>> torch_dtype(None, x), torch_dtype("float64", x)
+    (torch.float32, torch.float64)
+    """
     name = str(x.dtype) if name is None else name
     if name not in ("float32", "float64"):
         raise ValueError(f"dtype={name!r}: choose 'float32', 'float64' or None.")
@@ -229,7 +303,16 @@ def torch_dtype(name: str | None, x: Array) -> torch.dtype:
 
 
 def hold_out(data: Trajectories) -> tuple[Trajectories, Trajectories]:
-    """Training and validation parts: every fifth trajectory, or the last fifth of each one's samples where there are few."""
+    """Training and validation parts: every fifth trajectory, or the last fifth of each one's samples where there are few.
+
+    Examples
+    --------
+    >>> data = Trajectories(np.arange(50.0), np.zeros((10, 50, 1)))
+    >>> [part.x.shape for part in hold_out(data)]
+    [(8, 50, 1), (2, 50, 1)]
+    >>> [part.x.shape for part in hold_out(data[:2])]
+    [(2, 40, 1), (2, 10, 1)]
+    """
     n = len(data)
     if n >= 4:
         held = np.arange(n) % 5 == (4 if n > 4 else 3)

@@ -97,7 +97,14 @@ class FieldNetwork(IncrementNetwork):
 
 
 def reflected(x: Array, grid: Sequence[int], odd: bool) -> Array:
-    """The field ``(..., points)`` read backwards in every direction, with its sign changed if `odd`."""
+    """The field ``(..., points)`` read backwards in every direction, with its sign changed if `odd`.
+
+    Examples
+    --------
+    >>> u = np.array([1.0, 2.0, 3.0])
+    >>> reflected(u, (3,), odd=False), reflected(u, (3,), odd=True)
+    (array([3., 2., 1.]), array([-3., -2., -1.]))
+    """
     lead = x.shape[:-1]
     flipped = np.flip(x.reshape(*lead, *grid), tuple(range(-len(grid), 0))).reshape(x.shape)
     return -flipped if odd else flipped

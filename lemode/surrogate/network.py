@@ -37,6 +37,21 @@ class IncrementNetwork(nn.Module):
     Attributes
     ----------
     mean, std, increment, input_mean, input_std : learned from the training data by `set_scales`
+
+    Examples
+    --------
+    >>> network, data = IncrementNetwork(LEM(2, 4), 4, 2), torch.randn(50, 3, 2).cumsum(0)
+    >>> network.set_scales(data)
+    >>> x = network.normalise(data)
+    >>> predicted, state = network.step(x)
+    >>> network.denormalise(predicted).shape
+    torch.Size([50, 3, 2])
+
+    Where the head says nothing, it is persistence:
+
+    >>> _ = torch.nn.init.zeros_(network.head.weight), torch.nn.init.zeros_(network.head.bias)
+    >>> torch.equal(network.step(x)[0], x)
+    True
     """
 
     kernel_rollout = True  # whether a free run is `lemode.kernels.rollout`, where the core is a LEM

@@ -57,6 +57,12 @@ class Recipe:
         the first number to the second, but not below LEAST_NOISE of the one-step error reached. The targets are the true values: the network learns to return to the attractor.
     start_counts : a true start has no past to wash out, and what follows it is to be learned; not so where series were cut
     average : decay of a running average of the weights, which is then what is validated and kept; 0 for none
+
+    Examples
+    --------
+    >>> recipe = Recipe(steps=1000, stages=("one-step", "noise"))
+    >>> [recipe.steps_of(stage) for stage in range(2)]
+    [850, 150]
     """
 
     steps: int = 5000
@@ -83,7 +89,13 @@ class Recipe:
 
 
 def resolve_budget(budget: str | float, steps: int | None, max_time: float | None) -> tuple[int, float | None]:
-    """Steps and seconds of a budget: a name in BUDGETS, or seconds. An explicit `steps` or `max_time` takes precedence."""
+    """Steps and seconds of a budget: a name in BUDGETS, or seconds. An explicit `steps` or `max_time` takes precedence.
+
+    Examples
+    --------
+    >>> resolve_budget("quick", None, None), resolve_budget("quick", 200, None), resolve_budget(60, 200, None)
+    ((5000, 45.0), (200, None), (200, 60.0))
+    """
     if isinstance(budget, str):
         if budget not in BUDGETS:
             raise ValueError(f"budget={budget!r}: choose {', '.join(map(repr, BUDGETS))} or a number of seconds.")
@@ -97,7 +109,20 @@ def resolve_budget(budget: str | float, steps: int | None, max_time: float | Non
 
 
 def checked_recipe(p: Surrogate, T: int, names: tuple[str, ...]) -> Recipe:
-    """The recipe for a surrogate's hyper-parameters, T samples and these variables; ValueError for one out of range."""
+    """The recipe for a surrogate's hyper-parameters, T samples and these variables; ValueError for one out of range.
+
+    Examples
+    --------
+    >>> model = lemode.Surrogate(steps=200, weights={"v": 3.0})
+    >>> recipe = checked_recipe(model, 1000, ("v", "w"))
+    >>> recipe.steps, recipe.weights
+    (200, (3.0, 1.0))
+    >>> try:
+    ...     checked_recipe(model.set_params(washout=300), 1000, ("v", "w"))
+    ... except ValueError as error:
+    ...     print(error)
+    washout=300: give a number of samples below window=250.
+    """
     for name in ("steps", "batch_size", "window", "horizon"):
         value = getattr(p, name)
         if (name, value) != ("steps", None) and (not isinstance(value, (int, np.integer)) or value < 1):
@@ -133,7 +158,14 @@ def checked_recipe(p: Surrogate, T: int, names: tuple[str, ...]) -> Recipe:
 
 
 def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """The optimizer by name; 'auto' is EigenAdam, in blocks from FULL_MATRIX_LIMIT parameters on, while it fits in memory."""
+    """The optimizer by name; 'auto' is EigenAdam, in blocks from FULL_MATRIX_LIMIT parameters on, while it fits in memory.
+
+    Examples
+    --------
+    >>> small, large = lemode.LEM(3, 16), lemode.LEM(3, 300)
+    >>> [type(make_optimizer(network, Recipe())).__name__ for network in (small, large)]
+    ['EigenAdam', 'Adam']
+    """
     parameters = [p for p in network.parameters() if p.requires_grad]
     size, name = sum(p.numel() for p in parameters), recipe.optimizer
     block = FULL_MATRIX_LIMIT if size <= FULL_MATRIX_LIMIT else BLOCK

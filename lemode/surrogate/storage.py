@@ -18,7 +18,17 @@ FORMAT, FORMAT_VERSION = "lemode model", 2
 
 
 def write(path: str | os.PathLike[str], tensors: dict[str, Tensor], metadata: dict[str, Any], kind: str = FORMAT) -> None:
-    """Write tensors and JSON-able metadata to `path`; what was there stays whole until the new file is complete."""
+    """Write tensors and JSON-able metadata to `path`; what was there stays whole until the new file is complete.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> write(folder / "numbers", {"x": torch.arange(3)}, {"names": ["v", "w"]})
+    >>> [path.name for path in folder.iterdir()]
+    ['numbers']
+    """
     from .. import __version__
 
     target = Path(path)
@@ -43,7 +53,22 @@ def write(path: str | os.PathLike[str], tensors: dict[str, Tensor], metadata: di
 
 
 def read(path: str | os.PathLike[str], kind: str = FORMAT) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and metadata of a file that `write` wrote; ValueError for a foreign, damaged or newer one."""
+    """Tensors and metadata of a file that `write` wrote; ValueError for a foreign, damaged or newer one.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> path = Path(tempfile.mkdtemp()) / "numbers"
+    >>> write(path, {"x": torch.arange(3)}, {"names": ["v", "w"]})
+    >>> read(path)
+    ({'x': tensor([0, 1, 2])}, {'names': ['v', 'w']})
+    >>> try:
+    ...     read(path, "lemode checkpoint")
+    ... except ValueError as error:
+    ...     print(str(error).split("numbers: ")[1])
+    a safetensors file, but 'lemode model' and not a lemode checkpoint.
+    """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: there is no such file.")
     try:
