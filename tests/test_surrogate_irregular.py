@@ -255,7 +255,7 @@ class TestUse:
             GRU(**settings).fit(uneven())
         assert np.isfinite(GRU(**settings).fit(dropped()).forecast(at(T, 1)[0, :20], 3)).all()
         fields = np.random.default_rng(0).normal(size=(6, 60, 8))
-        with pytest.raises(ValueError, match="ConvLEM knows no step size"):
+        with pytest.raises(ValueError, match="a field surrogate takes none of these"):
             lemode.surrogate.FieldSurrogate(hidden_size=4, kernel_size=3, steps=1, verbose=0).fit(
                 Trajectories(np.cumsum(np.linspace(1, 1.4, 60)), fields)
             )
