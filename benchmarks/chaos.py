@@ -14,6 +14,7 @@ import platform
 import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,13 @@ def tuned_esn(
 
 
 def run(
-    models: dict[str, Callable[[int], Any]], fit: Any, judge_one: Callable[[Any], Row], seeds: int, title: str
+    models: dict[str, Callable[[int], Any]],
+    fit: Any,
+    judge_one: Callable[[Any], Row],
+    seeds: int,
+    title: str,
+    out: Path,
+    prefix: str,
 ) -> dict[str, list[Any]]:
     """Fit every model for every seed, judge it, print the table; the fitted models."""
     rows: dict[str, list[Row]] = {}
@@ -78,6 +85,8 @@ def run(
             seconds = time.monotonic() - start
             rows.setdefault(name, []).append({**judge_one(model), "seconds": seconds})
             fitted.setdefault(name, []).append(model)
+            if isinstance(model, lemode.FieldSurrogate):
+                model.save(out / f"{prefix}_{seed}.lem")
             print(f"<!-- {name}, seed {seed}: {rows[name][-1]} -->", flush=True)
     table(title, rows)
     return fitted
@@ -110,10 +119,8 @@ def ks(options: argparse.Namespace) -> None:
     fitted = run(
         models, lambda m: m.fit(training, validation=validation),
         lambda m: judge(m, starts, step, rate, scale, climate), options.seeds,
-        "Kuramoto-Sivashinsky, L = 22, step 0.5, 96 starts",
+        "Kuramoto-Sivashinsky, L = 22, step 0.5, 96 starts", options.out, "ks",
     )  # fmt: skip
-    for seed, model in enumerate(fitted.get("**ConvLEM**", [])):
-        model.save(f"{options.out}/ks_{seed}.lem")
     if "**ConvLEM**" in fitted:
         ks_spectrum(system, fitted["**ConvLEM**"][0], starts[0])
         ks_transfer(fitted["**ConvLEM**"], step)
@@ -163,7 +170,7 @@ def lorenz96(options: argparse.Namespace) -> None:
     run(
         models, lambda m: m.fit(training, validation=validation),
         lambda m: judge(m, starts, step, rate, scale, int(200 / rate / step)), options.seeds,
-        "Lorenz96, 40 sites, F = 8, step 0.05, 96 starts",
+        "Lorenz96, 40 sites, F = 8, step 0.05, 96 starts", options.out, "lorenz96",
     )  # fmt: skip
 
 
@@ -233,8 +240,9 @@ if __name__ == "__main__":
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--units", type=int, default=3000, help="of the echo state network")
     parser.add_argument("--only", help="models whose name matches this regular expression")
-    parser.add_argument("--out", default="out", help="where the models are written")
+    parser.add_argument("--out", type=Path, default=Path("out/chaos"), help="where the models are written")
     chosen = parser.parse_args()
+    chosen.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     print(
         f"lemode {lemode.__version__}, torch {torch.__version__}, {platform.machine()}, 1 thread; {chosen.seconds:g} s, {chosen.seeds} "

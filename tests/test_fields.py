@@ -10,7 +10,7 @@ from lemode import ConvLEM, FieldSurrogate, Surrogate, Trajectories
 from lemode.analysis.lyapunov import spectrum_of_map
 from lemode.analysis.lyapunov_network import spectrum_of_closed_loop
 from lemode.surrogate import training
-from lemode.surrogate.field import FieldNetwork, reflected
+from lemode.surrogate.field_network import FieldNetwork, reflected
 from lemode.surrogate.optimizers import EigenAdam
 
 
@@ -60,9 +60,12 @@ def test_mean_is_conserved_only_when_asked(model):
 
 
 def test_translation_commutes_with_the_forecast(model):
+    wide = FieldSurrogate(hidden_size=4, kernel_size=5, recurrent_kernel_size=3, steps=5, verbose=0).fit(waves())
+    assert wide.network_.core.ode.weight_zy.shape == (4, 4, 3)
     history = waves(seed=1)[:, :30]
-    shifted = model.forecast(np.roll(history, 3, -1), 50)
-    np.testing.assert_allclose(shifted, np.roll(model.forecast(history, 50), 3, -1), atol=1e-10)  # rounding
+    for fitted in (model, wide):
+        shifted = fitted.forecast(np.roll(history, 3, -1), 50)
+        np.testing.assert_allclose(shifted, np.roll(fitted.forecast(history, 50), 3, -1), atol=1e-10)  # rounding
 
 
 def test_on_grid_runs_the_same_rule_on_a_larger_domain(model):

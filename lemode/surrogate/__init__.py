@@ -1,7 +1,7 @@
 """Trained surrogates of dynamical systems: fit, one-step prediction, free-running forecast, save and load."""
 
 from .estimator import Surrogate
-from .fields import FieldSurrogate
+from .field_surrogate import FieldSurrogate
 from .fit import fit
 from .training import FitDivergedError, FitWarning
 

@@ -33,12 +33,11 @@ BUDGETS: dict[str, tuple[int, float]] = {"quick": (5000, 45.0), "standard": (300
 STAGES = ("one-step", "noise", "closed-loop")
 SHARE, FINE = 0.15, 0.1
 
-# Input noise does not fall below this multiple of the one-step error reached: on Kuramoto-Sivashinsky, noise of half the error made the
-# valid prediction time less than half
+# Input noise does not fall below this multiple of the one-step error reached: with less, free runs leave the attractor
 LEAST_NOISE = 1.25
 
-# EigenAdam keeps b numbers for each parameter and decomposes b x b matrices. Two blocks are as good as one on FitzHugh-Nagumo, and
-# three are better in the same time on Kuramoto-Sivashinsky; above the limit its memory decides, and Adam is left.
+# EigenAdam keeps b numbers for each parameter and decomposes b x b matrices. Small blocks cost little accuracy: the ablation has those
+# of 100; above the last limit memory decides, and Adam is left.
 FULL_MATRIX_LIMIT, BLOCK, MOST_NUMBERS = 3000, 750, 100_000_000
 
 

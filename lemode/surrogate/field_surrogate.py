@@ -6,7 +6,6 @@ import copy
 import dataclasses
 import math
 import os
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from ..conv import ConvLEM
 from ..trajectories import Trajectories
 from .data import as_columns, hold_out
 from .estimator import Array, Surrogate
-from .field import FieldNetwork, reflected
+from .field_network import FieldNetwork, reflected
 from .network import IncrementNetwork
 from .recipe import Recipe
 
@@ -66,7 +65,6 @@ class FieldSurrogate(Surrogate):
 
     Examples
     --------
-    >>> import numpy as np
     >>> x = np.linspace(0, 2 * np.pi, 16, endpoint=False)
     >>> waves = np.sin(x - 0.1 * np.arange(60)[:, None] + np.arange(5)[:, None, None])
     >>> model = FieldSurrogate(hidden_size=4, kernel_size=5, steps=20, verbose=0).fit(waves)
@@ -77,6 +75,8 @@ class FieldSurrogate(Surrogate):
     ----------
     Pathak, Hunt, Girvan, Lu, Ott, Phys. Rev. Lett. 120 (2018) 024102, for surrogates that read neighbourhoods.
     """
+
+    network_: FieldNetwork
 
     def __init__(
         self,
@@ -152,7 +152,7 @@ class FieldSurrogate(Surrogate):
         self._check_fitted()
         model = copy.copy(self)
         model.grid = grid
-        model.network_ = self.network_.on_grid(grid)  # type: ignore[operator]
+        model.network_ = self.network_.on_grid(grid)
         model.names_ = tuple(f"x{i}" for i in range(math.prod(grid)))
         return model
 
@@ -181,21 +181,13 @@ class FieldSurrogate(Surrogate):
         grid = self._points(dimension)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            core = ConvLEM(
-                1,
-                self.hidden_size,
-                self.kernel_size,
-                len(grid),
-                "circular",
-                self.recurrent_kernel_size,
-                self.dt,
-                self.scheme,
-                dtype,
-            )
-            return FieldNetwork(core, self.hidden_size, grid, dtype, self.conserve)
+            return FieldNetwork(self._core(1, dtype), self.hidden_size, grid, dtype, self.conserve)
 
-    def _core(self, features: int, dtype: torch.dtype) -> Any:
-        raise NotImplementedError("a field has a ConvLEM for its core.")
+    def _core(self, features: int, dtype: torch.dtype) -> torch.nn.Module:
+        return ConvLEM(
+            features, self.hidden_size, self.kernel_size, 1 if self.grid is None else len(self.grid), dt=self.dt,
+            recurrent_kernel_size=self.recurrent_kernel_size, scheme=self.scheme, dtype=dtype,
+        )  # fmt: skip
 
 
 def _pieces(x: Array) -> Array:
