@@ -10,13 +10,15 @@ are never used for a choice: the reservoir is tuned on others. One thread.
 
 import argparse
 import itertools
+import json
 import platform
 import re
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from surrogates import Row, table
@@ -28,73 +30,116 @@ from lemode.baselines.reservoir import EchoStateNetwork
 from lemode.metrics import energy_ratio, valid_prediction_time
 from lemode.systems import KuramotoSivashinsky, Lorenz96, Lorenz96TwoScale
 
-WARM = 50  # samples that a forecast starts from
+WARM = 50  # samples
 
 
-def vpts(model: Any, series: np.ndarray, step: float, rate: float, scale: float) -> np.ndarray:
-    """VPT of every series ``(n, T, D)``, in Lyapunov times."""
-    free = model.forecast(series[:, :WARM], series.shape[1] - WARM)
-    return valid_prediction_time(free, series[:, WARM:], step, 0.5, 1 / rate, scale=scale)
+class Model(NamedTuple):
+    """How a model is made from a seed, and what it sees: every so many samples, of the first so many series."""
+
+    make: Callable[[int], Any]
+    every: int = 1
+    series: int | None = None
 
 
-def judge(model: Any, starts: np.ndarray, step: float, rate: float, scale: float, climate: int = 0) -> Row:
-    """One-step error, VPT, and of a long free run its power and how far the mean of the field moves."""
-    times = vpts(model, starts, step, rate, scale)
-    error = model.predict(starts)[:, WARM:-1] - starts[:, WARM + 1 :]
+def vpts(model: Any, series: np.ndarray, step: float, rate: float, scale: float, every: int = 1) -> np.ndarray:
+    """VPT of every series ``(n, T, D)``, in Lyapunov times, for a model that sees every so many samples."""
+    series, warm = series[:, ::every], WARM // every
+    free = model.forecast(series[:, :warm], series.shape[1] - warm)
+    return valid_prediction_time(free, series[:, warm:], every * step, 0.5, 1 / rate, scale=scale)
+
+
+def judge(
+    model: Any, starts: np.ndarray, step: float, rate: float, scale: float, climate: int, every: int = 1, conserved: bool = True
+) -> Row:
+    """One-step error, VPT, and of a free run of `climate` samples its power and how far a conserved mean moves."""
+    times = vpts(model, starts, step, rate, scale, every)
+    starts, warm = starts[:, ::every], WARM // every
+    error = model.predict(starts)[:, warm:-1] - starts[:, warm + 1 :]
     row = {
         "one-step error / std": float(np.sqrt((error**2).mean())) / scale,
-        "VPT mean": float(times.mean()), "VPT median": float(np.median(times)), "VPT worst": float(times.min()),
+        "VPT mean": float(times.mean()), "VPT median": float(np.median(times)), "VPT worst": float(times.min()), "_times": times.tolist(),
     }  # fmt: skip
-    if climate:
-        long = model.forecast(starts[:4, :WARM], climate)
-        row["power, free run"] = energy_ratio(long, starts) if np.isfinite(long).all() else float("nan")
-        row["mean moves by"] = float(np.abs(long.mean(-1) - starts[:4, WARM - 1 : WARM].mean(-1)).max())
+    long = model.forecast(starts[:4, :warm], climate // every)
+    row["power, free run"] = energy_ratio(long, starts) if np.isfinite(long).all() else float("inf")
+    if conserved:
+        row["mean moves by"] = float(np.abs(long.mean(-1) - starts[:4, warm - 1 : warm].mean(-1)).max())
     return row
 
 
 def tuned_esn(
-    units: int, training: np.ndarray, validation: np.ndarray, step: float, rate: float, scale: float
-) -> tuple[str, Callable[[int], Any]]:
-    """A reservoir of `units`, with the best of a small grid by the VPT of one of 1,000 on validation data."""
-    best, score = {}, -1.0
-    for scaling, radius, ridge, noise in itertools.product((0.05, 0.1), (0.1, 0.5), (1e-8, 1e-6), (0.0, 3e-4)):
-        setting = {"input_scaling": scaling, "spectral_radius": radius, "ridge": ridge, "noise": noise}
-        model = EchoStateNetwork(units=1000, **setting).fit(training[:8])
-        mean = float(vpts(model, validation, step, rate, scale).mean())
+    options: argparse.Namespace, training: np.ndarray, validation: np.ndarray, step: float, rate: float, scale: float
+) -> dict[str, Model]:
+    """Reservoirs with the best of a small grid, by the mean VPT of one of 1,000 units on validation data."""
+    best: dict[str, Any] = {}
+    score = -1.0
+    for every, scaling, radius, ridge, noise in itertools.product((1, 2), (0.05, 0.1), (0.1, 0.5), (1e-8, 1e-6), (0.0, 3e-4)):
+        setting: dict[str, Any] = {"input_scaling": scaling, "spectral_radius": radius, "ridge": ridge, "noise": noise}
+        model = EchoStateNetwork(units=1000, **setting).fit(training[:8, ::every])
+        mean = float(vpts(model, validation, step, rate, scale, every).mean())
         if mean > score:
-            best, score = setting, mean
-    return f"echo state network ({units}; {best})", lambda seed: EchoStateNetwork(units=units, seed=seed, **best)
+            best, score = {"every": every, **setting}, mean
+    every = best.pop("every")
+    text = ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in best.items())
+
+    def reservoir(units: int) -> Model:
+        return Model(lambda seed: EchoStateNetwork(units=units, seed=seed, **best), every)
+
+    return {f"echo state network ({units}; step {every * step:g}, {text})": reservoir(units) for units in options.units}
 
 
 def run(
-    models: dict[str, Callable[[int], Any]],
-    fit: Any,
-    judge_one: Callable[[Any], Row],
-    seeds: int,
+    task: str,
     title: str,
-    out: Path,
-    prefix: str,
-) -> dict[str, list[Any]]:
-    """Fit every model for every seed, judge it, print the table; the fitted models."""
-    rows: dict[str, list[Row]] = {}
-    fitted: dict[str, list[Any]] = {}
-    for name, make in models.items():
-        for seed in range(seeds if "seed" in make(0).get_params() else 1):
+    models: dict[str, Model],
+    training: Any,
+    validation: Any,
+    judge_one: Callable[[Any, int], Row],
+    options: argparse.Namespace,
+) -> None:
+    """Fit every model for every seed and judge it; print the table, with what an earlier call left in the folder."""
+    file = options.out / f"{task}.json"
+    rows: dict[str, list[Row]] = json.loads(file.read_text()) if file.exists() else {}
+    for name, (make, every, series) in models.items():
+        if not re.search(options.only, name):
+            continue
+        rows[name] = []
+        for seed in range(options.seeds if "seed" in make(0).get_params() else 1):
             start = time.monotonic()
-            model = fit(make(seed))
+            seen = training[:series] if every == 1 else training.x[:series, ::every]
+            model = make(seed).fit(seen, validation=validation)
             seconds = time.monotonic() - start
-            rows.setdefault(name, []).append({**judge_one(model), "seconds": seconds})
-            fitted.setdefault(name, []).append(model)
+            rows[name].append({**judge_one(model, every), "seconds": seconds})
             if isinstance(model, lemode.FieldSurrogate):
-                model.save(out / f"{prefix}_{seed}.lem")
-            print(f"<!-- {name}, seed {seed}: {rows[name][-1]} -->", flush=True)
+                model.save(options.out / f"{task}_{seed}.lem")
+            file.write_text(json.dumps(rows, indent=1))
+            shown = {key: value for key, value in rows[name][-1].items() if key[0] != "_"}
+            print(f"<!-- {name}, seed {seed}: {shown} -->", flush=True)
     table(title, rows)
-    return fitted
+    draw(title, rows, options.out / f"{task}.svg")
 
 
-def field_surrogate(seconds: float, **settings: Any) -> Callable[[int], Any]:
-    """LEM on the grid, by the recipe for fields."""
-    return lambda seed: lemode.FieldSurrogate(seed=seed, budget=seconds, dtype="float32", verbose=0, **settings)
+def draw(title: str, rows: dict[str, list[Row]], file: Path) -> None:
+    """The share of the forecasts, over starts and seeds, that still hold after a time."""
+    fig, ax = plt.subplots(figsize=(6.5, 3.2), layout="constrained")
+    colors = ("#000000", "#E69F00", "#0072B2", "#009E73", "#D55E00", "#CC79A7")
+    for (name, results), color in zip(rows.items(), colors, strict=False):
+        times = np.sort(np.concatenate([row["_times"] for row in results]))
+        label = re.sub(r"\*|;.*(?=\))", "", name)
+        ax.step(times, 1 - np.arange(1, len(times) + 1) / len(times), where="post", label=label, color=color)
+    ax.set(xlabel="time" if "slow" in title else "Lyapunov times", ylabel="share that still hold", xlim=(0, None), ylim=(0, 1))
+    ax.set_title(title, fontsize="medium")
+    ax.legend(fontsize="small")
+    fig.savefig(file, metadata={"Date": None})
+    plt.close(fig)
+
+
+def recurrent(options: argparse.Namespace, **settings: Any) -> dict[str, Model]:
+    """LEM on the grid by the recipe for fields, and an LSTM that sees the whole field."""
+    common = {"budget": options.seconds, "dtype": "float32", "verbose": 0}
+    return {
+        "**ConvLEM**": Model(lambda seed: lemode.FieldSurrogate(seed=seed, **common, **settings)),
+        "torch.nn.LSTM(256)": Model(lambda seed: LSTM(hidden_size=256, window=100, batch_size=16, seed=seed, **common)),
+    }
 
 
 def ks(options: argparse.Namespace) -> None:
@@ -108,22 +153,18 @@ def ks(options: argparse.Namespace) -> None:
     choose = system.trajectories(32, horizon, seed=2).x
     starts = system.trajectories(96, horizon, seed=3).x
     climate = int(200 / rate / step)
-    name, esn = tuned_esn(options.units, training.x, choose, step, rate, scale)
-    models = {
-        "**ConvLEM**": field_surrogate(options.seconds, **KS),
-        name: esn,
-        "torch.nn.LSTM(256)": lambda seed: LSTM(hidden_size=256, budget=options.seconds, dtype="float32", seed=seed, verbose=0),
-    }
-    if options.only:
-        models = {k: v for k, v in models.items() if re.search(options.only, k)}
-    fitted = run(
-        models, lambda m: m.fit(training, validation=validation),
-        lambda m: judge(m, starts, step, rate, scale, climate), options.seeds,
-        "Kuramoto-Sivashinsky, L = 22, step 0.5, 96 starts", options.out, "ks",
+    models = recurrent(options, conserve="mean", symmetry="odd")
+    if re.search(options.only, "echo"):
+        models |= tuned_esn(options, training.x, choose, step, rate, scale)
+    run(
+        "ks", "Kuramoto-Sivashinsky, L = 22, step 0.5, 96 starts", models, training, validation,
+        lambda m, every: judge(m, starts, step, rate, scale, climate, every), options,
     )  # fmt: skip
-    if "**ConvLEM**" in fitted:
-        ks_spectrum(system, fitted["**ConvLEM**"][0], starts[0])
-        ks_transfer(fitted["**ConvLEM**"], step)
+    if not re.search(options.only, "**ConvLEM**"):
+        return
+    fitted = [lemode.FieldSurrogate.load(options.out / f"ks_{seed}.lem") for seed in range(options.seeds)]
+    ks_spectrum(system, fitted[0], starts[0])
+    ks_transfer(fitted, step)
 
 
 def ks_spectrum(system: Any, model: Any, history: np.ndarray) -> None:
@@ -158,20 +199,41 @@ def lorenz96(options: argparse.Namespace) -> None:
     scale = float(training.x.std())
     horizon = step * np.arange(WARM + int(12 / rate / step))
     choose, starts = (system.trajectories(n, horizon, seed=s).x for n, s in ((32, 2), (96, 3)))
-    name, esn = tuned_esn(options.units, training.x, choose, step, rate, scale)
-    models = {
-        "**ConvLEM**": field_surrogate(options.seconds, **L96),
-        name: esn,
-        "torch.nn.LSTM(256)": lambda seed: LSTM(hidden_size=256, budget=options.seconds, dtype="float32", seed=seed, verbose=0),
-        "SINDy(2)": lambda seed: SINDy(degree=2),
-    }
-    if options.only:
-        models = {k: v for k, v in models.items() if re.search(options.only, k)}
+    models = recurrent(options, kernel_size=9)
+    models["SINDy(2), on one of the 44 series"] = Model(lambda seed: SINDy(degree=2), series=1)
+    if re.search(options.only, "echo"):
+        models |= tuned_esn(options, training.x, choose, step, rate, scale)
     run(
-        models, lambda m: m.fit(training, validation=validation),
-        lambda m: judge(m, starts, step, rate, scale, int(200 / rate / step)), options.seeds,
-        "Lorenz96, 40 sites, F = 8, step 0.05, 96 starts", options.out, "lorenz96",
+        "lorenz96", "Lorenz96, 40 sites, F = 8, step 0.05, 96 starts", models, training, validation,
+        lambda m, every: judge(m, starts, step, rate, scale, int(200 / rate / step), every, conserved=False), options,
     )  # fmt: skip
+
+
+class Resolved:
+    """The equations of X by RK4 of step 0.005, with something in the place of the fast variables."""
+
+    def __init__(self, F: float, subgrid: Callable[[np.ndarray], Any]) -> None:
+        self.F, self.subgrid = F, subgrid
+
+    def get_params(self) -> Row:
+        return {}
+
+    def fit(self, training: Any, validation: Any) -> Any:
+        return self
+
+    def rhs(self, x: np.ndarray) -> np.ndarray:
+        return np.roll(x, 1, -1) * (np.roll(x, -1, -1) - np.roll(x, 2, -1)) - x + self.F + self.subgrid(x)
+
+    def forecast(self, x: np.ndarray, steps: int) -> np.ndarray:
+        x, out, h = x[:, -1], [], 0.005
+        for _ in range(steps):
+            for _ in range(10):
+                a = self.rhs(x)
+                b = self.rhs(x + h / 2 * a)
+                c = self.rhs(x + h / 2 * b)
+                x = x + h / 6 * (a + 2 * b + 2 * c + self.rhs(x + h * c))
+            out.append(x)
+        return np.stack(out, 1)
 
 
 def closure(options: argparse.Namespace) -> None:
@@ -188,22 +250,6 @@ def closure(options: argparse.Namespace) -> None:
     flat = full.x.reshape(-1, full.x.shape[-1])[::7]
     cubic = np.polynomial.Polynomial.fit(flat[:, :K].ravel(), system.subgrid(flat).ravel(), 3)
 
-    def resolved(forcing: Callable[[np.ndarray], Any]) -> np.ndarray:
-        """X alone by RK4 of step 0.005, with something in the place of the fast variables."""
-
-        def rhs(x: np.ndarray) -> np.ndarray:
-            return np.roll(x, 1, -1) * (np.roll(x, -1, -1) - np.roll(x, 2, -1)) - x + system.F + forcing(x)
-
-        x, out, h = truth[:, WARM - 1], [], 0.005
-        for _ in range(truth.shape[1] - WARM):
-            for _ in range(round(step / h)):
-                a = rhs(x)
-                b = rhs(x + h / 2 * a)
-                c = rhs(x + h / 2 * b)
-                x = x + h / 6 * (a + 2 * b + 2 * c + rhs(x + h * c))
-            out.append(x)
-        return np.stack(out, 1)
-
     def figures(free: np.ndarray) -> Row:
         error = np.sqrt((((free - truth[:, WARM:]) / scale) ** 2).mean((0, 2)))
         times = valid_prediction_time(free, truth[:, WARM:], step, 0.5, 1.0, scale=scale)
@@ -212,25 +258,21 @@ def closure(options: argparse.Namespace) -> None:
             "error at t = 2": error[39],
             "valid until t, mean": times.mean(),
             "median": float(np.median(times)),
+            "_times": times.tolist(),
         }
 
-    rows = {
-        "equations of X, subgrid term as it was at the start": [figures(resolved(lambda x: subgrid[:, WARM - 1]))],
-        "equations of X, subgrid term a cubic of X": [figures(resolved(cubic))],
+    models = {
+        "equations of X, subgrid term as it was at the start": Model(
+            lambda seed: Resolved(system.F, lambda x: subgrid[:, WARM - 1])
+        ),
+        "equations of X, subgrid term a cubic of X": Model(lambda seed: Resolved(system.F, cubic)),
+        **{f"{name}, X alone": model for name, model in recurrent(options, kernel_size=5, window=40, washout=30).items()},
     }
-    dense = {"hidden_size": 64, "window": 100, "budget": options.seconds, "dtype": "float32", "verbose": 0}
-    for name, make in (
-        ("**ConvLEM**, X alone", field_surrogate(options.seconds, **CLOSURE)),
-        ("**LEM(64)**, X alone", lambda seed: lemode.Surrogate(seed=seed, **dense)),
-    ):
-        models = [make(seed).fit(X) for seed in range(options.seeds)]
-        rows[name] = [figures(m.forecast(truth[:, :WARM], truth.shape[1] - WARM)) for m in models]
-    table("Two-scale Lorenz96, the slow variables alone, 96 starts", rows)
+    run(
+        "closure", "Two-scale Lorenz96, the slow variables alone, step 0.05, 96 starts", models, X[:28], X[28:],
+        lambda m, every: figures(m.forecast(truth[:, :WARM], truth.shape[1] - WARM)), options,
+    )  # fmt: skip
 
-
-KS = {"conserve": "mean", "symmetry": "odd"}
-L96 = {"kernel_size": 9}
-CLOSURE = {"kernel_size": 5, "window": 40, "washout": 30}
 
 if __name__ == "__main__":
     tasks = {"ks": ks, "lorenz96": lorenz96, "closure": closure}
@@ -238,9 +280,11 @@ if __name__ == "__main__":
     parser.add_argument("tasks", nargs="+", choices=tasks)
     parser.add_argument("--seconds", type=float, default=600.0, help="training time of every model that trains by gradients")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--units", type=int, default=3000, help="of the echo state network")
-    parser.add_argument("--only", help="models whose name matches this regular expression")
-    parser.add_argument("--out", type=Path, default=Path("out/chaos"), help="where the models are written")
+    parser.add_argument("--units", type=int, nargs="+", default=[3000, 6000], help="of the echo state networks")
+    parser.add_argument(
+        "--only", default="", help="models whose name matches this regular expression; 'echo' for the reservoirs"
+    )
+    parser.add_argument("--out", type=Path, default=Path("out/chaos"), help="where models and figures are kept")
     chosen = parser.parse_args()
     chosen.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)

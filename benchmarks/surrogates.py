@@ -41,7 +41,7 @@ def summary(values: list[float]) -> str:
 
 def table(title: str, rows: dict[str, list[Row]]) -> None:
     """A Markdown table: a line a model, a column a figure."""
-    columns = list(dict.fromkeys(key for results in rows.values() for row in results for key in row))
+    columns = list(dict.fromkeys(key for results in rows.values() for row in results for key in row if key[0] != "_"))
     print(f"\n# {title}\n\n| model | {' | '.join(columns)} |\n|---{'|---' * len(columns)}|")
     for name, results in rows.items():
         cells = [summary([r[c] for r in results if c in r]) if any(c in r for r in results) else "" for c in columns]
@@ -124,9 +124,9 @@ def fhn(options: argparse.Namespace) -> None:
 
 def forced(options: argparse.Namespace) -> None:
     t = 0.4 * np.arange(1001)
-    data = ForcedFitzHughNagumo().trajectories(256, t, seed=SEED)
-    order = np.random.default_rng(0).permutation(256)
-    training, validation, test = data[order[:128]], data[order[128:192]], data[order[192:]]
+    data = ForcedFitzHughNagumo().trajectories(704, t, seed=SEED)
+    order = np.random.default_rng(0).permutation(704)
+    training, validation, test = data[order[:512]], data[order[512:576]], data[order[576:]]
     seen = training[:64].select(("v", "w", "I"))
 
     def spikes(v: np.ndarray) -> np.ndarray:

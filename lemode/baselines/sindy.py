@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from ..systems.base import CallableSystem, SolveError
+from ..systems.base import SolveError, System
 from .base import Baseline, need
 
 __all__ = ["SINDy"]
@@ -53,24 +56,44 @@ class SINDy(Baseline):
             differentiation_method=ps.FiniteDifference(order=4),
         )
         self.model_.fit(list(x), t=self.step_)
-        library, coefficients = self.model_.feature_library, self.model_.coefficients()
-
-        def rhs(t: float, state: Array) -> Array:
-            values: Array = np.asarray(library.transform(np.atleast_2d(state.T))) @ coefficients.T
-            return values.T if state.ndim == 2 else values[0]
-
-        self.system_ = CallableSystem(rhs, x.shape[-1])
+        self.system_ = _Identified(self.model_, x.shape[-1])
 
     def _predict(self, x: Array) -> Array:
-        flat = x.reshape(-1, x.shape[-1])
-        return self.system_.solve(flat, [0.0, self.step_], rtol=1e-8, atol=1e-8)[:, -1].reshape(x.shape)
+        return self._solve(x.reshape(-1, x.shape[-1]), np.array([0.0, float(self.step_)]))[:, -1].reshape(x.shape)
 
     def _forecast(self, x: Array, steps: int) -> Array:
-        out = np.full((len(x), steps, x.shape[-1]), np.nan)
         t = self.step_ * np.arange(steps + 1)
+        try:
+            return self._solve(x[:, -1], t)
+        except SolveError:  # an identified ODE may blow up: each forecast on its own, and what fails stays not finite
+            out = np.full((len(x), steps, x.shape[-1]), np.nan)
         for i, series in enumerate(x):
-            try:
-                out[i] = self.system_.solve(series[-1], t, rtol=1e-8, atol=1e-8)[1:]
-            except SolveError:  # an identified ODE may blow up: that forecast has failed, and stays not finite
-                continue
+            with contextlib.suppress(SolveError):
+                out[i] = self._solve(series[-1:], t)[0]
         return out
+
+    def _solve(self, x0: Array, t: NDArray[Any]) -> Array:
+        solution: Array = self.system_.solve(x0, t, rtol=1e-8, atol=1e-8)[:, 1:]
+        return solution
+
+
+class _Identified(System):
+    """The identified equations; the library of polynomials itself would take milliseconds a call."""
+
+    def __init__(self, model: Any, dimension: int) -> None:
+        coefficients = model.coefficients()
+        kept = np.flatnonzero(coefficients.any(0))
+        self.dimension, self.coefficients = dimension, coefficients.T[kept]
+        powers = model.feature_library.powers_[kept]
+        # a term is a product of so many variables, with repetition; what its degree leaves over is the constant 1 behind the variables
+        self.factors = np.full((len(kept), int(powers.sum(1).max(initial=0))), dimension)
+        for term, exponents in zip(self.factors, powers, strict=True):
+            term[: exponents.sum()] = np.repeat(np.arange(dimension), exponents)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(f"x{i}" for i in range(self.dimension))
+
+    def rhs(self, t: Any, x: Any) -> Any:
+        padded = np.concatenate([x, np.ones((*x.shape[:-1], 1))], -1)
+        return padded[..., self.factors].prod(-1) @ self.coefficients

@@ -174,7 +174,7 @@ class FieldSurrogate(Surrogate):
         recipe = super()._recipe(T, names)
         # a pass over the series for stored states costs as much as many steps, which are short
         return dataclasses.replace(
-            recipe, input_noise=(first, last), average=self.average, start_counts=False, validate_every=250
+            recipe, input_noise=(first, last), average=self.average, start_counts=False, validate_every=500
         )
 
     def _build(self, dimension: int, inputs: int, dtype: torch.dtype) -> IncrementNetwork:

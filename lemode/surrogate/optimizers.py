@@ -102,18 +102,13 @@ class EigenAdam(torch.optim.Optimizer):
         s["recent"][s["count"]] = g
         s["count"] += 1
         s["step"] += 1
-        s["m"].lerp_(g, 1 - beta1)
-        m = s["m"] / (1 - beta1 ** s["step"])
         unbias = 1 - beta2 ** s["step"]
         sizes = _even_blocks(g.numel(), group["block_size"])
-        updates = []
-        for i, (g_i, m_i, v_i) in enumerate(zip(g.split(sizes), m.split(sizes), s["v"].split(sizes), strict=True)):
-            Q = s.get(f"Q{i}")
-            h = g_i if Q is None else (Q.T @ g_i.to(Q.dtype)).to(g.dtype)
-            v_i.lerp_(h * h, 1 - beta2)
-            scale = (v_i / unbias).sqrt_().add_(group["eps"])
-            updates.append(m_i / scale if Q is None else (Q @ ((Q.T @ m_i.to(Q.dtype)) / scale.to(Q.dtype))).to(g.dtype))
-        update, offset = torch.cat(updates), 0
+        h = _rotate(s, g, sizes, transpose=True)
+        s["m"].lerp_(h, 1 - beta1)
+        s["v"].lerp_(h * h, 1 - beta2)
+        scale = (s["v"] / unbias).sqrt_().add_(group["eps"])
+        update, offset = _rotate(s, s["m"] / (1 - beta1 ** s["step"]) / scale, sizes), 0
         for p in params:
             p.add_(update[offset : offset + p.numel()].view_as(p), alpha=-group["lr"])
             offset += p.numel()
@@ -126,6 +121,7 @@ class EigenAdam(torch.optim.Optimizer):
         """Take the recent gradients into C, and its eigenvectors as the new basis."""
         k = s["count"]
         weights = (1 - decay) * decay ** torch.arange(k - 1, -1, -1, dtype=torch.float64, device=s["recent"].device)
+        m = _rotate(s, s["m"], sizes)
         for i, (recent, v) in enumerate(zip(s["recent"][:k].split(sizes, 1), s["v"].split(sizes), strict=True)):
             recent = recent.double()
             update = recent.T @ (weights[:, None] * recent)
@@ -138,7 +134,18 @@ class EigenAdam(torch.optim.Optimizer):
             # float32 is plenty for a basis, and the products with it are most of a step's cost; contiguous, since eigh's layout
             # would not survive a file and rounding depends on it
             s[f"Q{i}"] = Q.float().contiguous()
+        s["m"] = _rotate(s, m, sizes, transpose=True)
         s["count"] = 0
+
+
+def _rotate(s: dict[str, Any], x: Tensor, sizes: list[int], transpose: bool = False) -> Tensor:
+    """Q x, or Q^T x, block by block; x before the first basis."""
+    if "Q0" not in s:
+        return x
+    bases = (s[f"Q{i}"] for i in range(len(sizes)))
+    return torch.cat([(Q.T if transpose else Q) @ part.to(Q.dtype) for Q, part in zip(bases, x.split(sizes), strict=True)]).to(
+        x.dtype
+    )
 
 
 def _even_blocks(P: int, most: int) -> list[int]:
