@@ -104,6 +104,7 @@ sphinx_gallery_conf = {
     "ignore_pattern": r"__(main|init)__\.py|_helpers?\.py",
     "within_subsection_order": "FileNameSortKey",
     "abort_on_example_error": True,
+    "parallel": 2,
     "reset_argv": QuickArguments(),
     "reset_modules": ("matplotlib", _from_one_state),
     "doc_module": ("lemode",),
