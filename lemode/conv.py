@@ -12,7 +12,7 @@ from torch.nn.functional import conv1d, conv2d, pad
 from . import kernels
 from .kernels import conv_adjoint, reference
 from .kernels.adjoint import LEAKS
-from .lem import State, _check_state
+from .lem import LEM, State, _check_state
 from .ode import Blocks, MultiscaleODE
 from .schemes import get_scheme
 
@@ -235,12 +235,11 @@ class ConvLEM(nn.Module):
         return ys, (ys[-1], z_n)
 
     def _choose(self) -> str:
-        wide = max(*self.ode.weight_hh.shape[2:], *self.ode.weight_zy.shape[2:]) > 1
         # what looks into the operations needs operations that it can look into
         looked_into = torch._C._are_functorch_transforms_active() or torch.compiler.is_compiling()
         if self.backend == "reference" or (self.backend == "auto" and looked_into):
             return "reference"
-        if not wide:
+        if not self._wide():
             return self.backend
         if self.backend == "native":
             raise ValueError("backend='native' runs recurrent kernels of width 1; use backend='auto' for wider ones.")
@@ -250,15 +249,53 @@ class ConvLEM(nn.Module):
             return "reference"
         raise ValueError(f"backend={self.backend!r} runs {', '.join(LEAKS)}; use backend='reference' for {self.scheme.name!r}.")
 
+    def pointwise(self) -> LEM:
+        """A copy as the dense LEM that every point of the grid runs on what `windows` shows it: all that holds for LEM holds for it.
+
+        Raises
+        ------
+        ValueError
+            For recurrent kernels wider than 1: no point is a LEM by itself.
+
+        Examples
+        --------
+        >>> rnn = ConvLEM(channels=1, hidden_size=8, kernel_size=5)
+        >>> u = torch.randn(24, 2, 1, 10)
+        >>> dense, _ = rnn.pointwise()(rnn.windows(u))
+        >>> torch.allclose(dense, rnn(u)[0].movedim(2, -1).flatten(1, 2), atol=1e-6)
+        True
+        """
+        if self._wide():
+            raise ValueError("recurrent kernels wider than 1 join the points of the grid: there is no LEM for each.")
+        p = self.ode
+        dense = LEM(
+            p.weight_ih[0].numel(), p.hidden_size, dt=self.dt, scheme=self.scheme.name, device=p.bias.device, dtype=p.bias.dtype,
+            allow_large_dt=True,
+        )  # fmt: skip
+        (cell,) = dense.layers()
+        with torch.no_grad():
+            for name, value in p.named_parameters():
+                getattr(cell.ode, name).copy_(value.flatten(1) if value.dim() > 1 else value)
+        return dense
+
+    def windows(self, u: Tensor) -> Tensor:
+        """What the input kernels see at each point of u ``(T, n, channels, *grid)``: ``(T, n points, channels * kernel)``."""
+        self._check(u)
+        p = self.ode
+        around = _windows(u.flatten(0, 1), p.weight_ih.shape[2:], p.padding)
+        return around.view(len(u), u.shape[1] * u.shape[3:].numel(), p.weight_ih[0].numel())
+
     def _pointwise(self, u: Tensor, y: Tensor, z: Tensor, backend: str) -> State:
         """Every point of every sample as a sample of a dense LEM, whose input is the field around the point."""
         T, n, grid, d = len(u), u.shape[1], u.shape[3:], self.ode.hidden_size
         p = self.ode
-        around = _windows(u.flatten(0, 1), p.weight_ih.shape[2:], p.padding).view(T, n * grid.numel(), p.weight_ih[0].numel())
         dense = MultiscaleODE.from_tensors(p.weight_ih.flatten(1), p.weight_hh.flatten(1), p.weight_zy.flatten(1), p.bias)
         y0, z0 = (s.movedim(1, -1).reshape(-1, d) for s in (y, z))
-        ys, zs = kernels.run(dense, self.scheme, around, y0, z0, self.dt, backend)
+        ys, zs = kernels.run(dense, self.scheme, self.windows(u), y0, z0, self.dt, backend)
         return ys.view(T, n, *grid, d).movedim(-1, 2), zs[-1].view(n, *grid, d).movedim(-1, 1)
+
+    def _wide(self) -> bool:
+        return max(*self.ode.weight_hh.shape[2:], *self.ode.weight_zy.shape[2:]) > 1
 
     def _check(self, u: Tensor) -> None:
         layout = "(T, n, channels, length)" if self.ode.dim == 1 else "(T, n, channels, height, width)"

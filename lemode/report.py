@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import html
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,13 +23,19 @@ from .analysis import (
     lyapunov_spectrum,
     timescales,
 )
+from .conv import ConvLEM
 from .lem import LEM, LEMCell
 from .surrogate import Surrogate
+from .surrogate.continuous import ContinuousNetwork
+from .surrogate.field_network import FieldNetwork
 from .trajectories import Trajectories
 
 __all__ = ["audit_surrogate", "read_series", "write_report"]
 
 Array = NDArray[np.floating[Any]]
+
+# of one series of a field, each of whose points is a sequence, the first so many samples are audited
+POINT_SAMPLES = 300
 
 
 def write_report(
@@ -68,7 +75,7 @@ def write_report(
     parts = [part for section in (_training, _free_run, _scales, _audit, _stability) for part in section(model, x, u, known)]
     params = [[k, v] for k, v in model.get_params().items() if k not in ("verbose", "warm_start")]
     size = sum(p.numel() for p in model.network_.parameters())
-    facts = [["variables", ", ".join(model.names_)], ["inputs", ", ".join(model.input_names_) or "none"],
+    facts = [["variables", _listed(model.names_)], ["inputs", ", ".join(model.input_names_) or "none"],
              ["sampling interval", f"{model.step_:g}"], ["parameters", f"{size:,}"], ["tested on", source]]  # fmt: skip
     page = (
         f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{html.escape(title)}</title><style>{STYLE}</style>"
@@ -92,6 +99,10 @@ def _test_series(
     D = len(model.names_)
     u = series[..., D:] if model.input_names_ else None
     return series[..., :D], u, made.time_scales, f"8 series of 1,000 samples of {type(made).__name__}, seed 1"
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(names if len(names) <= 8 else (*names[:3], "...", names[-1]))
 
 
 def _joined(x: Array, u: Array | None) -> Array:
@@ -222,6 +233,8 @@ def _stability(model: Surrogate, x: Array | None, u: Array | None, known: dict[s
 
 def _core(model: Surrogate) -> LEM:
     core = model.network_.core
+    if isinstance(core, ConvLEM):  # the statements are about what each point of the grid runs
+        return core.pointwise()
     if not isinstance(core, LEM):
         raise TypeError(f"the model's core is {type(core).__name__}: the statements are about LEM.")
     return core
@@ -239,14 +252,18 @@ def _read_by_core(model: Surrogate, x: Array, u: Array | None) -> torch.Tensor:
 
 
 def _hand_over(model: Surrogate, series: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
-    net = model.network_
+    net = copy.copy(model.network_)
+    if isinstance(net, ContinuousNetwork):  # of which one step of the core is the discretization
+        net.discrete = True
+    if isinstance(net, FieldNetwork):
+        series, inputs = series[:POINT_SAMPLES, :1], inputs[:POINT_SAMPLES, :1]
     read: list[torch.Tensor] = []
     hook = net.core.register_forward_pre_hook(lambda _, args: read.append(args[0].detach()))
     dtype = net.mean.dtype
     with torch.no_grad():
         net(series[:-1].to(dtype), inputs[:-1].to(dtype) if len(net.input_std) else None)
     hook.remove()
-    return read[0]
+    return net.core.windows(read[0]) if isinstance(net.core, ConvLEM) else read[0]
 
 
 def audit_surrogate(model: Surrogate, x: Array | None = None, u: Array | None = None) -> AuditReport:
@@ -290,7 +307,16 @@ def audit_surrogate(model: Surrogate, x: Array | None = None, u: Array | None = 
         read, series = _read_by_core(model, x, u), net.normalise(_time_first(x))
     target = (series[1:] - series[:-1]) / net.increment
     head = net.head.weight.detach().double().numpy(), net.head.bias.detach().double().numpy()
-    report = audit(core, read, target, readout=head)
+    pointwise = True
+    if isinstance(net, FieldNetwork):
+        notes.append("every point of the grid is a sequence, and what its kernel sees the input.")
+        target = target[: len(read), :1].flatten(1).unsqueeze(-1)
+        if net.conserve is not None:
+            pointwise = False
+            notes.append(
+                "the loss of the audit is |y|^2 / 2: the increment that was trained is a difference between neighbours."
+            )
+    report = audit(core, read, target, readout=head) if pointwise else audit(core, read)
     report.notes[:0] = notes
     return report
 

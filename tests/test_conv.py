@@ -422,3 +422,18 @@ def test_bad_input_is_named(make, message):
 def test_not_a_tensor():
     with pytest.raises(TypeError, match="input is list"):
         ConvLEM(1, 3, 3)([[0.0]])
+
+
+def test_a_field_of_pointwise_recurrence_is_a_dense_lem_at_every_point():
+    torch.manual_seed(0)
+    rnn = ConvLEM(2, 3, (3, 5), dim=2, padding="zeros", dt=0.3, scheme="exponential", dtype=torch.float64, backend="reference")
+    u = torch.randn(6, 2, 2, 4, 5, dtype=torch.float64)
+    dense = rnn.pointwise()
+    ys, _ = dense(rnn.windows(u))
+    # the plain convolution in another order of summation
+    torch.testing.assert_close(ys.view(6, 2, 4, 5, 3).movedim(-1, 2), rnn(u)[0], rtol=1e-12, atol=1e-14)
+    with torch.no_grad():
+        next(dense.parameters()).zero_()
+    assert next(rnn.parameters()).abs().min() > 0  # a copy
+    with pytest.raises(ValueError, match="no LEM for each"):
+        ConvLEM(1, 2, 3, recurrent_kernel_size=3).pointwise()

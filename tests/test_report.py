@@ -48,6 +48,33 @@ def test_with_a_file(model_file, tmp_path, capsys):
     assert "data.npz" in text
 
 
+@pytest.mark.filterwarnings("ignore:free runs leave the attractor")
+@pytest.mark.parametrize("conserve", [None, "mean"])
+def test_of_a_field_is_about_what_each_point_runs(conserve, tmp_path, capsys):
+    x = np.linspace(0, 2 * np.pi, 16, endpoint=False)
+    waves = np.sin(x - 0.1 * np.arange(120)[:, None] + np.arange(5)[:, None, None])
+    model = lemode.FieldSurrogate(hidden_size=2, kernel_size=5, conserve=conserve, steps=10, verbose=0).fit(waves)
+    model.save(tmp_path / "field.lem")
+    np.save(tmp_path / "waves.npy", waves[:2])
+    arguments = [tmp_path / "field.lem", "--data", tmp_path / "waves.npy", "--out", tmp_path / "f.html"]
+    text = page_of(arguments, tmp_path / "f.html", capsys)
+    assert "x0, x1, x2, ..., x15" in text
+    assert ("difference between neighbours" in text) == (conserve == "mean")
+    assert "VIOLATED" not in text
+    assert main(["audit", str(tmp_path / "field.lem")]) == 0  # on white noise
+
+
+def test_of_a_continuous_model_is_about_the_step_it_came_from(tmp_path, capsys):
+    t = np.linspace(0, 20, 201)
+    circle = np.stack([np.sin(t), np.cos(t)], -1)
+    lemode.Surrogate(hidden_size=2, steps=10, window=40, washout=10, continuous=True, verbose=0).fit(circle).save(
+        tmp_path / "c.lem"
+    )
+    np.save(tmp_path / "circle.npy", circle)
+    arguments = [tmp_path / "c.lem", "--data", tmp_path / "circle.npy", "--out", tmp_path / "c.html"]
+    assert "VIOLATED" not in page_of(arguments, tmp_path / "c.html", capsys)
+
+
 def test_errors_are_one_line(model_file, tmp_path, capsys):
     assert main(["report", str(model_file), "--system", "lorenz63", "--out", str(tmp_path / "x.html")]) == 2
     assert "choose from" in capsys.readouterr().err

@@ -464,11 +464,17 @@ class Surrogate:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Surrogate:
-        """Read a model that `save` wrote. Nothing in the file is executed; ValueError if it is foreign, damaged or newer."""
+        """Read a model that `save` wrote. Nothing in the file is executed; ValueError if it is foreign, damaged or newer.
+
+        `Surrogate.load` reads the model of a subclass, such as `FieldSurrogate`, as what it is.
+        """
         tensors, metadata = storage.read(path)
         kind = metadata.get("class", cls.__name__)  # since format 2
         if kind != cls.__name__:
-            raise ValueError(f"{path}: the model is a {kind}: read it with {kind}.load.")
+            known = {c.__name__: c for c in _subclasses(cls)}
+            if kind not in known:
+                raise ValueError(f"{path}: the model is a {kind}: read it with {kind}.load.")
+            return known[kind].load(path)
         try:
             # JSON knows lists only; the defaults are tuples
             params: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in metadata["params"].items()}
@@ -500,3 +506,7 @@ class Surrogate:
     def _output(x: Tensor, dtype: np.dtype[Any], single: bool) -> Array:
         values = x.transpose(0, 1).numpy().astype(dtype)
         return values[0] if single else np.ascontiguousarray(values)
+
+
+def _subclasses(cls: type[Surrogate]) -> list[type[Surrogate]]:
+    return [c for sub in cls.__subclasses__() for c in (sub, *_subclasses(sub))]

@@ -6,11 +6,13 @@ import copy
 import dataclasses
 import math
 import os
+import warnings
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
+from .._metrics.climate import energy_ratio
 from ..conv import ConvLEM
 from ..trajectories import Trajectories
 from .data import as_columns, hold_out
@@ -18,11 +20,15 @@ from .estimator import Array, Surrogate
 from .field_network import FieldNetwork, reflected
 from .network import IncrementNetwork
 from .recipe import Recipe
+from .training import FitWarning
 
 __all__ = ["FieldSurrogate"]
 
 # Training series are cut to this many samples, so that a pass for stored states can take a random part of them
 PIECE = 200
+
+# of the free runs that a fit ends with, to see whether they stay on the attractor
+FREE_STEPS = 500
 
 
 class FieldSurrogate(Surrogate):
@@ -70,6 +76,11 @@ class FieldSurrogate(Surrogate):
     >>> model = FieldSurrogate(hidden_size=4, kernel_size=5, steps=20, verbose=0).fit(waves)
     >>> model.forecast(waves[0], steps=7).shape, model.on_grid(32).forecast(np.tile(waves[0], 2), steps=7).shape
     ((7, 16), (7, 32))
+
+    Warns
+    -----
+    FitWarning
+        If free runs at the end of the fit leave the attractor: with less than half or more than twice the power of the data.
 
     References
     ----------
@@ -145,7 +156,20 @@ class FieldSurrogate(Surrogate):
         x = _pieces(x)
         X = Trajectories(data.t[: x.shape[1]], x, names)
         super().fit(X, y, validation=validation, checkpoint=checkpoint)
+        self._check_climate(as_columns(validation, names).x[:4])
         return self
+
+    def _check_climate(self, x: Array) -> None:
+        """Warn if free runs from the end of these series leave the attractor."""
+        free = self.forecast(x, FREE_STEPS)
+        power = energy_ratio(free, x) if np.isfinite(free).all() else math.inf
+        if not 0.5 <= power <= 2:
+            warnings.warn(
+                f"free runs leave the attractor: over {FREE_STEPS} steps they have {power:.3g} times the power of the validation "
+                "series. Train for longer, or raise input_noise or kernel_size; conserve and symmetry help where they apply.",
+                FitWarning,
+                stacklevel=3,
+            )
 
     def on_grid(self, *grid: int) -> FieldSurrogate:
         """The same surrogate on a grid of another size and the same spacing: fitted on a small domain, run on a large one."""
