@@ -58,8 +58,8 @@ class FieldSurrogate(Surrogate):
         Whether the equation is unchanged by :math:`u(x) \to u(-x)` or by :math:`u(x) \to -u(-x)`, as Kuramoto-Sivashinsky is by the
         second: the mirror images of the training data are then learned from as well.
     input_noise : float or (float, float)
-        Standard deviation of the noise, in increments, at the beginning and at the end of training. It falls from well above the one-step
-        error that is reached to near it, and never below.
+        Standard deviation of the noise, in increments, at the beginning and at the end of training, on every other series of a batch. It
+        falls from well above the one-step error that is reached to near it, and never below.
     average : float
         Decay of the running average of the weights.
     others : as in `Surrogate`; observe, inputs, delays, weights and num_layers are not for fields

@@ -38,7 +38,7 @@ LEAST_NOISE = 1.25
 
 # EigenAdam keeps b numbers for each parameter and decomposes b x b matrices. Small blocks cost little accuracy: the ablation has those
 # of 100; above the last limit memory decides, and Adam is left.
-FULL_MATRIX_LIMIT, BLOCK, MOST_NUMBERS = 3000, 750, 100_000_000
+FULL_MATRIX_LIMIT, BLOCK, MOST_NUMBERS = 3000, 360, 100_000_000
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,9 @@ class Recipe:
     noise : standard deviation of the input noise of its stage, in units of the one-step error reached
     horizon : steps of the closed-loop stage
     weights : per variable, in the loss; equal by default
-    input_noise : standard deviation of white noise on what is read in the one-step stage, in increments: it falls geometrically from
-        the first number to the second, but not below LEAST_NOISE of the one-step error reached. The targets are the true values: the network learns to return to the attractor.
+    input_noise : standard deviation of white noise on what is read of every other series in the one-step stage, in increments: it falls
+        geometrically from the first number to the second, but not below LEAST_NOISE of the one-step error reached. The targets are the
+        true values: the network learns to return to the attractor.
     start_counts : a true start has no past to wash out, and what follows it is to be learned; not so where series were cut
     average : decay of a running average of the weights, which is then what is validated and kept; 0 for none
 
