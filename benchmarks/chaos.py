@@ -153,7 +153,7 @@ def ks(options: argparse.Namespace) -> None:
     choose = system.trajectories(32, horizon, seed=2).x
     starts = system.trajectories(96, horizon, seed=3).x
     climate = int(200 / rate / step)
-    models = recurrent(options, conserve="mean", symmetry="odd")
+    models = recurrent(options, conserve="mean", symmetry="odd", hidden_size=64)
     if re.search(options.only, "echo"):
         models |= tuned_esn(options, training.x, choose, step, rate, scale)
     run(

@@ -45,8 +45,8 @@ test = system.trajectories(96, step * np.arange(warm + 415), seed=options.seed +
 # its form. Noise on what it reads in training, which falls as it learns, is what keeps the free run on the attractor.
 
 model = lemode.FieldSurrogate(
-    conserve="mean", symmetry="odd", budget=40.0 if options.quick else options.seconds, dtype="float32", seed=options.seed,
-    verbose=not options.quiet,
+    hidden_size=32 if options.quick else 64, conserve="mean", symmetry="odd", budget=40.0 if options.quick else options.seconds,
+    dtype="float32", seed=options.seed, verbose=not options.quiet,
 )  # fmt: skip
 model.fit(data[:-4], validation=data[-4:])
 model.save(options.out / "ks.lem")
