@@ -275,10 +275,17 @@ def _stage_loss(name: str, run: _Run) -> Tensor:
     elif recipe.input_noise[0]:
         first, last = recipe.input_noise
         falling = first * (last / first) ** run.progress
-        # every other series stays clean: the error of one step is learned from these, the way back to the attractor from the others
-        noisy = (torch.arange(window.x.shape[1]) % 2 == 0).to(window.x.dtype)
-        level = max(falling, LEAST_NOISE * run.best if run.history.validation else 0.0) * noisy[:, None]
+        least = LEAST_NOISE * run.best if run.history.validation else 0.0
+        level = max(falling, least) * noisy(window.x.shape[1])[:, None].to(window.x.dtype)
     return one_step_loss(network, window, washout, recipe.weights, state, level, run.generator)
+
+
+def noisy(n: int) -> Tensor:
+    """Which of n series get input noise: every other one.
+
+    The error of one step is learned from the clean ones, the way back to the attractor from the others.
+    """
+    return torch.arange(n) % 2 == 0
 
 
 class _Starts:
