@@ -102,24 +102,31 @@ def run(
 ) -> None:
     """Fit every model for every seed and judge it; print the table, with what an earlier call left in the folder."""
     file = options.out / f"{task}.json"
-    rows: dict[str, list[Row]] = json.loads(file.read_text()) if file.exists() else {}
     for name, (make, every, series) in models.items():
         if not re.search(options.only, name):
             continue
-        rows[name] = []
+        rows: list[Row] = []
         for seed in range(options.seeds if "seed" in make(0).get_params() else 1):
             start = time.monotonic()
             seen = training[:series] if every == 1 else training.x[:series, ::every]
             model = make(seed).fit(seen, validation=validation)
             seconds = time.monotonic() - start
-            rows[name].append({**judge_one(model, every), "seconds": seconds})
+            rows.append({**judge_one(model, every), "seconds": seconds})
             if isinstance(model, lemode.FieldSurrogate):
                 model.save(options.out / f"{task}_{seed}.lem")
-            file.write_text(json.dumps(rows, indent=1))
-            shown = {key: value for key, value in rows[name][-1].items() if key[0] != "_"}
+            shown = {key: value for key, value in rows[-1].items() if key[0] != "_"}
             print(f"<!-- {name}, seed {seed}: {shown} -->", flush=True)
-    table(title, rows)
-    draw(title, rows, options.out / f"{task}.svg")
+        kept(file, {name: rows})
+    everything = kept(file, {})
+    table(title, everything)
+    draw(title, everything, options.out / f"{task}.svg")
+
+
+def kept(file: Path, rows: dict[str, list[Row]]) -> dict[str, list[Row]]:
+    """What the file holds after these rows were added; another call may have written in the meantime."""
+    everything: dict[str, list[Row]] = (json.loads(file.read_text()) if file.exists() else {}) | rows
+    file.write_text(json.dumps(everything, indent=1))
+    return everything
 
 
 def draw(title: str, rows: dict[str, list[Row]], file: Path) -> None:
