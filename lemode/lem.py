@@ -37,7 +37,7 @@ class LEMCell(nn.Module):
     bias : bool
         Learn b1, b2, bz, by; otherwise they are zero.
     dt : float
-        Step size in (0, 1]; any positive number for the schemes 'semi_implicit' and 'exponential'.
+        Step size in (0, 1]; any positive number for the schemes 'semi_implicit', 'exponential' and 'strang'.
     scheme : str
         A name in `lemode.schemes.SCHEMES`. 'imex' is LEM.
     allow_large_dt : bool

@@ -273,7 +273,7 @@ def audit_surrogate(model: Surrogate, x: Array | None = None, u: Array | None = 
     ----------
     model : fitted Surrogate
     x : (n, T, D), optional
-        Series in the units of the data; white noise with their mean and variance by default, which the notes say.
+        Series in the units of the data; white noise with the mean and variance of the training data by default, which the notes say.
     u : (n, T, m), optional
         The known inputs beside x, where the model has some.
 

@@ -261,7 +261,7 @@ def test_closed_loop_exponents_are_those_of_the_whole_map():
         ({"input_noise": -1.0}, "input_noise=-1.0"),
         ({"average": 1.0}, "average=1.0"),
         ({"kernel_size": 4}, "kernel_size=4"),
-        ({"kernel_size": 17}, "wider than the periodic grid"),
+        ({"kernel_size": 17}, "kernel_size=17: the grid has 16 points"),
     ],
 )
 def test_bad_hyper_parameters_say_what_to_give(settings, message):

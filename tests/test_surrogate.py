@@ -571,6 +571,16 @@ class TestFitInOneCall:
         assert captured.out == ""
         assert captured.err == ""
 
+    def test_trajectories_with_inputs_and_of_several_lengths(self):
+        settings = {"steps": 5, "window": 40, "washout": 10, "verbose": 0}
+        forced = lemode.systems.ForcedFitzHughNagumo().trajectories(10, 0.4 * np.arange(100), seed=0)
+        model = lemode.fit(forced, observe=["v"], inputs=["I"], **settings)
+        assert all(np.isfinite(value) for value in model.report_.values())
+        ragged = lemode.Trajectories.ragged([(forced.t[: 60 + k], x[: 60 + k]) for k, x in enumerate(forced.x)], forced.names)
+        report = lemode.fit(ragged, observe=["v"], **settings).report_
+        assert np.isnan(report.pop("free_run_error"))
+        assert all(np.isfinite(value) for value in report.values())
+
     @pytest.mark.parametrize(
         ("call", "message"),
         [

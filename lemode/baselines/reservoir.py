@@ -20,7 +20,7 @@ class EchoStateNetwork(Baseline):
     Parameters
     ----------
     units, spectral_radius, leak, input_scaling, ridge
-        Size of the reservoir, and what matters in it; choose them by the free run on validation data, see `grid_search`.
+        Size of the reservoir, and what matters in it; choose them by the free run on validation data.
     noise : standard deviation of the noise on the reservoir's state in fitting, which keeps the free run of a chaotic system stable
     washout : samples of each series that are not fitted
 

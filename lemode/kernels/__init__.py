@@ -4,7 +4,7 @@ r"""How a scheme is run along a sequence: one contract, several backends that ag
 ``(L, 1)`` or ``(L, N)``. Every backend returns the same numbers and the same gradients, up to rounding.
 
 - ``reference``: the plain loop over `lemode.schemes`, differentiated by autograd, any number of times. Slow, obviously right.
-- ``torch``: hand-derived forward and adjoint in torch operations; every scheme but ``explicit``.
+- ``torch``: hand-derived forward and adjoint in torch operations; the schemes 'imex', 'semi_implicit' and 'exponential'.
 - ``native``: the same in C++ (``csrc/``), for float32 and float64 on the CPU; first derivatives only.
 - ``auto``: ``native`` where it can; else ``torch`` for small networks, where it is the faster one, and ``reference`` for the rest.
 """

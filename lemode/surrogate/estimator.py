@@ -65,7 +65,7 @@ class Surrogate:
     budget : {'quick', 'standard', 'thorough'} or float
         5,000, 30,000 or 150,000 gradient steps, ended after 45, 180 or 1,200 s where the machine is slower; or seconds.
     steps, max_time : int, float, optional
-        Gradient steps and seconds instead of the budget's. A fit that the clock ends depends on the machine.
+        Gradient steps, seconds: either one replaces both of a named budget. A fit that the clock ends depends on the machine.
     batch_size : int
         Trajectories in a gradient step.
     window, washout : int
@@ -77,7 +77,7 @@ class Surrogate:
     noise, horizon : float, int
         Input noise in units of the one-step error reached, and steps of the free runs, of these stages.
     weights : dict of name to float, optional
-        Weights of the variables in the loss; equal by default, each in units of its increment's standard deviation.
+        Weights of the variables in the loss; equal by default, each in units of the root mean square of its increments.
     optimizer : {'auto', 'eigenadam', 'adam'}
         'auto' is `lemode.surrogate.optimizers.EigenAdam`, in blocks for more than 3,000 parameters, while its memory allows.
     lr : float, optional
@@ -85,7 +85,7 @@ class Surrogate:
     dtype : {'float32', 'float64'}, optional
         Precision; that of the data by default.
     seed : int
-        Decides initial weights and batches: same seed, same machine, same model.
+        Decides initial weights and batches: same seed, same machine, same model, if the steps end the fit and not the clock.
     warm_start : bool
         Continue from the weights of the last fit.
     verbose : int

@@ -39,7 +39,8 @@ class FieldSurrogate(Surrogate):
         \hat u_{k+1} = u_k + s\, \delta_k, \qquad
         \delta_k = C\, y_k + c \quad \text{or} \quad \delta_k(i) = C\, (y_k(i) - y_k(i + 1)), \qquad y_k = \mathrm{ConvLEM}(u_k)
 
-    The second form is for ``conserve='mean'``. The recipe differs from that of `Surrogate` in what keeps a free run of a chaotic field on
+    in a field normalised by one mean and one standard deviation, with s the root mean square of its increments, C and c a linear head. The
+    second form is for ``conserve='mean'``; on a plane it is the sum over both directions over :math:`\sqrt 2`. The recipe differs from that of `Surrogate` in what keeps a free run of a chaotic field on
     its attractor: noise on what is read in training, which falls with the error, and a running average of the weights.
 
     Parameters
@@ -47,7 +48,8 @@ class FieldSurrogate(Surrogate):
     hidden_size : int
         Components of y and z at each point.
     kernel_size : int
-        Odd number of points that are read around each, in each direction: as far as the equation reaches in a sampling interval.
+        Odd number of points that are read around each, in each direction: as far as the equation reaches in a sampling
+        interval, and at most the points of the grid.
     recurrent_kernel_size : int
         The same for y and z; with 1 the fast dense kernels run the layer.
     grid : tuple of int, optional
@@ -62,7 +64,7 @@ class FieldSurrogate(Surrogate):
         falls from well above the one-step error that is reached to near it, and never below.
     average : float
         Decay of the running average of the weights.
-    others : as in `Surrogate`; observe, inputs, delays, weights and num_layers are not for fields
+    others : as in `Surrogate`, with other defaults; there are no observe, inputs, delays, continuous, weights and num_layers
 
     Raises
     ------
@@ -172,7 +174,10 @@ class FieldSurrogate(Surrogate):
             )
 
     def on_grid(self, *grid: int) -> FieldSurrogate:
-        """The same surrogate on a grid of another size and the same spacing: fitted on a small domain, run on a large one."""
+        """The same surrogate on a grid of another size and the same spacing: fitted on a small domain, run on a large one.
+
+        Its variables are x0, x1, ...: give arrays, or trajectories with these names.
+        """
         self._check_fitted()
         model = copy.copy(self)
         model.grid = grid
@@ -203,6 +208,10 @@ class FieldSurrogate(Surrogate):
 
     def _build(self, dimension: int, inputs: int, dtype: torch.dtype) -> IncrementNetwork:
         grid = self._points(dimension)
+        if isinstance(self.kernel_size, int) and self.kernel_size > min(grid):
+            raise ValueError(
+                f"kernel_size={self.kernel_size}: the grid has {min(grid)} points in a direction; give at most so many."
+            )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             return FieldNetwork(self._core(1, dtype), self.hidden_size, grid, dtype, self.conserve)

@@ -32,7 +32,7 @@ class IncrementNetwork(nn.Module):
     hidden_size : features of the core's output
     dimension : D
     delays : p, how many previous values are read beside the present one
-    inputs : number of known inputs
+    inputs : number of features of the known inputs; `Surrogate` gives each at both ends of the step
 
     Attributes
     ----------

@@ -50,7 +50,7 @@ class Recipe:
     stages : the first is 'one-step' (teacher forcing); 'noise' and 'closed-loop' fine-tune, and are undone unless they improve
         the free run on the validation series
     noise : standard deviation of the input noise of its stage, in units of the one-step error reached
-    horizon : steps of the closed-loop stage
+    horizon : samples of the free runs of the closed-loop stage
     weights : per variable, in the loss; equal by default
     input_noise : standard deviation of white noise on what is read of every other series in the one-step stage, in increments: it falls
         geometrically from the first number to the second, but not below LEAST_NOISE of the one-step error reached. The targets are the

@@ -90,8 +90,8 @@ def train(
 ) -> History:
     """Fit `network` and leave in it the weights that were best in validation.
 
-    The schedule of the learning rate follows the steps, or the clock where `max_time` is nearer. A fit whose loss is not finite, or
-    has grown a thousandfold over its best, ends with the best weights and a FitWarning; without any, with FitDivergedError. With
+    The schedule of the learning rate follows the steps, or the clock where `max_time` is nearer. A fit whose loss is not finite for
+    20 steps, or whose validation error is a thousand times its best, ends with the best weights and a FitWarning; without any, with FitDivergedError. With
     `save_to` everything is written there at every validation, and a fit that was cut off goes on from it.
 
     Examples
