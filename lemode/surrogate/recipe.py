@@ -52,7 +52,8 @@ class Recipe:
     noise : standard deviation of the input noise of its stage, in units of the one-step error reached
     horizon : samples of the free runs of the closed-loop stage
     weights : per variable, in the loss; equal by default
-    input_noise : standard deviation of white noise on what is read of every other series in the one-step stage, in increments: it falls
+    noisy : share of the series of a batch that get input noise
+    input_noise : standard deviation of white noise on what is read of these series in the one-step stage, in increments: it falls
         geometrically from the first number to the second, but not below LEAST_NOISE of the one-step error reached. The targets are the
         true values: the network learns to return to the attractor.
     start_counts : a true start has no past to wash out, and what follows it is to be learned; not so where series were cut
@@ -79,6 +80,7 @@ class Recipe:
     horizon: int = 20
     weights: tuple[float, ...] | None = None
     input_noise: tuple[float, float] = (0.0, 0.0)
+    noisy: float = 1.0
     start_counts: bool = True
     average: float = 0.0
 

@@ -276,16 +276,13 @@ def _stage_loss(name: str, run: _Run) -> Tensor:
         first, last = recipe.input_noise
         falling = first * (last / first) ** run.progress
         least = LEAST_NOISE * run.best if run.history.validation else 0.0
-        level = max(falling, least) * noisy(window.x.shape[1])[:, None].to(window.x.dtype)
+        level = max(falling, least) * noisy(window.x.shape[1], recipe.noisy)[:, None].to(window.x.dtype)
     return one_step_loss(network, window, washout, recipe.weights, state, level, run.generator)
 
 
-def noisy(n: int) -> Tensor:
-    """Which of n series get input noise: every other one.
-
-    The error of one step is learned from the clean ones, the way back to the attractor from the others.
-    """
-    return torch.arange(n) % 2 == 0
+def noisy(n: int, share: float) -> Tensor:
+    """Which of n series get input noise: the first ones, at least one; the series of a batch are in random order."""
+    return torch.arange(n) < max(1, round(share * n))
 
 
 class _Starts:
