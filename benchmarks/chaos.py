@@ -326,7 +326,7 @@ if __name__ == "__main__":
     parser.add_argument("tasks", nargs="+", choices=tasks)
     parser.add_argument("--seconds", type=float, default=600.0, help="training time of every model that trains by gradients")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--units", type=int, nargs="+", default=[3000, 6000], help="of the echo state networks")
+    parser.add_argument("--units", type=int, nargs="+", default=[3000, 5000], help="of the echo state networks")
     parser.add_argument(
         "--only", default="", help="models whose name matches this regular expression; 'echo' for the reservoirs"
     )
