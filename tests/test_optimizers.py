@@ -37,6 +37,20 @@ def test_second_moment_is_the_exponential_average_and_the_basis_its_eigenvectors
     torch.testing.assert_close(state["v"], expected, rtol=1e-9, atol=1e-12)
 
 
+def test_first_moment_is_kept_in_the_eigenbasis_through_every_change_of_it():
+    torch.manual_seed(0)
+    p = torch.nn.Parameter(torch.zeros(7, dtype=torch.float64))
+    optimizer = EigenAdam([p], refresh=4, first=3, block_size=4)
+    m = torch.zeros(7, dtype=torch.float64)
+    for _ in range(13):  # with changes after steps 3, 7 and 11
+        p.grad = torch.randn(7, dtype=torch.float64)
+        m.lerp_(p.grad, 0.05)
+        optimizer.step()
+    state = optimizer.state[p]
+    back = torch.cat([state["Q0"].double() @ state["m"][:4], state["Q1"].double() @ state["m"][4:]])
+    torch.testing.assert_close(back, m, rtol=0, atol=1e-6)  # the bases are in float32
+
+
 def test_solves_a_rotated_ill_conditioned_problem_that_adam_does_not():
     """Linear regression on strongly correlated features, noisy gradients: condition number 1e6 off the axes."""
     errors = {}
