@@ -25,8 +25,8 @@ def committed(pattern: str, command: str) -> str:
     parts = []
     for path in files:
         body = _lowered(path.read_text(), 2)
-        # a figure that lies beside the file
-        body = body.replace("](", "](../../benchmarks/") if "![" in body else body
+        # a figure that lies beside the file, seen from the page that includes this
+        body = body.replace("](", "](../benchmarks/") if "![" in body else body
         parts.append(f"From `benchmarks/{path.name}`, printed by `{command}`.\n\n{body}")
     return "\n".join(parts)
 
@@ -35,8 +35,8 @@ def write_generated(folder: Path) -> None:
     """Write the included files."""
     folder.mkdir(exist_ok=True)
     texts = {
-        "surrogates.md": committed("surrogates*.md", "python benchmarks/surrogates.py"),
-        "chaos.md": committed("chaos*.md", "python benchmarks/chaos.py"),
+        "surrogates.md": committed("surrogates*.md", "python benchmarks/surrogates.py fhn lorenz forced ablation"),
+        "chaos.md": committed("chaos*.md", "python benchmarks/chaos.py ks transfer lorenz96 closure"),
         "irregular.md": committed("irregular*.md", "python benchmarks/irregular.py"),
         "layer.md": committed("layer*.md", "python benchmarks/layer.py")
         + "\n"
