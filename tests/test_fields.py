@@ -280,6 +280,7 @@ def test_a_fit_says_if_free_runs_leave_the_attractor(monkeypatch, recwarn):
     settings = {"hidden_size": 2, "kernel_size": 3, "steps": 2, "verbose": 0}
     monkeypatch.setattr(FieldSurrogate, "forecast", lambda self, x, steps: np.resize(x, (len(x), steps, x.shape[-1])))
     FieldSurrogate(**settings).fit(waves())
+    FieldSurrogate(**settings).fit(waves(), validation=np.full((1, 20, 16), 0.3))  # says nothing of an attractor
     assert not recwarn
     # about the mean of the series, which is not quite zero
     for factor, said in ((2.0, r"4\.\d* times"), (0.5, r"0\.2\d* times"), (np.nan, "inf times")):

@@ -168,6 +168,8 @@ class FieldSurrogate(Surrogate):
 
     def _check_climate(self, x: Array) -> None:
         """Warn if free runs from the end of these series leave the attractor."""
+        if x.shape[1] < self.warmup_ or not x.std((0, 1)).any():
+            return
         free = self.forecast(x, FREE_STEPS)
         power = energy_ratio(free, x) if np.isfinite(free).all() else math.inf
         if not 0.5 <= power <= 2:
