@@ -128,6 +128,7 @@ def kept(file: Path, rows: dict[str, list[Row]]) -> dict[str, list[Row]]:
 
 def draw(title: str, rows: dict[str, list[Row]], file: Path) -> None:
     """The share of the forecasts, over starts and seeds, that still hold after a time."""
+    plt.rcParams["svg.hashsalt"] = title  # the same file for the same results
     fig, ax = plt.subplots(figsize=(6.5, 3.2), layout="constrained")
     colors = ("#000000", "#E69F00", "#0072B2", "#009E73", "#D55E00", "#CC79A7")
     for (name, results), color in zip(rows.items(), colors, strict=False):
