@@ -351,8 +351,12 @@ class TestFit:
     def test_reaches_the_fit_to_complete_data(self):
         """30 % of the samples left out, different lengths; and uneven times: one step ahead on the same complete test data."""
         test = at(T, 20, seed=9)
-        complete = quick(steps=300).fit(Trajectories(T, at(T, 24), ("a", "b"))).rmse(test, washout=10)
-        assert quick(steps=300).fit(dropped(24)).rmse(test, washout=10) < 1.2 * complete
+        # three seeds: one differs from the next by a third; of four the mean of the logarithms was -0.09
+        ratios = []
+        for seed in range(3):
+            complete = quick(steps=1000, seed=seed).fit(Trajectories(T, at(T, 24), ("a", "b"))).rmse(test, washout=10)
+            ratios.append(quick(steps=1000, seed=seed).fit(dropped(24)).rmse(test, washout=10) / complete)
+        assert np.exp(np.mean(np.log(ratios))) < 1.2
 
     def test_stages_and_resuming(self, tmp_path, monkeypatch):
         from lemode.surrogate import training
