@@ -57,7 +57,7 @@ def write_report(
     Raises
     ------
     ValueError
-        For data or a system without the model's variables.
+        For data or a system without the model's variables, and for a field surrogate with recurrent kernels wider than 1.
     TypeError
         If the model's core is no LEM.
 

@@ -276,13 +276,10 @@ def _stage_loss(name: str, run: _Run) -> Tensor:
         first, last = recipe.input_noise
         falling = first * (last / first) ** run.progress
         least = LEAST_NOISE * run.best if run.history.validation else 0.0
-        level = max(falling, least) * noisy(window.x.shape[1], recipe.noisy)[:, None].to(window.x.dtype)
+        n = window.x.shape[1]  # in random order
+        noisy = torch.arange(n) < max(1, round(recipe.noisy * n))
+        level = max(falling, least) * noisy[:, None].to(window.x.dtype)
     return one_step_loss(network, window, washout, recipe.weights, state, level, run.generator)
-
-
-def noisy(n: int, share: float) -> Tensor:
-    """Which of n series get input noise: the first ones, at least one; the series of a batch are in random order."""
-    return torch.arange(n) < max(1, round(share * n))
 
 
 class _Starts:
