@@ -143,11 +143,13 @@ def draw(title: str, rows: dict[str, list[Row]], file: Path) -> None:
 
 
 def recurrent(options: argparse.Namespace, **settings: Any) -> dict[str, Model]:
-    """LEM on the grid by the recipe for fields, and an LSTM that sees the whole field."""
+    """LEM on the grid by the recipe for fields; a LEM and an LSTM that see the whole field, by the recipe for ordinary differential equations."""
     common = {"budget": options.seconds, "dtype": "float32", "verbose": 0}
+    dense = {"hidden_size": 256, "window": 100, "batch_size": 16, **common}
     return {
         "**ConvLEM**": Model(lambda seed: lemode.FieldSurrogate(seed=seed, **common, **settings)),
-        "torch.nn.LSTM(256)": Model(lambda seed: LSTM(hidden_size=256, window=100, batch_size=16, seed=seed, **common)),
+        "dense LEM(256)": Model(lambda seed: lemode.Surrogate(seed=seed, **dense)),
+        "torch.nn.LSTM(256)": Model(lambda seed: LSTM(seed=seed, **dense)),
     }
 
 

@@ -310,7 +310,7 @@ def audit_surrogate(model: Surrogate, x: Array | None = None, u: Array | None = 
     pointwise = True
     if isinstance(net, FieldNetwork):
         notes.append("every point of the grid is a sequence, and what its kernel sees the input.")
-        target = target[: len(read), :1].flatten(1).unsqueeze(-1)
+        target = net.by_point(target[: len(read), :1]).flatten(1, -2)
         if net.conserve is not None:
             pointwise = False
             notes.append(

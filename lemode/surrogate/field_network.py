@@ -18,6 +18,8 @@ __all__ = ["FieldNetwork", "reflected"]
 
 Array = NDArray[np.floating[Any]]
 
+SCALES = ("mean", "std", "increment")
+
 
 class FieldNetwork(IncrementNetwork):
     r"""One step ahead of a field u on a periodic grid, the same rule at every point.
@@ -27,16 +29,17 @@ class FieldNetwork(IncrementNetwork):
         \hat u_{k+1} = u_k + s\, \delta_k, \qquad
         \delta_k = C\, y_k + c \quad \text{or} \quad \delta_k(i) = C\, (y_k(i) - y_k(i + 1)), \qquad y_k = \mathrm{ConvLEM}(u_k)
 
-    in a variable normalised by one mean and one standard deviation for the whole grid. The second form is what leaves a cell minus
-    what enters it: sums over the grid telescope, and the mean of u cannot drift. Without that a free run does, and leaves the
+    in variables normalised by one mean and one standard deviation of each channel for the whole grid. The second form is what leaves a cell minus
+    what enters it: sums over the grid telescope, and the means of u cannot drift. Without that a free run does, and leaves the
     attractor. Nothing depends on the number of points: `on_grid` takes the same weights to a domain of another size.
 
     Parameters
     ----------
-    core : ConvLEM of one channel, or another module with its conventions
+    core : ConvLEM of so many channels, or another module with its conventions
     hidden_size : features of its output
-    grid : points in each direction; ``prod(grid)`` is the dimension of the data
+    grid : points in each direction
     conserve : None or 'mean'
+    channels : quantities at each point; the data have ``channels * prod(grid)`` variables, all points of the first come first
 
     Raises
     ------
@@ -59,27 +62,38 @@ class FieldNetwork(IncrementNetwork):
         grid: Sequence[int],
         dtype: torch.dtype | None = None,
         conserve: str | None = None,
+        channels: int = 1,
     ) -> None:
         if conserve not in (None, "mean"):
             raise ValueError(f"conserve={conserve!r}: give 'mean', or None.")
-        super().__init__(core, hidden_size, 1, dtype)
-        self.grid, self.conserve = tuple(grid), conserve
+        super().__init__(core, hidden_size, channels, dtype)
+        self.grid, self.conserve, self.channels = tuple(grid), conserve, channels
+        self._spread_scales()
 
     def set_scales(self, x: Tensor, e: Tensor | None = None, r: Tensor | None = None) -> None:
-        """Learn the scales, which all points share, from training data x ``(T, n, points)``."""
-        super().set_scales(x.flatten(1).unsqueeze(-1), None, r)
+        """Learn the scales, which all points share, from training data x ``(T, n, channels * points)``."""
+        by_channel = IncrementNetwork(self.core, 1, self.channels, self.mean.dtype)
+        by_channel.set_scales(self.by_point(x).flatten(1, -2))
+        for name in SCALES:
+            setattr(self, name, getattr(by_channel, name))
+        self._spread_scales()
+
+    def _spread_scales(self) -> None:
+        """One number of each scale for every variable; where all share it, one."""
+        for name in SCALES if self.channels > 1 else ():
+            setattr(self, name, getattr(self, name).repeat_interleave(math.prod(self.grid)))
 
     def forward(self, x: Tensor, e: Tensor | None = None, state: Any = None, r: Tensor | None = None) -> tuple[Tensor, Any]:
-        """Scaled increments for normalised x ``(T, n, points)``, and the state to go on from."""
+        """Scaled increments for normalised x ``(T, n, channels * points)``, and the state to go on from."""
         y, state = self.features(x, e, state, r)
-        # the head first: it leaves one number of hidden_size to take differences of
-        return self.regressors(self.head(y)).reshape(*x.shape[:2], -1), state
+        # the head first: it leaves few numbers of hidden_size to take differences of
+        return self.regressors(self.head(y)).movedim(-1, 2).reshape(x.shape), state
 
     def features(self, x: Tensor, e: Tensor | None = None, state: Any = None, r: Tensor | None = None) -> tuple[Tensor, Any]:
         """What the head reads: y ``(T, n, *grid, hidden_size)``, and the state to go on from."""
         # training takes states by series, which it expects in the second dimension
         state = None if state is None else tuple(s.squeeze(0) for s in state)
-        y, (y_n, z_n) = self.core(x.reshape(*x.shape[:2], 1, *self.grid), state)
+        y, (y_n, z_n) = self.core(x.reshape(*x.shape[:2], self.channels, *self.grid), state)
         return y.movedim(2, -1), (y_n.unsqueeze(0), z_n.unsqueeze(0))
 
     def regressors(self, y: Tensor) -> Tensor:
@@ -89,22 +103,29 @@ class FieldNetwork(IncrementNetwork):
         differences = [y - y.roll(-1, axis) for axis in range(2, 2 + len(self.grid))]
         return torch.stack(differences).sum(0) / math.sqrt(len(self.grid))
 
+    def by_point(self, x: Tensor) -> Tensor:
+        """The variables x ``(T, n, channels * points)`` as what the head predicts: ``(T, n, *grid, channels)``."""
+        return x.reshape(*x.shape[:2], self.channels, *self.grid).movedim(2, -1)
+
     def on_grid(self, grid: Sequence[int]) -> FieldNetwork:
         """A copy for a grid of other sizes and the same spacing."""
-        network = copy.deepcopy(self)
+        network, points = copy.deepcopy(self), math.prod(self.grid)
         network.grid = tuple(grid)
+        for name in SCALES if self.channels > 1 else ():
+            setattr(network, name, getattr(self, name)[::points].clone())
+        network._spread_scales()
         return network
 
 
-def reflected(x: Array, grid: Sequence[int], odd: bool) -> Array:
-    """The field ``(..., points)`` read backwards in every direction, with its sign changed if `odd`.
+def reflected(x: Array, grid: Sequence[int], signs: Sequence[int] = (1,)) -> Array:
+    """The field ``(..., channels * points)`` read backwards in every direction, each channel with its sign.
 
     Examples
     --------
-    >>> u = np.array([1.0, 2.0, 3.0])
-    >>> reflected(u, (3,), odd=False), reflected(u, (3,), odd=True)
-    (array([3., 2., 1.]), array([-3., -2., -1.]))
+    >>> reflected(np.array([1.0, 2.0, 3.0]), (3,))
+    array([3., 2., 1.])
+    >>> reflected(np.array([1.0, 2.0, 3.0, 4.0]), (2,), signs=(1, -1))
+    array([ 2.,  1., -4., -3.])
     """
-    lead = x.shape[:-1]
-    flipped = np.flip(x.reshape(*lead, *grid), tuple(range(-len(grid), 0))).reshape(x.shape)
-    return -flipped if odd else flipped
+    flipped = np.flip(x.reshape(*x.shape[:-1], len(signs), *grid), tuple(range(-len(grid), 0)))
+    return (flipped * np.reshape(signs, (-1,) + (1,) * len(grid)).astype(x.dtype)).reshape(x.shape)

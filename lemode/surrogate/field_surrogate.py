@@ -39,7 +39,7 @@ class FieldSurrogate(Surrogate):
         \hat u_{k+1} = u_k + s\, \delta_k, \qquad
         \delta_k = C\, y_k + c \quad \text{or} \quad \delta_k(i) = C\, (y_k(i) - y_k(i + 1)), \qquad y_k = \mathrm{ConvLEM}(u_k)
 
-    in a field normalised by one mean and one standard deviation, with s the root mean square of its increments, C and c a linear head. The
+    in a field normalised by one mean and one standard deviation of each quantity, with s the root mean square of its increments, C and c a linear head. The
     second form is for ``conserve='mean'``; on a plane it is the sum over both directions over :math:`\sqrt 2`. The recipe differs from that of `Surrogate` in what keeps a free run of a chaotic field on
     its attractor: noise on what is read in training, which falls with the error, and a running average of the weights.
 
@@ -52,11 +52,14 @@ class FieldSurrogate(Surrogate):
         interval, and at most the points of the grid.
     recurrent_kernel_size : int
         The same for y and z; with 1 the fast dense kernels run the layer.
+    channels : int
+        Quantities at each point, such as the activator and the inhibitor of a reaction. The data have ``channels * points`` variables:
+        all points of the first quantity, then all of the second.
     grid : tuple of int, optional
-        Points in each direction of data of more than one: ``prod(grid)`` variables, the last direction fastest.
+        Points in each direction of data of more than one, of which the last is the fastest.
     conserve : None or 'mean'
-        An invariant to keep exactly.
-    symmetry : None, 'even' or 'odd'
+        An invariant to keep exactly: the mean over the grid, of every quantity.
+    symmetry : None, 'even', 'odd', or a tuple of 'even' and 'odd' for the channels
         Whether the equation is unchanged by :math:`u(x) \to u(-x)` or by :math:`u(x) \to -u(-x)`, as Kuramoto-Sivashinsky is by the
         second: the mirror images of the training data are then learned from as well.
     input_noise : float or (float, float)
@@ -99,9 +102,10 @@ class FieldSurrogate(Surrogate):
         hidden_size: int = 32,
         kernel_size: int = 17,
         recurrent_kernel_size: int = 1,
+        channels: int = 1,
         grid: tuple[int, ...] | None = None,
         conserve: str | None = None,
-        symmetry: str | None = None,
+        symmetry: str | tuple[str, ...] | None = None,
         input_noise: float | tuple[float, float] = (0.15, 0.003),
         noisy: float = 0.5,
         average: float = 0.995,
@@ -131,6 +135,7 @@ class FieldSurrogate(Surrogate):
         )  # fmt: skip
         self.kernel_size = kernel_size
         self.recurrent_kernel_size = recurrent_kernel_size
+        self.channels = channels
         self.grid = grid
         self.conserve = conserve
         self.symmetry = symmetry
@@ -146,9 +151,14 @@ class FieldSurrogate(Surrogate):
         validation: Trajectories | ArrayLike | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
     ) -> FieldSurrogate:
-        """As `Surrogate.fit`; X has the points of the grid for its variables."""
-        if self.symmetry not in (None, "even", "odd"):
-            raise ValueError(f"symmetry={self.symmetry!r}: give 'even', 'odd', or None.")
+        """As `Surrogate.fit`; X has the points of the grid for its variables, those of one channel after those of another."""
+        if isinstance(self.channels, bool) or not isinstance(self.channels, (int, np.integer)) or self.channels < 1:
+            raise ValueError(f"channels={self.channels!r}: give a positive integer.")
+        parity = (self.symmetry,) * self.channels if isinstance(self.symmetry, str) else self.symmetry
+        if parity is not None and (len(parity) != self.channels or set(parity) - {"even", "odd"}):
+            raise ValueError(
+                f"symmetry={self.symmetry!r}: give 'even', 'odd', one of these for each of {self.channels} channels, or None."
+            )
         names, _ = self._choose_names(X)
         data = as_columns(X, names)
         if data.t.ndim != 1 or data.missing or not data.even():
@@ -158,8 +168,9 @@ class FieldSurrogate(Surrogate):
         if validation is None:  # before the images are made: else that of a validation series would be trained on
             data, validation = hold_out(data)
         x = data.x
-        if self.symmetry is not None:
-            x = np.concatenate([x, reflected(x, self._points(len(names)), self.symmetry == "odd")])
+        if parity is not None:
+            signs = [-1 if p == "odd" else 1 for p in parity]
+            x = np.concatenate([x, reflected(x, self._points(len(names)), signs)])
         x = _pieces(x)
         X = Trajectories(data.t[: x.shape[1]], x, names)
         super().fit(X, y, validation=validation, checkpoint=checkpoint)
@@ -168,14 +179,18 @@ class FieldSurrogate(Surrogate):
 
     def _check_climate(self, x: Array) -> None:
         """Warn if free runs from the end of these series leave the attractor."""
-        if x.shape[1] < self.warmup_ or not x.std((0, 1)).any():
+        if x.shape[1] < self.warmup_:
             return
         free = self.forecast(x, FREE_STEPS)
-        power = energy_ratio(free, x) if np.isfinite(free).all() else math.inf
+        pairs = zip(np.split(free, self.channels, -1), np.split(x, self.channels, -1), strict=True)
+        finite = np.isfinite(free).all()
+        powers = [energy_ratio(a, b) if finite else math.inf for a, b in pairs if b.std((0, 1)).any()]
+        power = max(powers, key=lambda p: max(p, 1 / max(p, 1e-300)), default=1.0)
         if not 0.5 <= power <= 2:
+            of = "" if self.channels == 1 else " in one of the channels"
             warnings.warn(
                 f"free runs leave the attractor: over {FREE_STEPS} steps they have {power:.3g} times the power of the validation "
-                "series. Train for longer, or raise input_noise or kernel_size; conserve and symmetry help where they apply.",
+                f"series{of}. Train for longer, or raise input_noise or kernel_size; conserve and symmetry help where they apply.",
                 FitWarning,
                 stacklevel=3,
             )
@@ -189,14 +204,16 @@ class FieldSurrogate(Surrogate):
         model = copy.copy(self)
         model.grid = grid
         model.network_ = self.network_.on_grid(grid)
-        model.names_ = tuple(f"x{i}" for i in range(math.prod(grid)))
+        model.names_ = tuple(f"x{i}" for i in range(self.channels * math.prod(grid)))
         return model
 
     def _points(self, dimension: int) -> tuple[int, ...]:
-        grid = (dimension,) if self.grid is None else tuple(self.grid)
-        if math.prod(grid) != dimension or len(grid) not in (1, 2):
+        points, rest = divmod(dimension, self.channels)
+        grid = (points,) if self.grid is None else tuple(self.grid)
+        if rest or math.prod(grid) != points or len(grid) not in (1, 2):
             raise ValueError(
-                f"grid={self.grid}: the data have {dimension} points; give the points in each of 1 or 2 directions."
+                f"grid={self.grid}, channels={self.channels}: the data have {dimension} variables; give the points in each of 1 or 2 "
+                "directions, and how many quantities there are at each."
             )
         return grid
 
@@ -223,7 +240,7 @@ class FieldSurrogate(Surrogate):
             )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            return FieldNetwork(self._core(1, dtype), self.hidden_size, grid, dtype, self.conserve)
+            return FieldNetwork(self._core(self.channels, dtype), self.hidden_size, grid, dtype, self.conserve, self.channels)
 
     def _core(self, features: int, dtype: torch.dtype) -> torch.nn.Module:
         return ConvLEM(

@@ -136,6 +136,10 @@ class IncrementNetwork(nn.Module):
         """What the scaled increments are a linear function of: ``(T, n, ..., hidden_size)``."""
         return y
 
+    def by_point(self, x: Tensor) -> Tensor:
+        """The variables x ``(T, n, D)`` as the head predicts them from `regressors`."""
+        return x
+
     def check_intervals(self) -> None:
         """ValueError where the core has no step size that could follow uneven samples."""
         if not isinstance(self.core, LEM):

@@ -108,6 +108,6 @@ def _regression(network: IncrementNetwork, series: Series, washout: int) -> tupl
     """Rows of features (y, 1) and of targets, after the washout, in float64."""
     y, _ = network.features(*series.part(0, -1).known(None))
     y = network.regressors(y)[washout:]
-    targets = ((series.x[1:] - series.x[:-1]) / network.increment)[washout:]
-    y, targets = y.reshape(-1, y.shape[-1]).double(), targets.reshape(-1, network.head.out_features).double()
+    targets = network.by_point((series.x[1:] - series.x[:-1]) / network.increment)[washout:]
+    y, targets = y.flatten(0, -2).double(), targets.flatten(0, -2).double()
     return torch.cat([y, y.new_ones(len(y), 1)], 1), targets
