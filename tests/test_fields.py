@@ -1,5 +1,6 @@
 """Surrogates of fields: the equation, its invariants and symmetries, the recipe's additions, files."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -11,7 +12,9 @@ from lemode.analysis.lyapunov import spectrum_of_map
 from lemode.analysis.lyapunov_network import spectrum_of_closed_loop
 from lemode.baselines import LSTM
 from lemode.surrogate import training
+from lemode.surrogate.data import Series
 from lemode.surrogate.field_network import FieldNetwork, reflected
+from lemode.surrogate.forecast import free_run_power
 from lemode.surrogate.optimizers import EigenAdam
 
 # most of these fits are too short to run free
@@ -284,15 +287,64 @@ def test_uneven_data_are_refused():
 
 def test_a_fit_says_if_free_runs_leave_the_attractor(monkeypatch, recwarn):
     settings = {"hidden_size": 2, "kernel_size": 3, "steps": 2, "verbose": 0}
-    monkeypatch.setattr(FieldSurrogate, "forecast", lambda self, x, steps: np.resize(x, (len(x), steps, x.shape[-1])))
+    where = "lemode.surrogate.field_surrogate.free_run_power"
+    monkeypatch.setattr(where, lambda *args: 1.0)
     FieldSurrogate(**settings).fit(waves())
+    monkeypatch.setattr(where, lambda *args: 9.0)
     FieldSurrogate(**settings).fit(waves(), validation=np.full((1, 20, 16), 0.3))  # says nothing of an attractor
     assert not recwarn
-    # about the mean of the series, which is not quite zero
-    for factor, said in ((2.0, r"4\.\d* times"), (0.5, r"0\.2\d* times"), (np.nan, "inf times")):
-        monkeypatch.setattr(FieldSurrogate, "forecast", lambda self, x, steps, c=factor: c * x)
+    for power, said in ((4.0, "4 times"), (0.25, "0.25 times"), (np.inf, "inf times")):
+        monkeypatch.setattr(where, lambda *args, p=power: p)
         with pytest.warns(training.FitWarning, match=said):
             FieldSurrogate(**settings).fit(waves())
+
+
+def test_power_of_free_runs_is_that_of_the_truth_at_the_same_times(model):
+    data = waves(seed=1)
+    series = Series((torch.from_numpy(data).transpose(0, 1) - model.network_.mean) / model.network_.std)
+    mean = float(model.network_.mean)
+    free, truth = (((x - mean) ** 2).mean((0, 2)) for x in (model.forecast(data[:, :15], 40), data[:, 15:]))
+    # the same sums in another order
+    assert free_run_power(model.network_, series, 15, 40) == pytest.approx(free.mean() / truth[:40].mean(), rel=1e-12)
+    free = ((model.forecast(data[:, :15], 500) - mean) ** 2).mean((0, 2))
+    expected = max(free[:65].mean() / truth.mean(), free[65:].mean() / truth.max())
+    assert free_run_power(model.network_, series, 15, 500) == pytest.approx(expected, rel=1e-12)
+    model = FieldSurrogate(hidden_size=2, kernel_size=3, steps=1, verbose=0).fit(waves())
+    model.network_.head.bias.data.fill_(torch.nan)
+    assert free_run_power(model.network_, series, 15, 40) == np.inf
+
+
+@pytest.mark.parametrize(
+    ("powers", "kept"), [([1.0, 3.0, 3.0], 5), ([3.0, 1.1, 0.1], 10), ([0.7, 2.0, 3.0], 15), ([1.0, 0.9, 1.2], 15)]
+)
+def test_weights_whose_free_runs_stay_come_first(powers, kept, monkeypatch, tmp_path):
+    """Errors fall, so that the last of those that stay are kept, or of all if none stays; after an interruption, too."""
+
+    def recipe(self, T, names, plain=FieldSurrogate._recipe):
+        return dataclasses.replace(plain(self, T, names), validate_every=5)
+
+    monkeypatch.setattr(FieldSurrogate, "_recipe", recipe)
+    monkeypatch.setattr(training, "free_run_power", lambda *args: powers[seen.append(args) or len(seen) - 1])
+    settings = {"hidden_size": 2, "kernel_size": 3, "steps": 15, "input_noise": 0.0, "verbose": 0}
+    seen = []
+    whole = FieldSurrogate(**settings).fit(waves())
+    errors = [error for _, error in whole.history_.validation]
+    assert errors == sorted(errors, reverse=True)
+    assert whole.history_.best_step == kept
+    plain, count, seen = training._stage_loss, itertools.count(1), []
+
+    def cut(*args):
+        if next(count) == 8:
+            raise RuntimeError("the power failed")
+        return plain(*args)
+
+    monkeypatch.setattr(training, "_stage_loss", cut)
+    with pytest.raises(RuntimeError, match="power"):
+        FieldSurrogate(**settings).fit(waves(), checkpoint=tmp_path / "c")
+    resumed = FieldSurrogate(**settings).fit(waves(), checkpoint=tmp_path / "c")
+    assert len(seen) == 3
+    assert resumed.history_.best_step == kept
+    assert torch.equal(resumed.network_.head.weight, whole.network_.head.weight)
 
 
 def two_waves(n=6, T=80, points=12, seed=0):

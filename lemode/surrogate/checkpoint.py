@@ -47,7 +47,7 @@ def save(path: str | os.PathLike[str], run: _Run) -> None:
             target[f"optimizer.{index}.{key}"] = value
     metadata = {
         "recipe": asdict(run.recipe), "history": asdict(run.history), "stage": run.stage, "step": run.step,
-        "best": run.best, "free_before": run.free_before, "numbers": numbers, "groups": optimizer["param_groups"],
+        "best": run.best, "best_stays": run.best_stays, "free_before": run.free_before, "numbers": numbers, "groups": optimizer["param_groups"],
     }  # fmt: skip
     storage.write(path, {k: v.clone() for k, v in tensors.items()}, metadata, FORMAT)
 
@@ -83,7 +83,7 @@ def load(path: str | os.PathLike[str], run: _Run) -> None:
         raise ValueError(f"{path}: the checkpoint of a fit {what}; remove the file to start anew, or fit as before.")
     run.network.load_state_dict(network)
     run.averages = [tensors[f"average.{i}"] for i in range(len(run.averages))]
-    run.best, run.best_weights = metadata["best"], _part(tensors, "best.") or None
+    run.best, run.best_stays, run.best_weights = metadata["best"], metadata["best_stays"], _part(tensors, "best.") or None
     run.free_before, run.before_weights = metadata["free_before"], _part(tensors, "before.") or None
     run.stage, run.step = metadata["stage"], metadata["step"]
     state: dict[int, dict[str, Any]] = {}

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from .._metrics.climate import energy_ratio
 from ..conv import ConvLEM
 from ..trajectories import Trajectories
-from .data import as_columns, hold_out
+from .data import Grid, as_columns, hold_out, to_series
 from .estimator import Array, Surrogate
 from .field_network import FieldNetwork, reflected
+from .forecast import free_run_power
 from .network import IncrementNetwork
 from .recipe import Recipe
 from .training import FitWarning
@@ -27,7 +27,7 @@ __all__ = ["FieldSurrogate"]
 # Training series are cut to this many samples, so that a pass for stored states can take a random part of them
 PIECE = 200
 
-# of the free runs that a fit ends with, to see whether they stay on the attractor
+# of the free runs that show, at every validation and at the end, whether they stay on the attractor
 FREE_STEPS = 500
 
 
@@ -41,7 +41,8 @@ class FieldSurrogate(Surrogate):
 
     in a field normalised by one mean and one standard deviation of each quantity, with s the root mean square of its increments, C and c a linear head. The
     second form is for ``conserve='mean'``; on a plane it is the sum over both directions over :math:`\sqrt 2`. The recipe differs from that of `Surrogate` in what keeps a free run of a chaotic field on
-    its attractor: noise on what is read in training, which falls with the error, and a running average of the weights.
+    its attractor: noise on what is read in training, which falls with the error, a running average of the weights, and free runs at
+    every validation: weights whose runs leave the attractor are kept only if there are no others.
 
     Parameters
     ----------
@@ -178,19 +179,15 @@ class FieldSurrogate(Surrogate):
         return self
 
     def _check_climate(self, x: Array) -> None:
-        """Warn if free runs from the end of these series leave the attractor."""
-        if x.shape[1] < self.warmup_:
+        """Warn if free runs along these series leave the attractor."""
+        if x.shape[1] <= self.warmup_ or not np.ptp(x, (0, 1)).any():
             return
-        free = self.forecast(x, FREE_STEPS)
-        pairs = zip(np.split(free, self.channels, -1), np.split(x, self.channels, -1), strict=True)
-        finite = np.isfinite(free).all()
-        powers = [energy_ratio(a, b) if finite else math.inf for a, b in pairs if b.std((0, 1)).any()]
-        power = max(powers, key=lambda p: max(p, 1 / max(p, 1e-300)), default=1.0)
+        series = to_series(self.network_, Grid(x), x.shape[-1])
+        power = free_run_power(self.network_, series, self.warmup_, FREE_STEPS)
         if not 0.5 <= power <= 2:
-            of = "" if self.channels == 1 else " in one of the channels"
             warnings.warn(
                 f"free runs leave the attractor: over {FREE_STEPS} steps they have {power:.3g} times the power of the validation "
-                f"series{of}. Train for longer, or raise input_noise or kernel_size; conserve and symmetry help where they apply.",
+                "series. Train for longer, or raise input_noise or kernel_size; conserve and symmetry help where they apply.",
                 FitWarning,
                 stacklevel=3,
             )
@@ -229,8 +226,9 @@ class FieldSurrogate(Surrogate):
         recipe = super()._recipe(T, names)
         # a pass over the series for stored states costs as much as many steps, which are short
         return dataclasses.replace(
-            recipe, input_noise=(first, last), noisy=self.noisy, average=self.average, start_counts=False, validate_every=500
-        )
+            recipe, input_noise=(first, last), noisy=self.noisy, average=self.average, start_counts=False, validate_every=500,
+            free_steps=FREE_STEPS,
+        )  # fmt: skip
 
     def _build(self, dimension: int, inputs: int, dtype: torch.dtype) -> IncrementNetwork:
         grid = self._points(dimension)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -10,7 +12,7 @@ from ..lem import LEM
 from .data import Series, fill
 from .network import IncrementNetwork
 
-__all__ = ["closed_loop", "free_run", "free_run_error"]
+__all__ = ["closed_loop", "free_run", "free_run_error", "free_run_power"]
 
 
 @torch.no_grad()
@@ -118,3 +120,29 @@ def free_run_error(network: IncrementNetwork, series: Series, warmup: int, horiz
             error = (error.sum(-1) / there.sum(-1).clamp_min(1)).sqrt().clamp(max=1.0).nan_to_num(1.0)
             errors.append(error[judged].mean())
     return float(torch.stack(errors).mean()) if errors else 1.0
+
+
+def free_run_power(network: IncrementNetwork, series: Series, warmup: int, steps: int) -> float:
+    r"""Power of free runs from the beginnings of the series over that of the truth: 1 on the attractor, infinite after a blow-up.
+
+    .. math:: \langle \hat x^2 \rangle / \langle x^2 \rangle
+
+    over the same times, so that it is 1 for a perfect model of what decays, too. Where the series end before the free runs, what comes after
+    counts if it has more power than the truth ever had. The series ``(T, n, D)`` are normalised, even and complete.
+
+    Examples
+    --------
+    >>> network = IncrementNetwork(LEM(1, 2), 2, 1)
+    >>> _ = torch.nn.init.zeros_(network.head.weight), torch.nn.init.ones_(network.head.bias)
+    >>> ramp = Series(torch.arange(12.0).reshape(12, 1, 1))  # which this network goes on for ever
+    >>> free_run_power(network, ramp, warmup=2, steps=10), free_run_power(network, ramp, warmup=2, steps=200) > 2
+    (1.0, True)
+    >>> free_run_power(network, Series(torch.ones(12, 1, 1)), warmup=2, steps=10)
+    50.5
+    """
+    free, truth = (x.double().square().mean((1, 2)) for x in (free_run(network, series.x[:warmup], steps), series.x[warmup:]))
+    n = min(len(free), len(truth))
+    ratio, after = free[:n].mean() / truth[:n].mean(), free[n:]
+    if len(after):
+        ratio = torch.maximum(ratio, after.mean() / truth.max())
+    return float(ratio.nan_to_num(math.inf))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BUDGETS",
     "FINE",
+    "FREE_POWER",
     "FULL_MATRIX_LIMIT",
     "LEAST_NOISE",
     "STAGES",
@@ -35,6 +36,9 @@ SHARE, FINE = 0.15, 0.1
 
 # Input noise does not fall below this multiple of the one-step error reached: with less, free runs leave the attractor
 LEAST_NOISE = 1.25
+
+# Free runs with less or more of the power of the truth have left its attractor. Within it power differs by a few per cent between runs.
+FREE_POWER = (0.8, 1.25)
 
 # EigenAdam keeps b numbers for each parameter and decomposes b x b matrices. Small blocks cost little accuracy: the ablation has those
 # of 100; above the last limit memory decides, and Adam is left.
@@ -57,6 +61,8 @@ class Recipe:
         geometrically from the first number to the second, but not below LEAST_NOISE of the one-step error reached. The targets are the
         true values: the network learns to return to the attractor.
     start_counts : a true start has no past to wash out, and what follows it is to be learned; not so where series were cut
+    free_steps : weights whose free runs of so many steps on the validation series keep the power of the truth, within FREE_POWER, are kept
+        before others whose one-step error is smaller; 0 not to look
     average : decay of a running average of the weights, which is then what is validated and kept; 0 for none
 
     Examples
@@ -83,6 +89,7 @@ class Recipe:
     noisy: float = 1.0
     start_counts: bool = True
     average: float = 0.0
+    free_steps: int = 0
 
     def steps_of(self, stage: int) -> int:
         """Gradient steps of a stage: a fixed share for each that fine-tunes, the rest for the first."""

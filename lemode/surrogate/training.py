@@ -17,11 +17,15 @@ from tqdm.auto import tqdm
 from ..threads import one_thread
 from . import checkpoint
 from .data import Series, fill
-from .forecast import closed_loop, free_run_error
+from .forecast import closed_loop, free_run_error, free_run_power
 from .network import IncrementNetwork
-from .recipe import FINE, FULL_MATRIX_LIMIT, LEAST_NOISE, Recipe, make_optimizer
+from .recipe import FINE, FREE_POWER, FULL_MATRIX_LIMIT, LEAST_NOISE, Recipe, make_optimizer
 
 __all__ = ["FitDivergedError", "FitWarning", "History", "Series", "one_step_loss", "train"]
+
+
+# of the validation series, whose free runs are looked at during a fit
+FREE_RUNS = 4
 
 
 class FitWarning(UserWarning):
@@ -159,7 +163,7 @@ class _Run:
         self.peak = float(optimizer.param_groups[0]["lr"])
         self.history = History()
         self.stage, self.step = 0, 0  # step within the stage
-        self.best = math.inf
+        self.best, self.best_stays = math.inf, False  # one-step error; whether free runs stay on the attractor
         self.best_weights: dict[str, Tensor] | None = None
         self.progress = 0.0  # of the stage, by steps or by the clock
         self.before_weights: dict[str, Tensor] | None = None  # of a stage that fine-tunes, with their free-run error
@@ -193,14 +197,23 @@ class _Run:
             filled, _ = fill(self.network, validation, trailing=False)
             washout = 0 if self.recipe.start_counts else min(self.recipe.washout, len(filled.x) // 2)
             error = math.sqrt(one_step_loss(self.network, filled, washout, self.recipe.weights).item())
+            stays = math.isfinite(error) and self.stays(validation)
         self.history.validation.append((len(self.history.loss), error))
-        if error < self.best:
-            self.best, self.history.best_step = error, len(self.history.loss)
+        if (not stays, error) < (not self.best_stays, self.best):
+            self.best, self.best_stays, self.history.best_step = error, stays, len(self.history.loss)
             self.best_weights = copy.deepcopy(self.network.state_dict())
         self.swap_averages()
         self.before_refresh = self.generator.get_state()
         self.starts.refresh(self.network, self.generator)
         return error
+
+    def stays(self, validation: Series) -> bool:
+        """Whether free runs stay on the attractor, as far as the recipe asks."""
+        warmup, steps = max(self.recipe.washout, 1), self.recipe.free_steps
+        if not steps or len(validation.x) <= warmup:
+            return True
+        some = validation.map(lambda s: s[:, :FREE_RUNS])
+        return FREE_POWER[0] <= free_run_power(self.network, some, warmup, steps) <= FREE_POWER[1]
 
 
 def _run_stage(run: _Run, validation: Series, start: float, bar: Any, save_to: str | os.PathLike[str] | None) -> None:
@@ -250,7 +263,7 @@ def _run_stage(run: _Run, validation: Series, start: float, bar: Any, save_to: s
         history.stages.append({"name": name, "free_run_before": run.free_before, "free_run_after": free_after, "kept": kept})
         if not kept:
             run.restore(run.before_weights)
-        run.before_weights, run.best = None, math.inf
+        run.before_weights, run.best, run.best_stays = None, math.inf, False
         run.validate(validation)
     elif run.best_weights is not None:
         run.restore(run.best_weights)
