@@ -78,3 +78,5 @@ def test_bad_input():
         Surrogate(train="head", verbose=0).fit(DATA)
     with pytest.raises(ValueError, match="choose one of the two"):
         Surrogate(train="readout", continuous=True, verbose=0).fit(DATA)
+    with pytest.raises(ValueError, match="nothing to go on from"):
+        Surrogate(train="readout", verbose=0).fit(DATA, checkpoint="fit.ckpt")

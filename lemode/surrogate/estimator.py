@@ -238,7 +238,8 @@ class Surrogate:
         Raises
         ------
         ValueError
-            For data that are empty, not finite or too short, a hyper-parameter out of range, or the checkpoint of another fit.
+            For data that are empty, not finite or too short, a hyper-parameter out of range, the checkpoint of another fit, or any with
+            train='readout'.
         FitDivergedError
             If training diverges before any usable weights were found.
 
@@ -249,6 +250,8 @@ class Surrogate:
         """
         if y is not None:
             raise ValueError("y: a surrogate learns from X alone; leave y out.")
+        if self.train == "readout" and checkpoint is not None:
+            raise ValueError("checkpoint: train='readout' is one regression, with nothing to go on from; leave it out.")
         names, input_names = self._choose_names(X)
         columns, D = (*names, *input_names), len(names)
         data = as_columns(X, columns)
