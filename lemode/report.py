@@ -134,15 +134,17 @@ def _free_run(model: Surrogate, x: Array | None, u: Array | None, known: dict[st
         rows.append([f"relative L2 error of a free run of {T - warm} steps", f"{_norm(free - truth) / _norm(truth):.3e}"])
     yield table(rows)
     yield f"<p class='note'>After {warm} samples of the true series (dotted line) the model reads its own predictions.</p>"
-    for i, name in enumerate(model.names_[:3]):
-        yield plot(lambda ax, i=i, name=name: plots.forecast(t, x[0, :, i], t[warm:], free[0, :, i], name, ax))  # type: ignore[misc]
+    D, channels = len(model.names_), getattr(model.network_, "channels", 1)
+    for i in range(min(D, 3)) if channels == 1 else range(0, D, D // channels):
+        yield plot(lambda ax, i=i: plots.forecast(t, x[0, :, i], t[warm:], free[0, :, i], model.names_[i], ax))  # type: ignore[misc]
     if not np.isfinite(free).all():
         yield "<p class='bad'>The free run is not finite.</p>"
         return
     if len(model.names_) == 2:
         yield plot(lambda ax: plots.phase_plane(truth[0], free[0], names=(model.names_[0], model.names_[1]), ax=ax), (4.5, 4.2))
     if len(model.names_) >= 8:
-        yield figure(plots.spacetime(t[warm:], truth[0], free[0])[0].figure)
+        for a, b in zip(np.split(truth[0], channels, -1), np.split(free[0], channels, -1), strict=True):
+            yield figure(plots.spacetime(t[warm:], a, b)[0].figure)
     if T - warm >= 64:
         yield plot(lambda ax: plots.spectra(truth[..., 0], free[..., 0], dt, ax))
     if not model.input_names_:

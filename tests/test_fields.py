@@ -270,6 +270,10 @@ def test_closed_loop_exponents_are_those_of_the_whole_map():
         ({"kernel_size": 17}, "kernel_size=17: the grid has 16 points"),
         ({"channels": 3}, "channels=3: the data have 16 variables"),
         ({"channels": 0}, "channels=0: give a positive integer"),
+        ({"channels": 2.0}, "channels=2.0: give a positive integer"),
+        ({"grid": 16}, "grid=16, channels=1: .* give a tuple"),
+        ({"symmetry": True}, "symmetry=True: give 'even'"),
+        ({"channels": 2, "symmetry": ("even", ["odd"])}, "one of these for each of 2 channels"),
         ({"channels": 2, "symmetry": ("even",)}, "one of these for each of 2 channels"),
         ({"kernel_size": 9, "channels": 2}, "kernel_size=9: the grid has 8 points"),
     ],
@@ -281,70 +285,153 @@ def test_bad_hyper_parameters_say_what_to_give(settings, message):
 
 def test_uneven_data_are_refused():
     t = np.sort(np.random.default_rng(0).uniform(0, 8, 80))
+    model = FieldSurrogate(hidden_size=2, kernel_size=3, verbose=0)
     with pytest.raises(ValueError, match="uneven, ragged or have missing values"):
-        FieldSurrogate(hidden_size=2, kernel_size=3, verbose=0).fit(Trajectories(t, waves()))
+        model.fit(Trajectories(t, waves()))
+    with pytest.raises(ValueError, match="uneven, ragged or have missing values"):
+        model.fit(waves(), validation=Trajectories(t, waves()))
+    with pytest.raises(ValueError, match=r"validation is sampled every 0\.5, the training data every 1"):
+        model.fit(waves(), validation=Trajectories(0.5 * np.arange(80), waves()))
+
+
+def test_grids_that_cannot_be_are_refused(model):
+    for grid in ((), (24, 24), ((24,),), (4,), (True,), (24.0,)):
+        with pytest.raises(ValueError, match="give the points in each of 1 directions, at least the 5 of the kernels"):
+            model.on_grid(*grid)
+    assert model.on_grid(np.int64(24)).n_features_in_ == 24
+
+
+def test_going_on_with_other_channels_is_refused():
+    model = FieldSurrogate(hidden_size=2, kernel_size=3, steps=1, warm_start=True, verbose=0).fit(waves())
+    model.fit(waves())
+    with pytest.raises(ValueError, match=r"warm_start: the model has grid=\(16,\), channels=1; the data have \(8,\), 2"):
+        model.set_params(channels=2).fit(waves())
+
+
+def test_a_fit_leaves_the_random_numbers_of_others_alone():
+    torch.manual_seed(0)
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    FieldSurrogate(hidden_size=2, kernel_size=3, steps=1, channels=2, verbose=0).fit(waves())
+    assert torch.equal(torch.rand(1), expected)
 
 
 def test_a_fit_says_if_free_runs_leave_the_attractor(monkeypatch, recwarn):
-    settings = {"hidden_size": 2, "kernel_size": 3, "steps": 2, "verbose": 0}
-    where = "lemode.surrogate.field_surrogate.free_run_power"
-    monkeypatch.setattr(where, lambda *args: 1.0)
-    FieldSurrogate(**settings).fit(waves())
-    monkeypatch.setattr(where, lambda *args: 9.0)
-    FieldSurrogate(**settings).fit(waves(), validation=np.full((1, 20, 16), 0.3))  # says nothing of an attractor
-    assert not recwarn
-    for power, said in ((4.0, "4 times"), (0.25, "0.25 times"), (np.inf, "inf times")):
-        monkeypatch.setattr(where, lambda *args, p=power: p)
-        with pytest.warns(training.FitWarning, match=said):
-            FieldSurrogate(**settings).fit(waves())
+    settings = {"hidden_size": 2, "kernel_size": 3, "verbose": 0}
+    for train, where in (("all", "lemode.surrogate.training"), ("readout", "lemode.surrogate.field_surrogate")):
+        model = FieldSurrogate(steps=2, train=train, **settings)
+        monkeypatch.setattr(f"{where}.free_run_power", lambda *args: 1.0)
+        model.fit(waves())
+        monkeypatch.setattr(f"{where}.free_run_power", lambda *args: 9.0)
+        model.fit(waves(), validation=np.full((1, 20, 16), 0.3))  # says nothing of an attractor
+        model.fit(waves(), validation=waves(n=1, T=15))  # nor does what is as short as the washout
+        assert not recwarn
+        for power, said in ((4.0, "4 times"), (0.25, "0.25 times"), (np.inf, "inf times")):
+            monkeypatch.setattr(f"{where}.free_run_power", lambda *args, p=power: p)
+            with pytest.warns(training.FitWarning, match=said):
+                model.fit(waves())
 
 
 def test_power_of_free_runs_is_that_of_the_truth_at_the_same_times(model):
     data = waves(seed=1)
     series = Series((torch.from_numpy(data).transpose(0, 1) - model.network_.mean) / model.network_.std)
-    mean = float(model.network_.mean)
-    free, truth = (((x - mean) ** 2).mean((0, 2)) for x in (model.forecast(data[:, :15], 40), data[:, 15:]))
+    mean, std = float(model.network_.mean), float(model.network_.std)
+    free, truth = ((((x - mean) / std) ** 2).mean((0, 2)) for x in (model.forecast(data[:, :15], 40), data[:, 15:]))
     # the same sums in another order
     assert free_run_power(model.network_, series, 15, 40) == pytest.approx(free.mean() / truth[:40].mean(), rel=1e-12)
-    free = ((model.forecast(data[:, :15], 500) - mean) ** 2).mean((0, 2))
-    expected = max(free[:65].mean() / truth.mean(), free[65:].mean() / truth.max())
-    assert free_run_power(model.network_, series, 15, 500) == pytest.approx(expected, rel=1e-12)
+    free = (((model.forecast(data[:, :15], 500) - mean) / std) ** 2).mean((0, 2))
+    ratios = free[:65].mean() / truth.mean(), free[65:].mean() / max(truth.max(), 1.0)
+    assert free_run_power(model.network_, series, 15, 500) == pytest.approx(max(ratios), rel=1e-12)
     model = FieldSurrogate(hidden_size=2, kernel_size=3, steps=1, verbose=0).fit(waves())
     model.network_.head.bias.data.fill_(torch.nan)
     assert free_run_power(model.network_, series, 15, 40) == np.inf
 
 
+def test_power_is_that_of_the_worst_channel(monkeypatch):
+    """Of which one lies dead, or swells, beside one of the right power, and another does not vary."""
+    network = FieldNetwork(ConvLEM(3, 2, 3), 2, (4,), torch.float64, channels=3)
+    truth = torch.randn(30, 2, 3, 4, dtype=torch.float64)
+    truth[:, :, 2] = 1e-8
+    for first, expected in ((0.0, 0.0), (0.7, 0.49), (1.0, 1.0), (2.0, 4.0), (torch.nan, np.inf)):
+        factors = torch.tensor([first, 1.0, 5.0], dtype=torch.float64)
+        free = (truth * factors[:, None])[10:].flatten(2)
+        monkeypatch.setattr("lemode.surrogate.forecast.free_run", lambda *args, f=free: f)
+        assert free_run_power(network, Series(truth.flatten(2)), 10, 20) == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_perfect_model_of_a_slow_wave_stays(monkeypatch):
+    """Seen for so short a time that it has more power afterwards than ever before, but not more than the training data."""
+    t = 0.05 * np.arange(48, 600)
+    slow = torch.from_numpy(2 * np.sin(t)[:, None, None] * np.sin(2 * np.pi * np.arange(16) / 16))
+    monkeypatch.setattr("lemode.surrogate.forecast.free_run", lambda network, x, steps: slow[15 : 15 + steps])
+    network = FieldNetwork(ConvLEM(1, 2, 3), 2, (16,), torch.float64)
+    # about one over whole periods
+    assert free_run_power(network, Series(slow[:20]), 15, 500) == pytest.approx(1.0, abs=0.05)
+
+
+@pytest.mark.filterwarnings("ignore:the weights of step")
 @pytest.mark.parametrize(
-    ("powers", "kept"), [([1.0, 3.0, 3.0], 5), ([3.0, 1.1, 0.1], 10), ([0.7, 2.0, 3.0], 15), ([1.0, 0.9, 1.2], 15)]
+    ("powers", "errors", "kept"),
+    [
+        ([1.0, 3.0, 3.0], [0.4, 0.3, 0.2], 5),
+        ([3.0, 1.1, 0.1], [0.4, 0.3, 0.2], 10),
+        ([0.7, 2.0, np.inf], [0.4, 0.3, 0.2], 15),  # where none stays the error decides
+        ([1.0, 0.9, 1.2], [0.4, 0.2, 0.3], 10),
+        ([1.0, 1.0, 3.0], [0.9, 0.6, 0.3], 15),  # nearly persistence: the power says nothing
+        ([1.0, 1.0, 1.0], [0.3, np.nan, 0.4], 5),
+    ],
 )
-def test_weights_whose_free_runs_stay_come_first(powers, kept, monkeypatch, tmp_path):
-    """Errors fall, so that the last of those that stay are kept, or of all if none stays; after an interruption, too."""
+def test_weights_whose_free_runs_stay_come_first(powers, errors, kept, monkeypatch, tmp_path):
+    """Also after an interruption; the noise follows the smallest error of all, whichever weights are kept."""
+    steps, noises, plain_loss = 0, [], training.one_step_loss
 
     def recipe(self, T, names, plain=FieldSurrogate._recipe):
         return dataclasses.replace(plain(self, T, names), validate_every=5)
 
-    monkeypatch.setattr(FieldSurrogate, "_recipe", recipe)
-    monkeypatch.setattr(training, "free_run_power", lambda *args: powers[seen.append(args) or len(seen) - 1])
-    settings = {"hidden_size": 2, "kernel_size": 3, "steps": 15, "input_noise": 0.0, "verbose": 0}
-    seen = []
-    whole = FieldSurrogate(**settings).fit(waves())
-    errors = [error for _, error in whole.history_.validation]
-    assert errors == sorted(errors, reverse=True)
-    assert whole.history_.best_step == kept
-    plain, count, seen = training._stage_loss, itertools.count(1), []
+    def loss(network, window, washout, weights=None, state=None, noise=0.0, generator=None):
+        if generator is None:
+            return torch.tensor(errors[steps // 5 - 1] ** 2, dtype=torch.float64)
+        noises.append(float(noise[0]))
+        return plain_loss(network, window, washout, weights, state, noise, generator)
 
-    def cut(*args):
-        if next(count) == 8:
+    def step(*args, plain=training._stage_loss):
+        nonlocal steps
+        steps += 1
+        if steps == fails:
             raise RuntimeError("the power failed")
         return plain(*args)
 
-    monkeypatch.setattr(training, "_stage_loss", cut)
-    with pytest.raises(RuntimeError, match="power"):
-        FieldSurrogate(**settings).fit(waves(), checkpoint=tmp_path / "c")
-    resumed = FieldSurrogate(**settings).fit(waves(), checkpoint=tmp_path / "c")
-    assert len(seen) == 3
-    assert resumed.history_.best_step == kept
-    assert torch.equal(resumed.network_.head.weight, whole.network_.head.weight)
+    monkeypatch.setattr(FieldSurrogate, "_recipe", recipe)
+    monkeypatch.setattr(training, "one_step_loss", loss)
+    monkeypatch.setattr(training, "free_run_power", lambda *args: powers[steps // 5 - 1])
+    monkeypatch.setattr(training, "_stage_loss", step)
+    settings = {"hidden_size": 2, "kernel_size": 3, "steps": 15, "input_noise": 1e-3, "verbose": 0}
+    fails = 0
+    whole = FieldSurrogate(**settings).fit(waves())
+    assert whole.history_.best_step == kept
+    assert whole.history_.free_power == powers[kept // 5 - 1]
+    expected = np.repeat([1e-3, 1.25 * errors[0], 1.25 * np.nanmin(errors[:2])], 5)
+    if np.isfinite(errors).all():
+        np.testing.assert_allclose(noises, expected, rtol=1e-6)
+        steps, fails = 0, 8
+        with pytest.raises(RuntimeError, match="power"):
+            FieldSurrogate(**settings).fit(waves(), checkpoint=tmp_path / "c")
+        steps, fails = 5, 0
+        resumed = FieldSurrogate(**settings).fit(waves(), checkpoint=tmp_path / "c")
+        assert resumed.history_.best_step == kept
+        assert torch.equal(resumed.network_.head.weight, whole.network_.head.weight)
+
+
+def test_a_fit_says_if_it_gave_up_more_accurate_weights(monkeypatch, recwarn):
+    model = FieldSurrogate(hidden_size=2, kernel_size=3, verbose=0)
+    for errors, best, said in (([0.4, 0.3, 0.2], 15, 0), ([0.4, 0.3, 0.2], 10, 1)):
+        history = training.History([], list(zip((5, 10, 15), errors, strict=True)), best, 1.0)
+        monkeypatch.setattr("lemode.surrogate.estimator.train", lambda *args, h=history: h)
+        model.fit(waves())
+        assert len(recwarn) == said
+    message = str(recwarn.pop(training.FitWarning).message)
+    assert message.startswith("the weights of step 10 are kept, with a validation error of 0.3 increments")
+    assert "down to 0.2, left the attractor" in message
 
 
 def two_waves(n=6, T=80, points=12, seed=0):
@@ -402,6 +489,8 @@ def test_two_channels(train, tmp_path):
     np.testing.assert_allclose(wide.forecast(tiled, 100), expected, rtol=1e-9, atol=1e-9)
     wide.save(tmp_path / "wide.lem")
     assert np.array_equal(FieldSurrogate.load(tmp_path / "wide.lem").forecast(tiled, 5), wide.forecast(tiled, 5))
+    spectrum = spectrum_of_closed_loop(model, seen[0], 20)
+    assert len(spectrum.exponents) == 12 * (2 + 2 * model.hidden_size)
 
 
 def test_two_channels_are_learned_as_well_as_one():

@@ -64,6 +64,27 @@ def test_of_a_field_is_about_what_each_point_runs(conserve, tmp_path, capsys):
     assert main(["audit", str(tmp_path / "field.lem")]) == 0  # on white noise
 
 
+@pytest.mark.filterwarnings("ignore:free runs leave the attractor")
+def test_of_a_field_of_two_quantities_shows_both(tmp_path, capsys):
+    x = np.linspace(0, 2 * np.pi, 8, endpoint=False) - 0.1 * np.arange(120)[:, None] + np.arange(5)[:, None, None]
+    waves = np.concatenate([np.sin(x), 100 * np.cos(x)], -1)
+    model = lemode.FieldSurrogate(hidden_size=2, kernel_size=5, channels=2, steps=10, verbose=0).fit(waves)
+    model.save(tmp_path / "two.lem")
+    np.save(tmp_path / "waves.npy", waves[:1])
+    text = page_of(
+        [tmp_path / "two.lem", "--data", tmp_path / "waves.npy", "--out", tmp_path / "two.html"], tmp_path / "two.html", capsys
+    )
+    single = lemode.FieldSurrogate(hidden_size=2, kernel_size=5, steps=10, verbose=0).fit(waves[..., :8])
+    single.save(tmp_path / "one.lem")
+    np.save(tmp_path / "waves.npy", waves[:1, :, :8])
+    other = page_of(
+        [tmp_path / "one.lem", "--data", tmp_path / "waves.npy", "--out", tmp_path / "one.html"], tmp_path / "one.html", capsys
+    )
+    # the first point of either quantity instead of three points of one, and a map of space and time of each
+    assert text.count("<img") == other.count("<img")
+    assert "VIOLATED" not in text
+
+
 def test_of_a_continuous_model_is_about_the_step_it_came_from(tmp_path, capsys):
     t = np.linspace(0, 20, 201)
     circle = np.stack([np.sin(t), np.cos(t)], -1)

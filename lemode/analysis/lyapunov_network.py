@@ -133,7 +133,7 @@ def spectrum_of_closed_loop(
 
     .. math:: (x_{n+1}, s_{n+1}) = F(x_n, s_n), \qquad s = (z, y) \text{ of all layers}
 
-    is a map of dimension ``D (1 + delays) + 2 d num_layers``, and ``points (1 + 2 d)`` for a field: its first exponents are to be compared with those of the system that made the
+    is a map of dimension ``D (1 + delays) + 2 d num_layers``, and ``points (channels + 2 d)`` for a field: its first exponents are to be compared with those of the system that made the
     data, the others say how fast the network's inner state falls in line. Computed in float64 whatever the model's precision.
 
     Parameters

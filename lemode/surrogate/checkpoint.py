@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from . import storage
+from .recipe import Recipe
 
 if TYPE_CHECKING:
     from .training import _Run
@@ -47,7 +48,7 @@ def save(path: str | os.PathLike[str], run: _Run) -> None:
             target[f"optimizer.{index}.{key}"] = value
     metadata = {
         "recipe": asdict(run.recipe), "history": asdict(run.history), "stage": run.stage, "step": run.step,
-        "best": run.best, "best_stays": run.best_stays, "free_before": run.free_before, "numbers": numbers, "groups": optimizer["param_groups"],
+        "best": run.best, "best_stays": run.best_stays, "reached": run.reached, "free_before": run.free_before, "numbers": numbers, "groups": optimizer["param_groups"],
     }  # fmt: skip
     storage.write(path, {k: v.clone() for k, v in tensors.items()}, metadata, FORMAT)
 
@@ -74,7 +75,7 @@ def load(path: str | os.PathLike[str], run: _Run) -> None:
     """
     tensors, metadata = storage.read(path, FORMAT)
     recipe = asdict(run.recipe)
-    saved = {k: tuple(v) if isinstance(v, list) else v for k, v in metadata["recipe"].items()}
+    saved = asdict(Recipe()) | {k: tuple(v) if isinstance(v, list) else v for k, v in metadata["recipe"].items()}
     different = [k for k in recipe if saved.get(k) != recipe[k]]
     network = _part(tensors, "network.")
     shapes = {k: v.shape for k, v in run.network.state_dict().items()}
@@ -83,7 +84,8 @@ def load(path: str | os.PathLike[str], run: _Run) -> None:
         raise ValueError(f"{path}: the checkpoint of a fit {what}; remove the file to start anew, or fit as before.")
     run.network.load_state_dict(network)
     run.averages = [tensors[f"average.{i}"] for i in range(len(run.averages))]
-    run.best, run.best_stays, run.best_weights = metadata["best"], metadata["best_stays"], _part(tensors, "best.") or None
+    run.best, run.best_weights = metadata["best"], _part(tensors, "best.") or None
+    run.best_stays, run.reached = metadata.get("best_stays", False), metadata.get("reached", run.best)  # of an older lemode
     run.free_before, run.before_weights = metadata["free_before"], _part(tensors, "before.") or None
     run.stage, run.step = metadata["stage"], metadata["step"]
     state: dict[int, dict[str, Any]] = {}

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .network import IncrementNetwork
+from .network import IncrementNetwork, scales
 
 __all__ = ["FieldNetwork", "reflected"]
 
@@ -68,20 +68,17 @@ class FieldNetwork(IncrementNetwork):
             raise ValueError(f"conserve={conserve!r}: give 'mean', or None.")
         super().__init__(core, hidden_size, channels, dtype)
         self.grid, self.conserve, self.channels = tuple(grid), conserve, channels
-        self._spread_scales()
+        for name in SCALES:
+            setattr(self, name, self._spread(getattr(self, name)))
 
     def set_scales(self, x: Tensor, e: Tensor | None = None, r: Tensor | None = None) -> None:
         """Learn the scales, which all points share, from training data x ``(T, n, channels * points)``."""
-        by_channel = IncrementNetwork(self.core, 1, self.channels, self.mean.dtype)
-        by_channel.set_scales(self.by_point(x).flatten(1, -2))
-        for name in SCALES:
-            setattr(self, name, getattr(by_channel, name))
-        self._spread_scales()
+        for name, value in zip(SCALES, scales(self.by_point(x.double()).flatten(1, -2))):
+            getattr(self, name).copy_(self._spread(value))
 
-    def _spread_scales(self) -> None:
-        """One number of each scale for every variable; where all share it, one."""
-        for name in SCALES if self.channels > 1 else ():
-            setattr(self, name, getattr(self, name).repeat_interleave(math.prod(self.grid)))
+    def _spread(self, scale: Tensor) -> Tensor:
+        """One number for every variable, from one for each channel; where all share it, one."""
+        return scale if self.channels == 1 else scale.repeat_interleave(math.prod(self.grid))
 
     def forward(self, x: Tensor, e: Tensor | None = None, state: Any = None, r: Tensor | None = None) -> tuple[Tensor, Any]:
         """Scaled increments for normalised x ``(T, n, channels * points)``, and the state to go on from."""
@@ -111,9 +108,8 @@ class FieldNetwork(IncrementNetwork):
         """A copy for a grid of other sizes and the same spacing."""
         network, points = copy.deepcopy(self), math.prod(self.grid)
         network.grid = tuple(grid)
-        for name in SCALES if self.channels > 1 else ():
-            setattr(network, name, getattr(self, name)[::points].clone())
-        network._spread_scales()
+        for name in SCALES:
+            setattr(network, name, network._spread(getattr(self, name)[::points]).clone())
         return network
 
 

@@ -14,13 +14,13 @@ from numpy.typing import ArrayLike
 
 from ..conv import ConvLEM
 from ..trajectories import Trajectories
-from .data import Grid, as_columns, hold_out, to_series
+from .data import Grid, as_columns, hold_out, to_series, usual_interval
 from .estimator import Array, Surrogate
 from .field_network import FieldNetwork, reflected
 from .forecast import free_run_power
 from .network import IncrementNetwork
 from .recipe import Recipe
-from .training import FitWarning
+from .training import FREE_RUNS, FitWarning
 
 __all__ = ["FieldSurrogate"]
 
@@ -54,8 +54,8 @@ class FieldSurrogate(Surrogate):
     recurrent_kernel_size : int
         The same for y and z; with 1 the fast dense kernels run the layer.
     channels : int
-        Quantities at each point, such as the activator and the inhibitor of a reaction. The data have ``channels * points`` variables:
-        all points of the first quantity, then all of the second.
+        Quantities at each point, such as the activator and the inhibitor of a reaction. The data have ``channels * points`` variables,
+        all points of the first quantity, then all of the second: ``u.reshape(n, T, -1)`` of an array ``(n, T, channels, *grid)``.
     grid : tuple of int, optional
         Points in each direction of data of more than one, of which the last is the fastest.
     conserve : None or 'mean'
@@ -89,7 +89,8 @@ class FieldSurrogate(Surrogate):
     Warns
     -----
     FitWarning
-        If free runs at the end of the fit leave the attractor: with less than half or more than twice the power of the data.
+        If free runs leave the attractor, with less than half or more than twice the power of the validation series; or if more accurate weights
+        were given up because theirs did. Where these series are no longer than the washout, this is not looked at.
 
     References
     ----------
@@ -153,41 +154,63 @@ class FieldSurrogate(Surrogate):
         checkpoint: str | os.PathLike[str] | None = None,
     ) -> FieldSurrogate:
         """As `Surrogate.fit`; X has the points of the grid for its variables, those of one channel after those of another."""
-        if isinstance(self.channels, bool) or not isinstance(self.channels, (int, np.integer)) or self.channels < 1:
-            raise ValueError(f"channels={self.channels!r}: give a positive integer.")
-        parity = (self.symmetry,) * self.channels if isinstance(self.symmetry, str) else self.symmetry
-        if parity is not None and (len(parity) != self.channels or set(parity) - {"even", "odd"}):
-            raise ValueError(
-                f"symmetry={self.symmetry!r}: give 'even', 'odd', one of these for each of {self.channels} channels, or None."
-            )
         names, _ = self._choose_names(X)
-        data = as_columns(X, names)
+        grid, parity = self._points(len(names)), self._parity()
+        data = self._even(X, names)
+        if (
+            self.warm_start
+            and hasattr(self, "network_")
+            and (grid, self.channels) != (self.network_.grid, self.network_.channels)
+        ):
+            raise ValueError(
+                f"warm_start: the model has grid={self.network_.grid}, channels={self.network_.channels}; the data have {grid}, "
+                f"{self.channels}."
+            )
+        if validation is None:  # before the images are made: else that of a validation series would be trained on
+            data, held_out = hold_out(data)
+        else:
+            held_out = self._even(validation, names, usual_interval(data))
+        x = data.x
+        if parity is not None:
+            x = np.concatenate([x, reflected(x, grid, parity)])
+        x = _pieces(x)
+        super().fit(Trajectories(data.t[: x.shape[1]], x, names), y, validation=held_out, checkpoint=checkpoint)
+        self._check_climate(held_out.x[:FREE_RUNS])
+        return self
+
+    @staticmethod
+    def _even(X: Trajectories | ArrayLike, names: tuple[str, ...], step: float | None = None) -> Trajectories:
+        data = as_columns(X, names) if step is None else as_columns(X, names, step)
         if data.t.ndim != 1 or data.missing or not data.even():
             raise ValueError(
                 "the data are uneven, ragged or have missing values: a field surrogate takes none of these; resample."
             )
-        if validation is None:  # before the images are made: else that of a validation series would be trained on
-            data, validation = hold_out(data)
-        x = data.x
-        if parity is not None:
-            signs = [-1 if p == "odd" else 1 for p in parity]
-            x = np.concatenate([x, reflected(x, self._points(len(names)), signs)])
-        x = _pieces(x)
-        X = Trajectories(data.t[: x.shape[1]], x, names)
-        super().fit(X, y, validation=validation, checkpoint=checkpoint)
-        self._check_climate(as_columns(validation, names).x[:4])
-        return self
+        if step is not None and data.x.shape[1] > 1 and not math.isclose(data.step, step, rel_tol=1e-3):
+            raise ValueError(f"validation is sampled every {data.step:g}, the training data every {step:g}: resample.")
+        return data
 
     def _check_climate(self, x: Array) -> None:
-        """Warn if free runs along these series leave the attractor."""
+        """Warn if free runs along these series leave the attractor, or if weights were given up because theirs did."""
+        history = self.history_
         if x.shape[1] <= self.warmup_ or not np.ptp(x, (0, 1)).any():
             return
-        series = to_series(self.network_, Grid(x), x.shape[-1])
-        power = free_run_power(self.network_, series, self.warmup_, FREE_STEPS)
+        power = history.free_power
+        if power is None:
+            power = free_run_power(self.network_, to_series(self.network_, Grid(x), x.shape[-1]), self.warmup_, FREE_STEPS)
+        remedy = "Train for longer, or raise input_noise or kernel_size; conserve and symmetry help where they apply."
+        errors = dict(history.validation)
+        kept, least = errors.get(history.best_step, 0.0), min(errors.values(), default=0.0)
         if not 0.5 <= power <= 2:
             warnings.warn(
                 f"free runs leave the attractor: over {FREE_STEPS} steps they have {power:.3g} times the power of the validation "
-                "series. Train for longer, or raise input_noise or kernel_size; conserve and symmetry help where they apply.",
+                f"series. {remedy}",
+                FitWarning,
+                stacklevel=3,
+            )
+        elif len(self.stages) == 1 and least < kept:
+            warnings.warn(
+                f"the weights of step {history.best_step} are kept, with a validation error of {kept:.3g} increments: free runs of those "
+                f"with a smaller one, down to {least:.3g}, left the attractor. {remedy}",
                 FitWarning,
                 stacklevel=3,
             )
@@ -195,24 +218,52 @@ class FieldSurrogate(Surrogate):
     def on_grid(self, *grid: int) -> FieldSurrogate:
         """The same surrogate on a grid of another size and the same spacing: fitted on a small domain, run on a large one.
 
-        Its variables are x0, x1, ...: give arrays, or trajectories with these names.
+        Its variables are x0, x1, ...: give arrays, or trajectories with these names. ValueError for a grid of another dimension than that
+        of the data, or one that is smaller than the kernels.
         """
         self._check_fitted()
+        network = self.network_
+        widest = max(k for p in network.core.parameters() if p.dim() > 1 for k in p.shape[2:])
+        if len(grid) != len(network.grid) or any(not _is_count(g) or g < widest for g in grid):
+            raise ValueError(
+                f"on_grid{grid}: give the points in each of {len(network.grid)} directions, at least the {widest} of the kernels."
+            )
         model = copy.copy(self)
-        model.grid = grid
-        model.network_ = self.network_.on_grid(grid)
-        model.names_ = tuple(f"x{i}" for i in range(self.channels * math.prod(grid)))
+        model.grid = tuple(int(g) for g in grid)
+        model.network_ = network.on_grid(model.grid)
+        model.names_ = tuple(f"x{i}" for i in range(network.channels * math.prod(model.grid)))
+        model.n_features_in_ = len(model.names_)
         return model
 
-    def _points(self, dimension: int) -> tuple[int, ...]:
-        points, rest = divmod(dimension, self.channels)
-        grid = (points,) if self.grid is None else tuple(self.grid)
-        if rest or math.prod(grid) != points or len(grid) not in (1, 2):
+    def _parity(self) -> list[int] | None:
+        """The sign of each channel in a mirror."""
+        if self.symmetry is None:
+            return None
+        signs = {"even": 1, "odd": -1}
+        parity = (self.symmetry,) * self.channels if isinstance(self.symmetry, str) else self.symmetry
+        if not isinstance(parity, (tuple, list)) or len(parity) != self.channels or any(p not in list(signs) for p in parity):
             raise ValueError(
-                f"grid={self.grid}, channels={self.channels}: the data have {dimension} variables; give the points in each of 1 or 2 "
-                "directions, and how many quantities there are at each."
+                f"symmetry={self.symmetry!r}: give 'even', 'odd', one of these for each of {self.channels} channels, or None."
             )
-        return grid
+        return [signs[p] for p in parity]
+
+    def _points(self, dimension: int) -> tuple[int, ...]:
+        if not _is_count(self.channels):
+            raise ValueError(f"channels={self.channels!r}: give a positive integer.")
+        points, rest = divmod(dimension, self.channels)
+        grid = (points,) if self.grid is None else self.grid
+        if (
+            rest
+            or not isinstance(grid, (tuple, list))
+            or len(grid) not in (1, 2)
+            or not all(_is_count(g) for g in grid)
+            or math.prod(grid) != points
+        ):
+            raise ValueError(
+                f"grid={self.grid}, channels={self.channels}: the data have {dimension} variables; give a tuple of the points in each of "
+                "1 or 2 directions, and how many quantities there are at each."
+            )
+        return tuple(int(g) for g in grid)
 
     def _recipe(self, T: int, names: tuple[str, ...]) -> Recipe:
         noise = self.input_noise
@@ -238,13 +289,18 @@ class FieldSurrogate(Surrogate):
             )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            return FieldNetwork(self._core(self.channels, dtype), self.hidden_size, grid, dtype, self.conserve, self.channels)
+            channels = int(self.channels)
+            return FieldNetwork(self._core(channels, dtype), self.hidden_size, grid, dtype, self.conserve, channels)
 
     def _core(self, features: int, dtype: torch.dtype) -> torch.nn.Module:
         return ConvLEM(
             features, self.hidden_size, self.kernel_size, 1 if self.grid is None else len(self.grid), dt=self.dt,
             recurrent_kernel_size=self.recurrent_kernel_size, scheme=self.scheme, dtype=dtype,
         )  # fmt: skip
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and bool(value > 0)
 
 
 def _pieces(x: Array) -> Array:

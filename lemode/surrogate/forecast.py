@@ -127,8 +127,9 @@ def free_run_power(network: IncrementNetwork, series: Series, warmup: int, steps
 
     .. math:: \langle \hat x^2 \rangle / \langle x^2 \rangle
 
-    over the same times, so that it is 1 for a perfect model of what decays, too. Where the series end before the free runs, what comes after
-    counts if it has more power than the truth ever had. The series ``(T, n, D)`` are normalised, even and complete.
+    over the same times, so that it is 1 for a perfect model of what decays, too; of several variables, or quantities of a field, that of the worst.
+    Where the series end before the free runs, what comes after counts if it has more power than the truth ever had, or the training
+    data. The series ``(T, n, D)`` are normalised, even and complete. A variable that hardly varies is not judged.
 
     Examples
     --------
@@ -140,9 +141,11 @@ def free_run_power(network: IncrementNetwork, series: Series, warmup: int, steps
     >>> free_run_power(network, Series(torch.ones(12, 1, 1)), warmup=2, steps=10)
     50.5
     """
-    free, truth = (x.double().square().mean((1, 2)) for x in (free_run(network, series.x[:warmup], steps), series.x[warmup:]))
+    runs = (network.by_point(x) for x in (free_run(network, series.x[:warmup], steps), series.x[warmup:]))
+    free, truth = (x.double().square().flatten(1, -2).mean(1) for x in runs)
     n = min(len(free), len(truth))
-    ratio, after = free[:n].mean() / truth[:n].mean(), free[n:]
-    if len(after):
-        ratio = torch.maximum(ratio, after.mean() / truth.max())
-    return float(ratio.nan_to_num(math.inf))
+    ratio, after = free[:n].mean(0) / truth[:n].mean(0), free[n:]
+    if len(after):  # the training data have the power one
+        ratio = torch.maximum(ratio, after.mean(0) / truth.amax(0).clamp_min(1.0))
+    ratio = ratio[truth.mean(0) > 1e-6].nan_to_num(math.inf, posinf=math.inf)
+    return float(ratio[ratio.log().abs().argmax()]) if len(ratio) else 1.0

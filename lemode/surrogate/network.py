@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..lem import LEM
 
-__all__ = ["IncrementNetwork"]
+__all__ = ["IncrementNetwork", "scales"]
 
 
 class IncrementNetwork(nn.Module):
@@ -85,15 +85,8 @@ class IncrementNetwork(nn.Module):
 
         r ``(T, n, 2)``: the intervals as in `forward`; increments are per usual interval.
         """
-        x = x.double()
-        mean, std = _moments(x)
-        if r is None and x.isfinite().all():
-            step = ((x[1:] - x[:-1]) / std).pow(2).mean(dim=(0, 1)).sqrt()
-        else:
-            step = _rates(x / std, r).pow(2).nanmean(dim=(0, 1)).sqrt()
-        self.mean.copy_(mean)
-        self.std.copy_(std)
-        self.increment.copy_(torch.where(step > 0, step, torch.ones_like(step)))
+        for buffer, value in zip((self.mean, self.std, self.increment), scales(x.double(), r)):
+            buffer.copy_(value)
         if e is not None and e.shape[-1]:
             mean, std = _moments(e.double())
             self.input_mean.copy_(mean)
@@ -173,6 +166,23 @@ class IncrementNetwork(nn.Module):
         """The next normalised x for the normalised series so far: ``(T, n, D)`` to ``(T, n, D)``."""
         increment, state = self(x, e, state) if r is None else self(x, e, state, r)
         return x + self.increment * increment, state
+
+
+def scales(x: Tensor, r: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean and standard deviation of x ``(T, n, D)``, and the root mean square of its increments in units of the latter; each ``(D,)``.
+
+    Examples
+    --------
+    >>> mean, std, increment = scales(torch.tensor([0.0, 2.0, 0.0, 2.0], dtype=torch.float64).reshape(4, 1, 1))
+    >>> mean.item(), std.item(), increment.item()
+    (1.0, 1.0, 2.0)
+    """
+    mean, std = _moments(x)
+    if r is None and x.isfinite().all():
+        step = ((x[1:] - x[:-1]) / std).pow(2).mean(dim=(0, 1)).sqrt()
+    else:
+        step = _rates(x / std, r).pow(2).nanmean(dim=(0, 1)).sqrt()
+    return mean, std, torch.where(step > 0, step, torch.ones_like(step))
 
 
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -62,7 +62,7 @@ class Recipe:
         true values: the network learns to return to the attractor.
     start_counts : a true start has no past to wash out, and what follows it is to be learned; not so where series were cut
     free_steps : weights whose free runs of so many steps on the validation series keep the power of the truth, within FREE_POWER, are kept
-        before others whose one-step error is smaller; 0 not to look
+        before others whose one-step error is smaller, if theirs is below half of that of persistence; 0 not to look
     average : decay of a running average of the weights, which is then what is validated and kept; 0 for none
 
     Examples

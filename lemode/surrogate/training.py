@@ -67,6 +67,9 @@ class FitDivergedError(RuntimeError):
 class History:
     """What happened: training loss at every step; validation error at some, in units of the increment's std; stages after the first.
 
+    best_step is that of the weights that were kept, free_power what `lemode.surrogate.forecast.free_run_power` says of them, in fits
+    that ask for it.
+
     Examples
     --------
     >>> wave = np.sin(np.linspace(0, 60, 601))[:, None]
@@ -78,6 +81,7 @@ class History:
     loss: list[float] = field(default_factory=list)
     validation: list[tuple[int, float]] = field(default_factory=list)
     best_step: int = 0
+    free_power: float | None = None
     seconds: float = 0.0
     stopped: str = "all steps done"
     stages: list[dict[str, Any]] = field(default_factory=list)
@@ -163,7 +167,8 @@ class _Run:
         self.peak = float(optimizer.param_groups[0]["lr"])
         self.history = History()
         self.stage, self.step = 0, 0  # step within the stage
-        self.best, self.best_stays = math.inf, False  # one-step error; whether free runs stay on the attractor
+        # one-step error of the weights that are kept, whether their free runs stay on the attractor, and the smallest error of all
+        self.best, self.best_stays, self.reached = math.inf, False, math.inf
         self.best_weights: dict[str, Tensor] | None = None
         self.progress = 0.0  # of the stage, by steps or by the clock
         self.before_weights: dict[str, Tensor] | None = None  # of a stage that fine-tunes, with their free-run error
@@ -197,23 +202,26 @@ class _Run:
             filled, _ = fill(self.network, validation, trailing=False)
             washout = 0 if self.recipe.start_counts else min(self.recipe.washout, len(filled.x) // 2)
             error = math.sqrt(one_step_loss(self.network, filled, washout, self.recipe.weights).item())
-            stays = math.isfinite(error) and self.stays(validation)
+            power = self.free_power(validation)
+        # persistence, whose error is one, has the power of the truth
+        stays = math.isfinite(error) and (power is None or (error < 0.5 and FREE_POWER[0] <= power <= FREE_POWER[1]))
         self.history.validation.append((len(self.history.loss), error))
+        self.reached = min(self.reached, error)
         if (not stays, error) < (not self.best_stays, self.best):
-            self.best, self.best_stays, self.history.best_step = error, stays, len(self.history.loss)
+            self.best, self.best_stays = error, stays
+            self.history.best_step, self.history.free_power = len(self.history.loss), power
             self.best_weights = copy.deepcopy(self.network.state_dict())
         self.swap_averages()
         self.before_refresh = self.generator.get_state()
         self.starts.refresh(self.network, self.generator)
         return error
 
-    def stays(self, validation: Series) -> bool:
-        """Whether free runs stay on the attractor, as far as the recipe asks."""
+    def free_power(self, validation: Series) -> float | None:
+        """The power of free runs, if the recipe asks for it and the series are long enough."""
         warmup, steps = max(self.recipe.washout, 1), self.recipe.free_steps
         if not steps or len(validation.x) <= warmup:
-            return True
-        some = validation.map(lambda s: s[:, :FREE_RUNS])
-        return FREE_POWER[0] <= free_run_power(self.network, some, warmup, steps) <= FREE_POWER[1]
+            return None
+        return free_run_power(self.network, validation.map(lambda s: s[:, :FREE_RUNS]), warmup, steps)
 
 
 def _run_stage(run: _Run, validation: Series, start: float, bar: Any, save_to: str | os.PathLike[str] | None) -> None:
@@ -249,7 +257,7 @@ def _run_stage(run: _Run, validation: Series, start: float, bar: Any, save_to: s
         if run.step % recipe.validate_every == 0 or run.step == steps:
             error = run.validate(validation)
             bar.set_postfix_str(f"validation {error:.2e}, best {run.best:.2e}", refresh=False)
-            if not error < 1e3 * max(run.best, 1e-30):
+            if not error < 1e3 * max(run.reached, 1e-30):
                 bad = 20
             if save_to is not None:
                 checkpoint.save(save_to, run)
@@ -263,7 +271,7 @@ def _run_stage(run: _Run, validation: Series, start: float, bar: Any, save_to: s
         history.stages.append({"name": name, "free_run_before": run.free_before, "free_run_after": free_after, "kept": kept})
         if not kept:
             run.restore(run.before_weights)
-        run.before_weights, run.best, run.best_stays = None, math.inf, False
+        run.before_weights, run.best, run.best_stays, run.reached = None, math.inf, False, math.inf
         run.validate(validation)
     elif run.best_weights is not None:
         run.restore(run.best_weights)
@@ -284,11 +292,11 @@ def _stage_loss(name: str, run: _Run) -> Tensor:
         return closed_loop_loss(network, window.part(0, warmup + recipe.horizon), warmup, recipe.weights, state)
     level: float | Tensor = 0.0
     if name == "noise":
-        level = recipe.noise * run.best
+        level = recipe.noise * run.reached
     elif recipe.input_noise[0]:
         first, last = recipe.input_noise
         falling = first * (last / first) ** run.progress
-        least = LEAST_NOISE * run.best if run.history.validation else 0.0
+        least = LEAST_NOISE * run.reached if run.history.validation else 0.0
         n = window.x.shape[1]  # in random order
         noisy = torch.arange(n) < max(1, round(recipe.noisy * n))
         level = max(falling, least) * noisy[:, None].to(window.x.dtype)
