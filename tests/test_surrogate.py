@@ -334,6 +334,15 @@ class TestCheckpoint:
         assert resumed.history_.loss == whole.history_.loss
         assert resumed.history_.stages == whole.history_.stages
 
+    def test_of_an_older_lemode_is_read(self, tmp_path):
+        """Without what has been added to a recipe since, whose defaults do what was done then."""
+        path = tmp_path / "fit.ckpt"
+        model = quick().fit(waves(), checkpoint=path)
+        tensors, metadata = storage.read(path, "lemode checkpoint")
+        del metadata["best_stays"], metadata["reached"], metadata["recipe"]["free_steps"], metadata["history"]["free_power"]
+        storage.write(path, tensors, metadata, "lemode checkpoint")
+        np.testing.assert_array_equal(quick().fit(waves(), checkpoint=path).predict(waves()), model.predict(waves()))
+
     def test_of_another_fit_is_refused(self, tmp_path):
         path = tmp_path / "fit.ckpt"
         quick().fit(waves(), checkpoint=path)
