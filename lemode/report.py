@@ -113,6 +113,8 @@ def _training(model: Surrogate, x: Array | None, u: Array | None, known: dict[st
     history = model.history_
     yield f"<h2>Training</h2><p>{len(history.loss):,} gradient steps in {history.seconds:.0f} s; {html.escape(history.stopped)}.</p>"
     yield "<p class='note'>The error of one step ahead over the standard deviation of a step: 1 is no better than the present value.</p>"
+    if history.free_power is not None:
+        yield f"<p class='note'>Free runs have {history.free_power:.3g} times the power of the validation series; 1 is right.</p>"
     yield plot(lambda ax: plots.training_history(history, ax))
 
 

@@ -59,6 +59,7 @@ def test_of_a_field_is_about_what_each_point_runs(conserve, tmp_path, capsys):
     arguments = [tmp_path / "field.lem", "--data", tmp_path / "waves.npy", "--out", tmp_path / "f.html"]
     text = page_of(arguments, tmp_path / "f.html", capsys)
     assert "x0, x1, x2, ..., x15" in text
+    assert f"{model.history_.free_power:.3g} times the power" in text
     assert ("difference between neighbours" in text) == (conserve == "mean")
     assert "VIOLATED" not in text
     assert main(["audit", str(tmp_path / "field.lem")]) == 0  # on white noise
