@@ -68,12 +68,18 @@ def judge(
 
 
 def tuned_esn(
-    options: argparse.Namespace, training: np.ndarray, validation: np.ndarray, step: float, rate: float, scale: float
+    options: argparse.Namespace,
+    training: np.ndarray,
+    validation: np.ndarray,
+    step: float,
+    rate: float,
+    scale: float,
+    skips: tuple[int, ...] = (1, 2),
 ) -> dict[str, Model]:
     """Reservoirs with the best of a small grid, by the mean VPT of one of 1,000 units on validation data."""
     best: dict[str, Any] = {}
     score = -1.0
-    for every, scaling, ridge in itertools.product((1, 2), (0.02, 0.05, 0.1), (1e-4, 1e-2, 1.0)):
+    for every, scaling, ridge in itertools.product(skips, (0.02, 0.05, 0.1), (1e-4, 1e-2, 1.0)):
         setting: dict[str, Any] = {"input_scaling": scaling, "spectral_radius": 0.1, "ridge": ridge, "noise": 3e-4}
         model = EchoStateNetwork(units=1000, **setting).fit(training[:8, ::every])
         mean = float(vpts(model, validation, step, rate, scale, every).mean())
@@ -320,7 +326,12 @@ def closure(options: argparse.Namespace) -> None:
         ),
         "equations of X, subgrid term a cubic of X": Model(lambda seed: Resolved(system.F, cubic)),
         **{f"{name}, X alone": model for name, model in recurrent(options, kernel_size=5, window=40, washout=30).items()},
+        "SINDy(3), X alone": Model(lambda seed: SINDy(degree=3)),
     }
+    if re.search(options.only, "echo"):
+        choose = system.trajectories(32, step * np.arange(WARM + 100), seed=2).x[..., :K]
+        reservoirs = tuned_esn(options, X.x[:28], choose, step, 1.0, scale, skips=(1,))
+        models |= {f"{name}, X alone": model for name, model in reservoirs.items()}
     run(
         "closure", "Two-scale Lorenz96, the slow variables alone, step 0.05, 96 starts", models, X[:28], X[28:],
         lambda m, every: figures(m.forecast(truth[:, :WARM], truth.shape[1] - WARM)), options,
