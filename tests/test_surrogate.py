@@ -110,6 +110,7 @@ class TestLearning:
     def test_max_time_ends_the_fit(self):
         model = quick(steps=10**7, max_time=0.5).fit(waves())
         assert "max_time" in model.history_.stopped
+        assert model.history_.validation[-1][0] == len(model.history_.loss)  # the last weights had their chance
         assert model.history_.seconds < 10
         assert len(model.history_.loss) < 10**6
 

@@ -239,6 +239,8 @@ def _run_stage(run: _Run, validation: Series, start: float, bar: Any, save_to: s
         if recipe.max_time is not None:
             progress = max(progress, (history.seconds / recipe.max_time - opens) / (closes - opens))
             if progress >= 1:
+                if history.validation and history.validation[-1][0] < len(history.loss):
+                    run.validate(validation)
                 if run.stage == len(recipe.stages) - 1:
                     history.stopped = f"max_time={recipe.max_time:g} s reached"
                 break
