@@ -13,7 +13,7 @@ Run it with ``python examples/excitable_ring.py``; ``--quick`` trains for a thir
 # The equations
 # -------------
 # By the method of lines, with 64 points on a ring of length 60: any right-hand side of NumPy arrays will do. Trajectories are sampled every
-# time unit; a cell fires about every 37.
+# time unit; a cell fires about every 40.
 
 import argparse
 from pathlib import Path

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import html
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,7 @@ def _free_run(model: Surrogate, x: Array | None, u: Array | None, known: dict[st
     yield f"<p class='note'>After {warm} samples of the true series (dotted line) the model reads its own predictions.</p>"
     D, channels = len(model.names_), getattr(model.network_, "channels", 1)
     for i in range(min(D, 3)) if channels == 1 else range(0, D, D // channels):
-        yield plot(lambda ax, i=i: plots.forecast(t, x[0, :, i], t[warm:], free[0, :, i], model.names_[i], ax))  # type: ignore[misc]
+        yield plot(partial(plots.forecast, t, x[0, :, i], t[warm:], free[0, :, i], model.names_[i]))
     if not np.isfinite(free).all():
         yield "<p class='bad'>The free run is not finite.</p>"
         return

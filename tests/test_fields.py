@@ -431,7 +431,7 @@ def test_a_fit_says_if_it_gave_up_more_accurate_weights(monkeypatch, recwarn):
         assert len(recwarn) == said
     message = str(recwarn.pop(training.FitWarning).message)
     assert message.startswith("the weights of step 10 are kept, with a validation error of 0.3 increments")
-    assert "down to 0.2, left the attractor" in message
+    assert "down to 0.2, did not keep the power" in message
 
 
 def two_waves(n=6, T=80, points=12, seed=0):

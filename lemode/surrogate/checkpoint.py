@@ -48,7 +48,7 @@ def save(path: str | os.PathLike[str], run: _Run) -> None:
             target[f"optimizer.{index}.{key}"] = value
     metadata = {
         "recipe": asdict(run.recipe), "history": asdict(run.history), "stage": run.stage, "step": run.step,
-        "best": run.best, "best_stays": run.best_stays, "reached": run.reached, "free_before": run.free_before, "numbers": numbers, "groups": optimizer["param_groups"],
+        "best": run.best, "reached": run.reached, "free_before": run.free_before, "numbers": numbers, "groups": optimizer["param_groups"],
     }  # fmt: skip
     storage.write(path, {k: v.clone() for k, v in tensors.items()}, metadata, FORMAT)
 
@@ -85,7 +85,7 @@ def load(path: str | os.PathLike[str], run: _Run) -> None:
     run.network.load_state_dict(network)
     run.averages = [tensors[f"average.{i}"] for i in range(len(run.averages))]
     run.best, run.best_weights = metadata["best"], _part(tensors, "best.") or None
-    run.best_stays, run.reached = metadata.get("best_stays", False), metadata.get("reached", run.best)  # of an older lemode
+    run.reached = metadata.get("reached", run.best)  # of an older lemode
     run.free_before, run.before_weights = metadata["free_before"], _part(tensors, "before.") or None
     run.stage, run.step = metadata["stage"], metadata["step"]
     state: dict[int, dict[str, Any]] = {}

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from ..conv import ConvLEM
 from ..trajectories import Trajectories
-from .data import Grid, as_columns, hold_out, to_series, usual_interval
+from .data import Grid, as_columns, hold_out, to_series
 from .estimator import Array, Surrogate
 from .field_network import FieldNetwork, reflected
 from .forecast import free_run_power
@@ -169,7 +169,7 @@ class FieldSurrogate(Surrogate):
         if validation is None:  # before the images are made: else that of a validation series would be trained on
             data, held_out = hold_out(data)
         else:
-            held_out = self._even(validation, names, usual_interval(data))
+            held_out = self._even(validation, names, data.step)
         x = data.x
         if parity is not None:
             x = np.concatenate([x, reflected(x, grid, parity)])
@@ -210,7 +210,7 @@ class FieldSurrogate(Surrogate):
         elif len(self.stages) == 1 and least < kept:
             warnings.warn(
                 f"the weights of step {history.best_step} are kept, with a validation error of {kept:.3g} increments: free runs of those "
-                f"with a smaller one, down to {least:.3g}, left the attractor. {remedy}",
+                f"with a smaller one, down to {least:.3g}, did not keep the power of the validation series. {remedy}",
                 FitWarning,
                 stacklevel=3,
             )

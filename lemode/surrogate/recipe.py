@@ -37,7 +37,7 @@ SHARE, FINE = 0.15, 0.1
 # Input noise does not fall below this multiple of the one-step error reached: with less, free runs leave the attractor
 LEAST_NOISE = 1.25
 
-# Free runs with less or more of the power of the truth are leaving its attractor. On it power differed by 5 per cent at most between runs; with 1.2
+# Free runs with less or more of the power of the truth are leaving its attractor. On it power differed by some 5 per cent between runs; with 1.2
 # forecasts were half as long.
 FREE_POWER = (0.9, 1.1)
 

@@ -167,8 +167,7 @@ class _Run:
         self.peak = float(optimizer.param_groups[0]["lr"])
         self.history = History()
         self.stage, self.step = 0, 0  # step within the stage
-        # one-step error of the weights that are kept, whether their free runs stay on the attractor, and the smallest error of all
-        self.best, self.best_stays, self.reached = math.inf, False, math.inf
+        self.best, self.reached = math.inf, math.inf  # one-step error of the weights that are kept, and the smallest of all
         self.best_weights: dict[str, Tensor] | None = None
         self.progress = 0.0  # of the stage, by steps or by the clock
         self.before_weights: dict[str, Tensor] | None = None  # of a stage that fine-tunes, with their free-run error
@@ -203,12 +202,10 @@ class _Run:
             washout = 0 if self.recipe.start_counts else min(self.recipe.washout, len(filled.x) // 2)
             error = math.sqrt(one_step_loss(self.network, filled, washout, self.recipe.weights).item())
             power = self.free_power(validation)
-        # persistence, whose error is one, has the power of the truth
-        stays = math.isfinite(error) and (power is None or (error < 0.5 and FREE_POWER[0] <= power <= FREE_POWER[1]))
         self.history.validation.append((len(self.history.loss), error))
         self.reached = min(self.reached, error)
-        if (not stays, error) < (not self.best_stays, self.best):
-            self.best, self.best_stays = error, stays
+        if (not _stays(error, power), error) < (not _stays(self.best, self.history.free_power), self.best):
+            self.best = error
             self.history.best_step, self.history.free_power = len(self.history.loss), power
             self.best_weights = copy.deepcopy(self.network.state_dict())
         self.swap_averages()
@@ -222,6 +219,11 @@ class _Run:
         if not steps or len(validation.x) <= warmup:
             return None
         return free_run_power(self.network, validation.map(lambda s: s[:, :FREE_RUNS]), warmup, steps)
+
+
+def _stays(error: float, power: float | None) -> bool:
+    """Whether free runs stay on the attractor, by their power; that of persistence, whose error is one, says nothing."""
+    return math.isfinite(error) and (power is None or (error < 0.5 and FREE_POWER[0] <= power <= FREE_POWER[1]))
 
 
 def _run_stage(run: _Run, validation: Series, start: float, bar: Any, save_to: str | os.PathLike[str] | None) -> None:
@@ -273,7 +275,7 @@ def _run_stage(run: _Run, validation: Series, start: float, bar: Any, save_to: s
         history.stages.append({"name": name, "free_run_before": run.free_before, "free_run_after": free_after, "kept": kept})
         if not kept:
             run.restore(run.before_weights)
-        run.before_weights, run.best, run.best_stays, run.reached = None, math.inf, False, math.inf
+        run.before_weights, run.best, run.reached = None, math.inf, math.inf
         run.validate(validation)
     elif run.best_weights is not None:
         run.restore(run.best_weights)
