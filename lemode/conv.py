@@ -7,14 +7,28 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv1d, conv2d, pad
+from torch.nn.functional import dropout as apply_dropout
 
 from . import kernels
-from .kernels import conv_adjoint, reference
-from .kernels.adjoint import LEAKS
-from .lem import LEM, State, _check_state
+from .kernels import fields
+from .lem import LEM
 from .ode import Blocks, MultiscaleODE
-from .schemes import get_scheme
+from .schemes import Scheme, get_scheme
+from .sequence import (
+    Path,
+    State,
+    Stepped,
+    check_dtype,
+    check_layers,
+    check_tensor,
+    checked_reset,
+    checked_state,
+    checked_steps,
+    either,
+    run_along,
+    state_dtype,
+    without_autocast,
+)
 
 __all__ = ["ConvLEM", "ConvODE"]
 
@@ -107,7 +121,7 @@ class ConvODE(MultiscaleODE):
 
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """How a block acts: on x ``(n, features, *grid)``, as a convolution whose result lies on the same grid."""
-        return (conv1d if self.dim == 1 else conv2d)(_padded(x, weight.shape[2:], self.padding), weight, bias)
+        return fields.convolve(x, weight, bias, self.padding == "circular")
 
     def jacobian(self, y: Tensor, z: Tensor, u: Tensor) -> Tensor:
         """Not available: a matrix of (2 d points) squared. torch.func.jvp and torch.func.vjp give its products."""
@@ -120,7 +134,7 @@ class ConvODE(MultiscaleODE):
         return text + f", recurrent_kernel_size={_shown(self.weight_hh)}, z_kernel_size={_shown(self.weight_zy)}"
 
 
-class ConvLEM(nn.Module):
+class ConvLEM(Stepped):
     r"""Long Expressive Memory of a field on a grid: the LEM step with convolutions for its weight blocks.
 
     .. math::
@@ -150,6 +164,8 @@ class ConvLEM(nn.Module):
         See `LEMCell`.
     z_kernel_size : int or tuple, optional
         Odd width of Wy, which acts on z; `recurrent_kernel_size` by default.
+    num_layers, batch_first, dropout, bidirectional
+        As for `LEM`: layers and the reading of fields ``(n, T, ...)``; every layer has kernels of the same widths.
     backend : {'auto', 'native', 'torch', 'reference'}
         How the recursion is run: same results. 'native' is for recurrent widths of 1; 'torch' has its derivative by hand, once
         differentiable; 'reference' is the plain loop over torch's convolution. 'auto' takes the fastest there is.
@@ -160,6 +176,8 @@ class ConvLEM(nn.Module):
     ----------
     ode : ConvODE
         The parameters ``weight_ih``, ``weight_hh``, ``weight_zy``, ``bias``, and the ODE that the layer discretizes.
+    more : nn.ModuleList of ConvODE
+        The ODEs after the first, if there are several layers or two directions; `odes` lists all.
 
     Raises
     ------
@@ -189,65 +207,131 @@ class ConvLEM(nn.Module):
         backend: str = "auto",
         z_kernel_size: Width | None = None,
         allow_large_dt: bool = False,
+        num_layers: int = 1,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
     ) -> None:
         super().__init__()
         if backend not in kernels.BACKENDS:
             raise ValueError(f"backend={backend!r}: known backends are {', '.join(kernels.BACKENDS)}.")
-        self.scheme = get_scheme(scheme)
-        self.scheme.check_dt(dt, allow_large_dt)
-        self.dt, self.backend = float(dt), backend
-        self.ode = ConvODE(
-            channels, hidden_size, kernel_size, dim, padding, recurrent_kernel_size, z_kernel_size, device=device, dtype=dtype
-        )
+        check_layers(num_layers, dropout)
+        self.scheme, self.allow_large_dt = get_scheme(scheme), allow_large_dt
+        self.dt, self.backend = dt, backend
+        self.num_layers, self.batch_first, self.dropout, self.bidirectional = num_layers, batch_first, dropout, bidirectional
+        self.num_directions = 2 if bidirectional else 1
+        self.ode, *more = (
+            ConvODE(
+                channels if layer == 0 else hidden_size * self.num_directions, hidden_size, kernel_size, dim, padding,
+                recurrent_kernel_size, z_kernel_size, device=device, dtype=dtype,
+            )
+            for layer in range(num_layers)
+            for _ in range(self.num_directions)
+        )  # fmt: skip
+        self.more = nn.ModuleList(more)
+
+    def odes(self) -> list[ConvODE]:
+        """The ODE of each layer (two if bidirectional: forward, backward)."""
+        return [self.ode, *(ode for ode in self.more if isinstance(ode, ConvODE))]
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw every parameter anew, as `ConvODE.reset_parameters`."""
+        for ode in self.odes():
+            ode.reset_parameters(generator)
 
     def blocks(self) -> Blocks:
         """The paper's twelve blocks, as views of the stacked parameters: ``W* (d, d, *kernel)``, ``V* (d, channels, *kernel)``, ``b* (d,)``."""
         return self.ode.blocks()
 
-    def forward(self, u: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+    def forward(
+        self,
+        u: Tensor,
+        state: State | None = None,
+        dt: float | Tensor | None = None,
+        reset: Tensor | None = None,
+        *,
+        hx: State | None = None,
+    ) -> tuple[Tensor, State]:
         """Run the sequence.
 
         Parameters
         ----------
-        u : (T, n, channels, *grid)
+        u : (T, n, channels, *grid), (n, T, channels, *grid) if batch_first
         state : (y_0, z_0), each (n, hidden_size, *grid); zero by default
+            With several layers or two directions (num_layers * num_directions, n, hidden_size, *grid).
+        dt : number, (T,) or (T, n) tensor ((n, T) if batch_first)
+            The step sizes, differentiable; the network's own by default.
+        reset : bool tensor, (T,) or (T, n) ((n, T) if batch_first), optional
+            Where true, the state is zero before that step reads its input.
+        hx
+            torch's name of `state`.
 
         Returns
         -------
-        output : (T, n, hidden_size, *grid), y for every step
-        (y_n, z_n) : the last state, shaped as the initial one
-        """
-        self._check(u)
-        shape = (u.shape[1], self.ode.hidden_size, *u.shape[3:])
-        if state is None:
-            y = z = u.new_zeros(shape)
-        else:
-            _check_state(state, shape, u)
-            y, z = state
-        backend = self._choose()
-        if backend == "reference":
-            ys, zs = reference.run(self.ode, self.scheme, u, y, z, self.dt)
-            z_n = zs[-1]
-        elif backend == "torch on the grid":
-            ys, z_n = conv_adjoint.run(self.ode, self.scheme, u, y, z, self.dt, self.ode.padding == "circular")
-        else:
-            ys, z_n = self._pointwise(u, y, z, backend)
-        return ys, (ys[-1], z_n)
+        output : (T, n, hidden_size, *grid), y of the last layer for every step; (n, T, ...) if batch_first
+            Twice as many components if bidirectional.
+        (y_n, z_n) : the last states, shaped as the initial ones
 
-    def _choose(self) -> str:
-        # what looks into the operations needs operations that it can look into
-        looked_into = torch._C._are_functorch_transforms_active() or torch.compiler.is_compiling()
-        if self.backend == "reference" or (self.backend == "auto" and looked_into):
-            return "reference"
-        if not self._wide():
-            return self.backend
-        if self.backend == "native":
-            raise ValueError("backend='native' runs recurrent kernels of width 1; use backend='auto' for wider ones.")
-        if self.scheme.name in LEAKS:
-            return "torch on the grid"
-        if self.backend == "auto":
-            return "reference"
-        raise ValueError(f"backend={self.backend!r} runs {', '.join(LEAKS)}; use backend='reference' for {self.scheme.name!r}.")
+        Notes
+        -----
+        Parameters of 16 bits, torch.autocast and exported programs: as for `LEM.forward`.
+        """
+        state = either(state, hx)
+        dtype = state_dtype(self._check(u))
+        x = u.transpose(0, 1) if self.batch_first else u
+        T, n, odes = len(x), x.shape[1], self.odes()
+        shape = (n, self.ode.hidden_size, *x.shape[3:])
+        if len(odes) > 1:
+            shape = (len(odes), *shape)
+        y, z = (u.new_zeros(shape, dtype=dtype),) * 2 if state is None else checked_state(state, shape, u, dtype)
+        initial = [(y, z)] if len(odes) == 1 else list(zip(y, z))
+        one = {"one for each step": (T,)}
+        shapes = one | (
+            {"one for each sample and step": (n, T)} if self.batch_first else {"one for each step and sample": (T, n)}
+        )
+        step = self.dt if dt is None else checked_steps(dt, shapes, u, dtype, [self])
+        if isinstance(step, Tensor):
+            step = self._time_first(step) if step.dim() else step.expand(T, 1)
+        if reset is not None:
+            if self.bidirectional:
+                raise ValueError("reset needs a causal network; this one is bidirectional.")
+            reset = self._time_first(checked_reset(reset, shapes))
+        wanted = self.ode.weight_ih.dtype
+        last: list[State] = []
+        with without_autocast(u):
+            x = x.to(dtype)
+            for layer in range(self.num_layers):
+                outs = []
+                for direction in range(self.num_directions):
+                    path = Path(reverse=direction == 1, reset=reset)
+                    ys, y, z = self._run(odes[len(last)], x, initial[len(last)], step, path)
+                    outs.append(ys)
+                    last.append((y, z))
+                x = torch.cat(outs, 2) if self.bidirectional else outs[0]
+                if self.dropout and layer < self.num_layers - 1:
+                    x = apply_dropout(x, self.dropout, self.training)
+        end = last[0] if len(odes) == 1 else (torch.stack([y for y, _ in last]), torch.stack([z for _, z in last]))
+        return (x.transpose(0, 1) if self.batch_first else x).to(wanted), end
+
+    def _time_first(self, x: Tensor) -> Tensor:
+        return x.unsqueeze(-1) if x.dim() < 2 else x.transpose(0, 1) if self.batch_first else x
+
+    def _run(self, ode: ConvODE, x: Tensor, state: State, dt: float | Tensor, path: Path) -> tuple[Tensor, Tensor, Tensor]:
+        """Through the module's call, so that its hooks fire."""
+
+        def along(plain: MultiscaleODE, y: Tensor, z: Tensor, x: Tensor) -> tuple[Tensor, ...]:
+            ys, _, y, z = run_along(self._recursion, plain, self.scheme, x, (y, z), dt, path)
+            return ys, y, z
+
+        ys, y_n, z_n = ode(*state, x, along)
+        return ys, y_n, z_n
+
+    def _recursion(
+        self, ode: MultiscaleODE, scheme: Scheme, u: Tensor, y: Tensor, z: Tensor, dt: float | Tensor
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """The states; of z the last only."""
+        ys, z_n = fields.run(ode, scheme, u, y, z, dt, self.ode.padding == "circular", self.backend)
+        return ys, z_n.unsqueeze(0)
 
     def pointwise(self) -> LEM:
         """A copy as the dense LEM that every point of the grid runs on what `windows` shows it: all that holds for LEM holds for it.
@@ -265,7 +349,11 @@ class ConvLEM(nn.Module):
         >>> torch.allclose(dense, rnn(u)[0].movedim(2, -1).flatten(1, 2), atol=1e-6)
         True
         """
-        if self._wide():
+        if self.more:
+            raise ValueError(
+                "pointwise() needs one layer of one direction: the input kernels of the next see what the points share."
+            )
+        if fields.is_wide(self.ode):
             raise ValueError("recurrent kernels wider than 1 join the points of the grid: there is no LEM for each.")
         p = self.ode
         dense = LEM(
@@ -281,38 +369,22 @@ class ConvLEM(nn.Module):
     def windows(self, u: Tensor) -> Tensor:
         """What the input kernels see at each point of u ``(T, n, channels, *grid)``: ``(T, n points, channels * kernel)``."""
         self._check(u)
-        p = self.ode
-        around = _windows(u.flatten(0, 1), p.weight_ih.shape[2:], p.padding)
-        return around.view(len(u), u.shape[1] * u.shape[3:].numel(), p.weight_ih[0].numel())
+        return fields.windows(u, self.ode.weight_ih.shape[2:], self.ode.padding == "circular")
 
-    def _pointwise(self, u: Tensor, y: Tensor, z: Tensor, backend: str) -> State:
-        """Every point of every sample as a sample of a dense LEM, whose input is the field around the point."""
-        T, n, grid, d = len(u), u.shape[1], u.shape[3:], self.ode.hidden_size
-        p = self.ode
-        dense = MultiscaleODE.from_tensors(p.weight_ih.flatten(1), p.weight_hh.flatten(1), p.weight_zy.flatten(1), p.bias)
-        y0, z0 = (s.movedim(1, -1).reshape(-1, d) for s in (y, z))
-        ys, zs = kernels.run(dense, self.scheme, self.windows(u), y0, z0, self.dt, backend)
-        return ys.view(T, n, *grid, d).movedim(-1, 2), zs[-1].view(n, *grid, d).movedim(-1, 1)
-
-    def _wide(self) -> bool:
-        return max(*self.ode.weight_hh.shape[2:], *self.ode.weight_zy.shape[2:]) > 1
-
-    def _check(self, u: Tensor) -> None:
-        layout = "(T, n, channels, length)" if self.ode.dim == 1 else "(T, n, channels, height, width)"
-        if not isinstance(u, Tensor):
-            raise TypeError(f"input is {type(u).__name__}: give a torch tensor {layout}.")
+    def _check(self, u: Tensor) -> torch.dtype:
+        """The dtype of the parameters, for an input that fits them."""
+        first = "n, T" if self.batch_first else "T, n"
+        layout = f"({first}, channels, {'length' if self.ode.dim == 1 else 'height, width'})"
+        check_tensor(u, layout)
         if u.dim() != self.ode.dim + 3:
             raise ValueError(f"input has {u.dim()} dimensions, shape {tuple(u.shape)}: give {layout}.")
         if u.shape[2] != self.ode.input_size:
             raise ValueError(
                 f"input has {u.shape[2]} channels, the network reads channels={self.ode.input_size}: give {layout}."
             )
-        if u.dtype != self.ode.weight_ih.dtype:
-            raise ValueError(
-                f"input is {u.dtype}, the parameters are {self.ode.weight_ih.dtype}: convert one, e.g. "
-                f"input.to({self.ode.weight_ih.dtype})."
-            )
-        if not len(u) or not u.shape[3:].numel():
+        dtype = self.ode.weight_ih.dtype
+        check_dtype(u, dtype)
+        if not u.shape[1 if self.batch_first else 0] or not u.shape[3:].numel():
             raise ValueError(f"input of shape {tuple(u.shape)}: give at least one time step and one point of the grid.")
         if self.ode.padding == "circular":
             for w in (self.ode.weight_ih, self.ode.weight_hh, self.ode.weight_zy):
@@ -321,6 +393,7 @@ class ConvLEM(nn.Module):
                         f"a kernel of width {_shown(w)} is wider than the periodic grid {tuple(u.shape[3:])}: "
                         "use a narrower one, or padding='zeros'."
                     )
+        return dtype
 
     def extra_repr(self) -> str:
         return f"dt={self.dt:g}, scheme={self.scheme.name!r}" + (
@@ -340,18 +413,3 @@ def _kernel(name: str, width: Width, dim: int) -> tuple[int, ...]:
 def _shown(weight: Tensor) -> str:
     widths = tuple(weight.shape[2:])
     return str(widths[0] if len(set(widths)) == 1 else widths)
-
-
-def _padded(x: Tensor, kernel: torch.Size, padding: str) -> Tensor:
-    if kernel.numel() == 1:
-        return x
-    edges = [k // 2 for k in reversed(kernel) for _ in range(2)]  # torch counts from the last dimension
-    return pad(x, edges, mode="circular" if padding == "circular" else "constant")
-
-
-def _windows(x: Tensor, kernel: torch.Size, padding: str) -> Tensor:
-    """What a kernel sees at each point of x ``(n, m, *grid)``: ``(n, *grid, m, *kernel)``, contiguous."""
-    x = _padded(x, kernel, padding)
-    for axis, k in enumerate(kernel, start=2):
-        x = x.unfold(axis, k, 1)
-    return x.movedim(1, 1 + len(kernel)).contiguous()

@@ -9,18 +9,32 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout as apply_dropout
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence
 
 from . import kernels
 from .ode import MultiscaleODE
-from .schemes import get_scheme
+from .schemes import Scheme, get_scheme
+from .sequence import (
+    Path,
+    Recurrent,
+    State,
+    Stepped,
+    check_dtype,
+    check_layers,
+    check_tensor,
+    checked_reset,
+    checked_state,
+    checked_steps,
+    either,
+    run_along,
+    state_dtype,
+    without_autocast,
+)
 
 __all__ = ["LEM", "LEMCell"]
 
-State = tuple[Tensor, Tensor]
 
-
-class LEMCell(nn.Module):
+class LEMCell(Stepped):
     r"""One LEM step, with the conventions of torch.nn.LSTMCell.
 
     .. math::
@@ -65,26 +79,58 @@ class LEMCell(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self.scheme = get_scheme(scheme)
-        self.scheme.check_dt(dt, allow_large_dt)
-        self.dt, self.allow_large_dt = float(dt), allow_large_dt
+        self.scheme, self.allow_large_dt = get_scheme(scheme), allow_large_dt
+        self.dt = dt
+        self.input_size, self.hidden_size, self.bias = input_size, hidden_size, bias
         self.ode = MultiscaleODE(input_size, hidden_size, bias, device=device, dtype=dtype)
 
-    def forward(self, u: Tensor, state: State | None = None) -> State:
-        """``(y, z)`` after one step: u ``(N, m)`` or ``(m,)``, state ``(y, z)`` each ``(N, d)`` or ``(d,)``, zero by default."""
-        _check_input(u, self.ode, ranks=(1, 2), layout="(N, input_size) or (input_size,)")
-        if state is None:
-            y = z = u.new_zeros(*u.shape[:-1], self.ode.hidden_size)
-        else:
-            y, z = state
-            _check_state((y, z), (*u.shape[:-1], self.ode.hidden_size), u)
-        return self.scheme.step(self.ode, (y, z), u, self.dt)
+    def forward(
+        self,
+        u: Tensor,
+        state: State | None = None,
+        dt: float | Tensor | None = None,
+        *,
+        hx: State | None = None,
+        along: Any = None,
+    ) -> Any:
+        """``(y, z)`` after one step: u ``(N, m)`` or ``(m,)``, state ``(y, z)`` each ``(N, d)`` or ``(d,)``, zero by default.
+
+        dt is a number, a tensor ``()`` or, one for each sample, ``(N,)``; the cell's own by default. hx is torch's name of state.
+        `along` is for the layer, which calls its cells once a sequence, so that their hooks fire.
+
+        Examples
+        --------
+        >>> cell = LEMCell(3, 8, dt=0.5)
+        >>> y, z = cell(torch.randn(5, 3), dt=torch.rand(5))
+        """
+        if along is not None:
+            assert state is not None
+            recursion, path = along
+            step = self._dt if dt is None else dt
+
+            def run(ode: MultiscaleODE, y: Tensor, z: Tensor, u: Tensor) -> tuple[Any, ...]:
+                return run_along(recursion, ode, self.scheme, u, (y, z), step, path)
+
+            return self.ode(*state, u, run)
+        state = either(state, hx)
+        dtype = state_dtype(_check_input(u, self.ode, ranks=(1, 2), layout="(N, input_size) or (input_size,)"))
+        shape = (*u.shape[:-1], self.ode.hidden_size)
+        y, z = (u.new_zeros(shape, dtype=dtype),) * 2 if state is None else checked_state(state, shape, u, dtype)
+        h = self._dt if dt is None else checked_steps(dt, {"one for each sample": u.shape[:-1]}, u, dtype, [self])
+        if isinstance(h, Tensor):
+            h = h.unsqueeze(-1)
+        with without_autocast(u):
+            return self.ode(y, z, u.to(dtype), lambda ode, y, z, u: self.scheme.step(ode, (y, z), u, h))
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw every parameter anew, as `MultiscaleODE.reset_parameters`."""
+        self.ode.reset_parameters(generator)
 
     def extra_repr(self) -> str:
         return f"dt={self.dt:g}, scheme={self.scheme.name!r}"
 
 
-class LEM(nn.Module):
+class LEM(Recurrent):
     r"""Long Expressive Memory along a sequence; a drop-in for torch.nn.LSTM with state ``(y, z)``.
 
     .. math:: (y_n, z_n) = \mathrm{LEMCell}(u_n;\ y_{n-1}, z_{n-1}), \qquad n = 1, \dots, L
@@ -150,16 +196,13 @@ class LEM(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        if not isinstance(num_layers, int) or num_layers < 1:
-            raise ValueError(f"num_layers={num_layers!r}: give a positive integer.")
-        if not 0.0 <= dropout <= 1.0:
-            raise ValueError(f"dropout={dropout!r}: give a probability between 0 and 1.")
+        check_layers(num_layers, dropout)
         if backend not in kernels.BACKENDS:
             raise ValueError(f"backend={backend!r}: known backends are {', '.join(kernels.BACKENDS)}.")
         if memory not in ("full", "low"):
             raise ValueError(f"memory={memory!r}: give 'full' or 'low'.")
         self.memory = memory
-        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
+        self.input_size, self.hidden_size, self.num_layers, self.bias = input_size, hidden_size, num_layers, bias
         self.batch_first, self.dropout, self.bidirectional, self.backend = batch_first, dropout, bidirectional, backend
         self.num_directions = 2 if bidirectional else 1
         self.cells = nn.ModuleList(
@@ -173,18 +216,40 @@ class LEM(nn.Module):
 
     @property
     def dt(self) -> float:
-        """The step size given at construction."""
-        return self._cell(0).dt
+        """The step size of every cell; to set it sets them all. ValueError where the cells' own differ."""
+        first, *others = {cell.dt for cell in self.layers()}
+        if others:
+            steps = ", ".join(f"{cell.dt:g}" for cell in self.layers())
+            raise ValueError(f"the cells have the steps {steps}: read cells[k].dt, or set dt to give them one.")
+        return first
+
+    @dt.setter
+    def dt(self, dt: float) -> None:
+        for cell in self.layers():
+            cell.scheme.check_dt(dt, cell.allow_large_dt)
+        for cell in self.layers():
+            cell.dt = dt
 
     def layers(self) -> list[LEMCell]:
         """The cells as a plain list."""
         return [cell for cell in self.cells if isinstance(cell, LEMCell)]
 
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw every parameter anew, as `MultiscaleODE.reset_parameters`."""
+        for cell in self.layers():
+            cell.reset_parameters(generator)
+
     def _cell(self, k: int) -> LEMCell:
         return self.layers()[k]
 
     def forward(
-        self, u: Tensor | PackedSequence, state: State | None = None, dt: float | Tensor | PackedSequence | None = None
+        self,
+        u: Tensor | PackedSequence,
+        state: State | None = None,
+        dt: float | Tensor | PackedSequence | None = None,
+        reset: Tensor | None = None,
+        *,
+        hx: State | None = None,
     ) -> tuple[Tensor | PackedSequence, State]:
         """Run the sequence.
 
@@ -193,7 +258,11 @@ class LEM(nn.Module):
         u : (L, N, m), (N, L, m) if batch_first, (L, m), or a PackedSequence
         state : (y_0, z_0), each (num_layers * num_directions, N, d), without N for unbatched input; zero by default
         dt : number, (L,) or (L, N) tensor ((N, L) if batch_first), packed one by one like u if u is a PackedSequence
-            The step sizes, differentiable; the one given at construction by default.
+            The step sizes, differentiable; each cell's own by default.
+        reset : bool tensor, (L,) or (L, N) ((N, L) if batch_first), optional
+            Where true, the state is zero before that step reads its input: the first step of an episode.
+        hx
+            torch's name of `state`.
 
         Returns
         -------
@@ -203,7 +272,18 @@ class LEM(nn.Module):
         Raises
         ------
         ValueError
-            For a rank, number of features, batch, dtype or step that does not fit, or a sequence without steps.
+            For a rank, number of features, batch, dtype or step that does not fit, a sequence without steps, a reset of a
+            bidirectional network or of a packed sequence, a NestedTensor.
+        TypeError
+            For an input or dt that is not a tensor (a number, for dt).
+
+        Notes
+        -----
+        In float16 and bfloat16 small steps would be lost to rounding. So a network with such parameters runs in float32 and returns
+        its output in the dtype of the parameters, its state in float32; under torch.autocast it runs, and returns both, in
+        the dtype of the parameters, whatever that of the input.
+
+        An exported program, torch.jit.trace's too, is loaded after ``import lemode``, which registers its operators.
 
         Examples
         --------
@@ -214,25 +294,38 @@ class LEM(nn.Module):
         >>> output.shape
         torch.Size([3, 5, 8])
         """
+        state = either(state, hx)
         if isinstance(u, PackedSequence):
-            return self._forward_packed(u, state, dt)
+            return self._forward_packed(u, state, dt, reset)
         if isinstance(dt, PackedSequence):
             raise ValueError("dt is a PackedSequence and the input is not: pack both, or neither.")
-        _check_input(u, self._cell(0).ode, ranks=(2, 3), layout=self._layout())
+        dtype = state_dtype(_check_input(u, self._cell(0).ode, ranks=(2, 3), layout=self._layout()))
         unbatched = u.dim() == 2
-        seq = u.unsqueeze(1) if unbatched else u.transpose(0, 1) if self.batch_first else u
-        if state is not None and unbatched:
-            _check_state(state, (len(self.cells), self.hidden_size), u)
-            state = (state[0].unsqueeze(1), state[1].unsqueeze(1))
-        if len(seq) == 0:
+        batch_first = self.batch_first and not unbatched
+        seq = u.unsqueeze(1) if unbatched else u.transpose(0, 1) if batch_first else u
+        L, N, _ = seq.shape
+        if L == 0:
             raise ValueError(f"input of shape {tuple(u.shape)} has no time steps: give at least one.")
-        out, (y_n, z_n) = self._run(seq, state, self._steps(dt, seq, self.batch_first and not unbatched), None)
+        y0, z0 = self._initial(state, N, u, dtype, unbatched)
+        step = None if dt is None else self._steps(dt, u, L, N, dtype)
+        fresh = None if reset is None else self._resets(reset, u, L, N)
+        out, y_n, z_n = self._run(seq, y0, z0, step, Path(reset=fresh))
         if unbatched:
             return out.squeeze(1), (y_n.squeeze(1), z_n.squeeze(1))
-        return (out.transpose(0, 1) if self.batch_first else out), (y_n, z_n)
+        return (out.transpose(0, 1) if batch_first else out), (y_n, z_n)
 
-    def states(self, u: Tensor, state: State | None = None) -> list[State]:
+    def states(
+        self,
+        u: Tensor,
+        state: State | None = None,
+        dt: float | Tensor | None = None,
+        reset: Tensor | None = None,
+        *,
+        hx: State | None = None,
+    ) -> list[State]:
         """Every layer's ``(y, z)`` for all n, each ``(L, N, d)``, for u ``(L, N, m)`` (time first, without dropout).
+
+        dt and reset are those of `forward`, time first.
 
         Raises
         ------
@@ -246,15 +339,20 @@ class LEM(nn.Module):
         >>> len(layers), layers[1][1].shape  # z of the second layer
         (2, torch.Size([100, 5, 8]))
         """
-        _check_input(u, self._cell(0).ode, ranks=(3,), layout="(L, N, input_size)")
+        dtype = state_dtype(_check_input(u, self._cell(0).ode, ranks=(3,), layout="(L, N, input_size)"))
         if self.bidirectional:
             raise ValueError("states() needs a causal network; this one is bidirectional.")
-        initial = self._initial(u, state)
+        L, N, _ = u.shape
+        y0, z0 = self._initial(either(state, hx), N, u, dtype, unbatched=False)
+        step = None if dt is None else self._steps(dt, u, L, N, dtype, time_first=True)
+        path = Path(reset=None if reset is None else self._resets(reset, u, L, N, time_first=True))
         layers: list[State] = []
-        for k, (y0, z0) in enumerate(initial):
-            cell = self._cell(k)
-            layers.append(kernels.run(cell.ode, cell.scheme, u, y0, z0, cell.dt, self.backend))
-            u = layers[-1][0]
+        with without_autocast(u):
+            u = u.to(dtype)
+            for k in range(self.num_layers):
+                ys, zs, _, _ = self.cells[k](u, (y0[k], z0[k]), step, along=(self._recursion, path))
+                layers.append((ys, zs))
+                u = ys
         return layers
 
     def refine(self, k: float) -> LEM:
@@ -302,75 +400,93 @@ class LEM(nn.Module):
     def _layout(self) -> str:
         return f"{'(N, L, input_size)' if self.batch_first else '(L, N, input_size)'} or (L, input_size)"
 
-    def _initial(self, seq: Tensor, state: State | None) -> list[State]:
-        N, k = seq.shape[1], len(self.cells)
+    def _initial(self, state: State | None, N: int, u: Tensor, dtype: torch.dtype, unbatched: bool) -> State:
+        k, d = len(self.cells), self.hidden_size
         if state is None:
-            zero = seq.new_zeros(N, self.hidden_size)
-            return [(zero, zero)] * k
-        _check_state(state, (k, N, self.hidden_size), seq)
-        return list(zip(state[0].unbind(0), state[1].unbind(0), strict=True))
+            zero = u.new_zeros(k, N, d, dtype=dtype)
+            return zero, zero
+        y, z = checked_state(state, (k, d) if unbatched else (k, N, d), u, dtype)
+        return (y.unsqueeze(1), z.unsqueeze(1)) if unbatched else (y, z)
 
-    def _steps(self, dt: float | Tensor | None, seq: Tensor, batch_first: bool) -> float | Tensor:
-        """The step sizes as a number, (L, 1) or (L, N), checked against the scheme's range."""
-        if dt is None:
-            return self.dt
-        scheme, allow = self._cell(0).scheme, self._cell(0).allow_large_dt
-        if not isinstance(dt, Tensor) or dt.dim() == 0:
-            scheme.check_dt(float(dt.detach() if isinstance(dt, Tensor) else dt), allow)
-            return dt.to(seq.dtype).expand(len(seq), 1) if isinstance(dt, Tensor) else float(dt)
-        if dt.dim() == 1:
-            dt = dt.unsqueeze(1)
-        elif batch_first:
-            dt = dt.transpose(0, 1)
-        L, N, _ = seq.shape
-        if dt.dtype != seq.dtype or tuple(dt.shape) not in {(L, 1), (L, N)}:
-            raise ValueError(
-                f"dt of shape {tuple(dt.shape)} and {dt.dtype}: give a number, ({L},) or one step per sample ({L}, {N}), as {seq.dtype}."
-            )
-        if dt.numel():
-            low, high = float(dt.detach().min()), float(dt.detach().max())
-            scheme.check_dt(low, allow)
-            scheme.check_dt(high, allow)
-        return dt
+    def _shapes(self, u: Tensor, L: int, N: int, time_first: bool) -> dict[str, tuple[int, ...]]:
+        """The shapes of what goes with the steps of u, by what to call them."""
+        one = {"one for each step": (L,)}
+        if u.dim() == 2:
+            return one | {"": (L, 1)}  # admitted, not advertised
+        if self.batch_first and not time_first:
+            return one | {"one for each sample and step": (N, L), "": (1, L)}
+        return one | {"one for each step and sample": (L, N), "": (L, 1)}
 
-    def _run(self, seq: Tensor, state: State | None, dt: float | Tensor, lengths: Tensor | None) -> tuple[Tensor, State]:
+    def _time_first(self, x: Tensor, u: Tensor, time_first: bool) -> Tensor:
+        """(L, 1) or (L, N)."""
+        if x.dim() < 2:
+            return x.unsqueeze(-1)
+        return x.transpose(0, 1) if self.batch_first and u.dim() == 3 and not time_first else x
+
+    def _steps(
+        self, dt: float | Tensor, u: Tensor, L: int, N: int, dtype: torch.dtype, time_first: bool = False
+    ) -> float | Tensor:  # fmt: skip
+        step = checked_steps(dt, self._shapes(u, L, N, time_first), u, dtype, self.layers())
+        if not isinstance(step, Tensor):
+            return step
+        return self._time_first(step, u, time_first) if step.dim() else step.expand(L, 1)
+
+    def _resets(self, reset: Tensor, u: Tensor, L: int, N: int, time_first: bool = False) -> Tensor:
+        if self.bidirectional:
+            raise ValueError("reset needs a causal network; this one is bidirectional.")
+        return self._time_first(checked_reset(reset, self._shapes(u, L, N, time_first)), u, time_first)
+
+    def _recursion(
+        self, ode: MultiscaleODE, scheme: Scheme, u: Tensor, y0: Tensor, z0: Tensor, dt: float | Tensor
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        return kernels.run(ode, scheme, u, y0, z0, dt, self.backend, self.memory)
+
+    def _run(self, seq: Tensor, y0: Tensor, z0: Tensor, dt: float | Tensor | None, path: Path) -> tuple[Tensor, Tensor, Tensor]:
         y_n, z_n = [], []
-        initial = self._initial(seq, state)
-        for layer in range(self.num_layers):
-            outs = []
-            for direction in range(self.num_directions):
-                k = layer * self.num_directions + direction
-                cell, (y0, z0) = self._cell(k), initial[k]
-                # a backward cell reads the reversed sequence (each sample reversed within its own length)
-                u = _reverse(seq, lengths) if direction else seq
-                step = _reverse(dt.unsqueeze(-1), lengths).squeeze(-1) if direction and isinstance(dt, Tensor) else dt
-                ys, zs = kernels.run(cell.ode, cell.scheme, u, y0, z0, step, self.backend, self.memory)
-                y_n.append(_last(ys, lengths))
-                z_n.append(_last(zs, lengths))
-                outs.append(_reverse(ys, lengths) if direction else ys)
-            seq = torch.cat(outs, -1) if self.bidirectional else outs[0]
-            if self.dropout and layer < self.num_layers - 1:
-                seq = apply_dropout(seq, self.dropout, self.training)
-        return seq, (torch.stack(y_n), torch.stack(z_n))
+        wanted = self._cell(0).ode.weight_ih.dtype
+        with without_autocast(seq):
+            seq = seq.to(y0.dtype)
+            for layer in range(self.num_layers):
+                outs = []
+                for direction in range(self.num_directions):
+                    k = layer * self.num_directions + direction
+                    along = (self._recursion, path._replace(reverse=True) if direction else path)
+                    ys, _, y, z = self.cells[k](seq, (y0[k], z0[k]), dt, along=along)
+                    y_n.append(y)
+                    z_n.append(z)
+                    outs.append(ys)
+                seq = torch.cat(outs, -1) if self.bidirectional else outs[0]
+                if self.dropout and layer < self.num_layers - 1:
+                    seq = apply_dropout(seq, self.dropout, self.training)
+        return seq.to(wanted), torch.stack(y_n), torch.stack(z_n)
 
     def _forward_packed(
-        self, packed: PackedSequence, state: State | None, dt: float | Tensor | PackedSequence | None
+        self, packed: PackedSequence, state: State | None, dt: float | Tensor | PackedSequence | None, reset: Tensor | None
     ) -> tuple[PackedSequence, State]:
-        # the recursion is causal, so what follows a sample's end cannot reach what is kept: padding needs no mask
-        seq, lengths = pad_packed_sequence(packed)
-        _check_input(seq, self._cell(0).ode, ranks=(3,), layout="packed (L, N, input_size)")
+        data, sizes, order, back = packed
+        dtype = state_dtype(_check_input(data, self._cell(0).ode, ranks=(2,), layout="packed (L, N, input_size)"))
+        if reset is not None:
+            raise ValueError("reset of a packed input: pack each episode as a sequence of its own.")
         if isinstance(dt, PackedSequence):
             if not _packed_alike(dt, packed):
                 raise ValueError(
                     "dt is packed differently from the input: pack one step size for each entry, in the same order."
                 )
-            dt, _ = pad_packed_sequence(dt, padding_value=self.dt)  # any admissible step: nothing is read of what it makes
+            dt = dt.data
         elif isinstance(dt, Tensor) and dt.dim():
             raise ValueError(
                 f"dt of shape {tuple(dt.shape)}, the input is packed: give a number, or pack the steps as the input."
             )
-        out, last = self._run(seq, state, self._steps(dt, seq, False), lengths.to(seq.device))
-        return pack_padded_sequence(out, lengths, enforce_sorted=packed.sorted_indices is None), last
+        if dt is not None:
+            dt = checked_steps(dt, {"packed, one for each entry": (len(data),)}, data, dtype, self.layers())
+            dt = dt.expand(len(data)) if isinstance(dt, Tensor) else dt
+        y0, z0 = self._initial(state, int(sizes[0]), data, dtype, unbatched=False)
+        if order is not None:
+            y0, z0 = y0.index_select(1, order), z0.index_select(1, order)
+        out, y_n, z_n = self._run(data, y0, z0, dt, Path(batch_sizes=sizes))
+        if back is not None:
+            y_n, z_n = y_n.index_select(1, back), z_n.index_select(1, back)
+        return PackedSequence(out, sizes, order, back), (y_n, z_n)
 
     def extra_repr(self) -> str:
         text = f"{self.input_size}, {self.hidden_size}"
@@ -383,14 +499,6 @@ class LEM(nn.Module):
         return text
 
 
-def _reverse(seq: Tensor, lengths: Tensor | None) -> Tensor:
-    if lengths is None:
-        return seq.flip(0)
-    n = torch.arange(len(seq), device=seq.device).unsqueeze(1)
-    index = torch.where(n < lengths, lengths - 1 - n, n)
-    return seq.gather(0, index.unsqueeze(-1).expand(-1, -1, seq.shape[-1]))
-
-
 def _packed_alike(a: PackedSequence, b: PackedSequence) -> bool:
     if a.data.dim() != 1 or not torch.equal(a.batch_sizes, b.batch_sizes):
         return False
@@ -399,31 +507,13 @@ def _packed_alike(a: PackedSequence, b: PackedSequence) -> bool:
     return torch.equal(a.sorted_indices, b.sorted_indices)
 
 
-def _last(states: Tensor, lengths: Tensor | None) -> Tensor:
-    if lengths is None:
-        return states[-1]
-    return states[lengths - 1, torch.arange(states.shape[1], device=states.device)]
-
-
-def _check_input(u: Tensor, ode: MultiscaleODE, ranks: tuple[int, ...], layout: str) -> None:
-    if not isinstance(u, Tensor):
-        raise TypeError(f"input is {type(u).__name__}: give a torch tensor {layout}.")
+def _check_input(u: Tensor, ode: MultiscaleODE, ranks: tuple[int, ...], layout: str) -> torch.dtype:
+    """The dtype of the parameters, which costs something to ask where they are parametrized."""
+    check_tensor(u, layout)
     if u.dim() not in ranks:
         raise ValueError(f"input has {u.dim()} dimensions, shape {tuple(u.shape)}: give {layout}.")
     if u.shape[-1] != ode.input_size:
         raise ValueError(f"input has {u.shape[-1]} features, the network reads input_size={ode.input_size}: give {layout}.")
-    if u.dtype != ode.weight_ih.dtype:
-        raise ValueError(
-            f"input is {u.dtype}, the parameters are {ode.weight_ih.dtype}: convert one, e.g. input.to({ode.weight_ih.dtype}) or "
-            f"network.to({u.dtype if u.dtype.is_floating_point else torch.float32})."
-        )
-
-
-def _check_state(state: State, shape: tuple[int, ...], u: Tensor) -> None:
-    if not (isinstance(state, tuple | list) and len(state) == 2):
-        raise ValueError("state: give a pair (y, z) of tensors.")
-    for name, s in zip("yz", state, strict=True):
-        if tuple(s.shape) != shape:
-            raise ValueError(f"initial {name} has shape {tuple(s.shape)}: this input needs {shape}.")
-        if s.dtype != u.dtype:
-            raise ValueError(f"initial {name} is {s.dtype}, the input is {u.dtype}: convert one of them.")
+    dtype = ode.weight_ih.dtype
+    check_dtype(u, dtype)
+    return dtype

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +35,9 @@ class Blocks(NamedTuple):
     b2: Tensor
     bz: Tensor
     by: Tensor
+
+
+Along = Callable[["MultiscaleODE", Tensor, Tensor, Tensor], tuple[Any, ...]]
 
 
 class MultiscaleODE(nn.Module):
@@ -145,8 +149,14 @@ class MultiscaleODE(nn.Module):
         g2 = torch.sigmoid(self.linear(y, p.W2) + self.linear(u, p.V2, p.b2))
         return g1, g2
 
-    def forward(self, y: Tensor, z: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-        """``(dy/dt, dz/dt)`` at state y, z ``(..., d)`` and input u ``(..., m)``."""
+    def forward(self, y: Tensor, z: Tensor, u: Tensor, along: Along | None = None) -> tuple[Any, ...]:
+        """``(dy/dt, dz/dt)`` at state y, z ``(..., d)`` and input u ``(..., m)``.
+
+        `along` is how the layers run this ODE: ``along(ode, y, z, u)`` is returned instead, on the ODE's tensors read once and in
+        the dtype of y. So hooks fire once a sequence, and what they make of the weights (spectral norm, pruning) is what is run.
+        """
+        if along is not None:
+            return along(self.plain(y.dtype), y, z, u)
         p = self.blocks()
         g1, g2 = self.gates(y, u)
         dy = g2 * (torch.tanh(self.linear(z, p.Wy) + self.linear(u, p.Vy, p.by)) - y)
@@ -193,11 +203,25 @@ class MultiscaleODE(nn.Module):
         >>> double.weight_zy.dtype, len(list(double.parameters()))
         (torch.float64, 0)
         """
-        ode = cls(weight_ih.shape[1], weight_zy.shape[0], device="meta")
-        for name, tensor in zip(("weight_ih", "weight_hh", "weight_zy", "bias"), (weight_ih, weight_hh, weight_zy, bias)):
-            delattr(ode, name)
-            setattr(ode, name, tensor)
+        ode = cls.__new__(cls)
+        nn.Module.__init__(ode)  # and not ours, which would make parameters and draw them
+        ode.input_size, ode.hidden_size = weight_ih.shape[1], weight_zy.shape[0]
+        ode.weight_ih, ode.weight_hh, ode.weight_zy, ode.bias = weight_ih, weight_hh, weight_zy, bias  # type: ignore[assignment]
         return ode
+
+    def plain(self, dtype: torch.dtype | None = None) -> MultiscaleODE:
+        """The equations on this ODE's tensors, each read once: no module, so no parameters, no parametrizations and no hooks.
+
+        Examples
+        --------
+        >>> ode = MultiscaleODE(1, 4, dtype=torch.bfloat16)
+        >>> ode.plain(torch.float32).blocks().Wy.dtype
+        torch.float32
+        """
+        tensors = (self.weight_ih, self.weight_hh, self.weight_zy, self.bias)
+        if dtype is not None and tensors[0].dtype != dtype:
+            return cast(MultiscaleODE, _PlainODE(self, *(None if t is None else t.to(dtype) for t in tensors)))
+        return cast(MultiscaleODE, _PlainODE(self, *tensors))
 
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}" + ("" if self.bias is not None else ", bias=False")
@@ -206,3 +230,15 @@ class MultiscaleODE(nn.Module):
 def _rows(scale: Tensor, matrix: Tensor) -> Tensor:
     """diag(scale) @ matrix."""
     return scale.unsqueeze(-1) * matrix
+
+
+class _PlainODE:
+    # not a module: torch.compile cannot trace the making of one, and a small network would notice the time
+    def __init__(self, ode: MultiscaleODE, weight_ih: Any, weight_hh: Any, weight_zy: Any, bias: Any) -> None:
+        self.input_size, self.hidden_size, self.linear = ode.input_size, ode.hidden_size, ode.linear
+        self.weight_ih, self.weight_hh, self.weight_zy, self.bias = weight_ih, weight_hh, weight_zy, bias
+
+    stacked_bias = MultiscaleODE.stacked_bias
+    blocks = MultiscaleODE.blocks
+    gates = MultiscaleODE.gates
+    __call__ = forward = MultiscaleODE.forward
