@@ -135,7 +135,10 @@ class Function:
         return Smooth(lambda t: self(torch.minimum(torch.maximum(t, a + margin), b - margin)), tensors)
 
     def __call__(self, t: Tensor) -> Tensor:
-        u = self.function(t.to(self.like))
+        wanted = torch.is_grad_enabled()
+        with torch.inference_mode(False), torch.enable_grad():  # a solver may run without grad, a function may need it inside
+            u = self.function(t.to(self.like, copy=t.is_inference()))
+        u = u if wanted or not isinstance(u, Tensor) else u.detach()
         return u[self.row : self.row + 1] if self.row is not None and u.dim() == 2 else u
 
     def breaks(self) -> Tensor:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.forward_ad import unpack_dual
 
+from .conv import ConvODE
 from .inputs import Constant, Function, Input, Samples
 from .ode import MultiscaleODE
-from .solvers import ADAPTIVE, FIXED_STEP, SCIPY, Scipy, Settings, Torch, advance
+from .solvers import ADAPTIVE, FIXED_STEP, SCIPY, Scipy, Settings, Torch, advance, refreshed
 
 __all__ = ["METHODS", "solve"]
 
@@ -64,8 +67,8 @@ def solve(
         Tolerances of the local error.
     adjoint : bool
         Gradients by `torchdiffeq.odeint_adjoint`, in memory that does not grow with the number of steps; otherwise through the solver's
-        operations. They reach the parameters, `state0`, a constant u, the values of Samples, and the parameters of a callable that
-        is a module (with ``adjoint=False`` whatever a callable uses); not `t`.
+        operations. They reach the parameters, those of a parametrization too, `state0`, u, the values of Samples, and whatever a
+        callable uses; not `t`. ``adjoint=True`` gives first derivatives only.
     event_times : sequence of float
         Where a callable u jumps.
     max_evaluations : int
@@ -85,6 +88,9 @@ def solve(
     lemode.systems.base.SolveError
         If the solver gives up. The message names the time, the stiffness ratio found there (largest over smallest decay rate of
         the Jacobian), and a solver to try.
+    RuntimeError
+        Inside a transformation of torch.func, in forward mode with a method that has none, for a second derivative through
+        ``adjoint=True``, or if a callable u uses a tensor at some times only, which the adjoint method cannot know.
 
     Warns
     -----
@@ -102,10 +108,12 @@ def solve(
     """
     _check_solver(ode, method, rtol, atol, adjoint, max_evaluations)
     times = _times(t)
+    settings = Settings(method, float(rtol), float(atol), int(max_evaluations), _options(options))
+    _refuse_transforms(ode, u, state0, method, adjoint)
+    refreshed(ode)
     N, batched = _batch(ode, times, u, state0)
     x0 = _initial(ode, state0, N)
     drive = _input(ode, times, u, N, batched, _events(event_times))
-    settings = Settings(method, rtol, atol, max_evaluations, options or {})
     if method in SCIPY:
         _refuse_gradient(method, state0, drive)
         solver = Scipy(ode, settings)
@@ -121,15 +129,59 @@ def solve(
 def _check_solver(ode: object, method: str, rtol: float, atol: float, adjoint: bool, max_evaluations: int) -> None:
     if not isinstance(ode, MultiscaleODE):
         raise TypeError(f"ode is {type(ode).__name__}: give a lemode.MultiscaleODE, such as rnn.cells[0].ode of a lemode.LEM.")
+    if isinstance(ode, ConvODE):
+        raise TypeError(
+            "ode is ConvODE: solve() is for states (d,), not for fields; ConvLEM(..., dt=) with a small dt solves its ODE."
+        )
     if method not in METHODS:
         raise ValueError(f"method={method!r}: choose one of {', '.join(METHODS)}.")
+    if method in SCIPY and any(getattr(type(ode), f) is not getattr(MultiscaleODE, f) for f in ("forward", "gates", "linear")):
+        raise TypeError(
+            f"{type(ode).__name__} defines its own vector field, and method={method!r} reads the weights only: use 'dopri5'."
+        )
     for name, value in (("rtol", rtol), ("atol", atol), ("max_evaluations", max_evaluations)):
-        if not (math.isfinite(value) and value > 0):
+        if not (isinstance(value, numbers.Real) and math.isfinite(value) and float(value) > 0):
             raise ValueError(f"{name}={value!r}: give a positive number.")
+    dtype = ode.weight_ih.dtype
+    if method in ADAPTIVE and dtype.itemsize < 4:
+        raise ValueError(
+            f"the ode is in {dtype}, whose {-round(math.log10(torch.finfo(dtype).eps))} digits hold no error estimate: solve "
+            "copy.deepcopy(ode).float(), or use a fixed step, e.g. method='rk4'."
+        )
     if adjoint and method in SCIPY:
         raise ValueError(
             f"adjoint=True: method={method!r} gives no gradients; use method='dopri5', or another of torchdiffeq's."
         )
+
+
+def _options(options: object) -> dict[str, Any]:
+    if options is None:
+        return {}
+    if not isinstance(options, dict):
+        raise TypeError(f"options={options!r}: give a dict, e.g. options={{'step_size': 0.1}}.")
+    step = options.get("step_size", 1.0)
+    if step is not None and not (isinstance(step, numbers.Real) and math.isfinite(step) and float(step) > 0):
+        raise ValueError(f"options: step_size={step!r}: give a positive number.")
+    return options
+
+
+def _refuse_transforms(ode: MultiscaleODE, u: object, state0: object, method: str, adjoint: bool) -> None:
+    """Solvers choose their steps by the values, and torchdiffeq's own autograd functions have no forward mode."""
+    states = state0 if isinstance(state0, tuple | list) else ()
+    inputs = (u.values,) if isinstance(u, Samples) else (u,)
+    for x in (*ode.parameters(), *vars(ode).values(), *states, *inputs):
+        if not isinstance(x, Tensor):
+            continue
+        if torch._C._functorch.is_functorch_wrapped_tensor(x):
+            raise RuntimeError(
+                "solve() does not run inside vmap, jvp, jacfwd, jacrev or grad of torch.func: give a batch (N, d) instead of vmap, and "
+                "differentiate by torch.autograd, e.g. torch.autograd.functional.jacobian."
+            )
+        if (method not in FIXED_STEP or adjoint) and unpack_dual(x).tangent is not None:
+            raise RuntimeError(
+                f"method={method!r}{' with adjoint=True' * adjoint} has no forward-mode derivative: use method='rk4' with "
+                "options={'step_size': h} and adjoint=False, or backward mode."
+            )
 
 
 def _refuse_gradient(method: str, state0: State | None, u: Input) -> None:
@@ -141,7 +193,13 @@ def _refuse_gradient(method: str, state0: State | None, u: Input) -> None:
 
 
 def _times(t: Tensor | Sequence[float]) -> Tensor:
-    times = torch.as_tensor(t).detach().to("cpu", torch.float64)
+    try:
+        times = torch.as_tensor(t)
+    except (TypeError, ValueError, RuntimeError) as e:
+        raise TypeError(f"t is {type(t).__name__} ({e}): give times as a tensor or a list of numbers.") from None
+    if times.is_complex():
+        raise TypeError("t is complex: give real times.")
+    times = times.detach().to("cpu", torch.float64)
     if times.dim() not in (1, 2) or len(times) < 2 or not times.numel():
         raise ValueError(f"t has shape {tuple(times.shape)}: give at least two times, (T,), or (T, N) for times of their own.")
     if not bool(torch.isfinite(times).all() & (times.diff(dim=0) > 0).all()):
@@ -165,6 +223,9 @@ def _batch(ode: MultiscaleODE, t: Tensor, u: object, state0: State | None) -> tu
         "state0": len(state0[0]) if state0 is not None and state0[0].dim() == 2 else None,
     }
     given = {name: size for name, size in sizes.items() if size is not None}
+    for name, size in given.items():
+        if size == 0:
+            raise ValueError(f"{name} holds a batch of size 0: there is nothing to solve; give at least one sample.")
     if len(set(given.values())) > 1:
         raise ValueError(
             f"batch sizes differ: {', '.join(f'{name} has {size}' for name, size in given.items())}; give one N to all."
@@ -209,12 +270,22 @@ def _input(ode: MultiscaleODE, t: Tensor, u: object, N: int, batched: bool, even
         return Constant(u)
     if not callable(u):
         raise TypeError(f"u is {type(u).__name__}: give a tensor, lemode.Samples, or a function of t.")
+    coarse = torch.finfo(dtype).eps * float(t.abs().max())  # between two times that u can tell apart
+    if coarse > 1e-3 * float(t.diff(dim=0).min()):
+        raise ValueError(
+            f"t reaches {float(t.abs().max()):g}, where {dtype} tells u(t) times {coarse:.2g} apart, too coarse for intervals of "
+            f"{float(t.diff(dim=0).min()):.2g}: let t start near 0, solve in float64 (ode.double()), or give u as lemode.Samples."
+        )
     function = Function(u, events, ode.weight_ih.detach())
     with torch.no_grad():
         value = function(t[0])
         if not isinstance(value, Tensor) or tuple(value.shape) not in {(m,), (N, m)} or value.dtype != dtype:
             what = f"{tuple(value.shape)}, {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
             raise ValueError(f"u(t) returned {what}: return a tensor ({m},) or ({N}, {m}) of {dtype}.")
+        if not bool(torch.isfinite(value).all()):
+            raise ValueError(
+                f"u(t) is not finite at t={float(t[0].max()):g}, where the solution starts: check the function there."
+            )
         function.warn_of_jumps(t[0], t[-1])
     return function
 
@@ -232,7 +303,10 @@ def _check_values(name: str, value: Tensor, dtype: torch.dtype) -> None:
 
 
 def _events(times: Sequence[float] | Tensor) -> Tensor:
-    events = torch.as_tensor(times, dtype=torch.float64).detach().flatten()
+    try:
+        events = torch.as_tensor(times, dtype=torch.float64).detach().flatten()
+    except (TypeError, ValueError, RuntimeError) as e:
+        raise TypeError(f"event_times={times!r} ({e}): give a list of times.") from None
     if not bool(torch.isfinite(events).all()):
         raise ValueError(f"event_times={events.tolist()}: give finite times.")
     return events

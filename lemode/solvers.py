@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from .inputs import Input, Smooth
 from .ode import MultiscaleODE
 from .systems.base import SolveError
 
-__all__ = ["ADAPTIVE", "FIXED_STEP", "IMPLICIT", "SCIPY", "Scipy", "Settings", "Torch", "advance"]
+__all__ = ["ADAPTIVE", "FIXED_STEP", "IMPLICIT", "SCIPY", "Scipy", "Settings", "Torch", "advance", "refreshed"]
 
 ADAPTIVE = ("dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun")
 FIXED_STEP = ("euler", "midpoint", "heun3", "rk4", "explicit_adams", "implicit_adams")
@@ -23,15 +25,17 @@ SCIPY = (*IMPLICIT, "DOP853", "RK45", "RK23")
 
 
 class Piece(NamedTuple):
-    """A stretch in which the right-hand side is smooth, in the solver's variable tau; t = start + rate (tau - nodes[0])."""
+    """A stretch in which the right-hand side is smooth, in the solver's variable tau; t = start + rate tau."""
 
-    nodes: Tensor  # (K,), of which the first is where it begins
+    nodes: (
+        Tensor  # (K,), of which the first is 0: a clock of seconds keeps its digits in float32, one of the year 2024 does not
+    )
     outputs: Tensor  # (K,) bool: which nodes are asked for
     start: Tensor  # () or (N,)
     rate: Tensor  # () or (N,)
 
     def time(self, tau: Tensor) -> Tensor:
-        return self.start + self.rate * (tau - self.nodes[0])
+        return self.start + self.rate * tau.double()
 
 
 def _pieces(t: Tensor, breaks: Tensor) -> Iterator[Piece]:
@@ -50,9 +54,9 @@ def _pieces(t: Tensor, breaks: Tensor) -> Iterator[Piece]:
         if own:
             k = int(a)
             rate = t[k + 1] - t[k]
-            yield Piece(nodes, outputs, t[k] + (a - k) * rate, rate)
+            yield Piece(nodes - a, outputs, t[k] + (a - k) * rate, rate)
         else:
-            yield Piece(nodes, outputs, a, torch.ones((), dtype=torch.float64))
+            yield Piece(nodes - a, outputs, a, torch.ones((), dtype=torch.float64))
 
 
 def _fractional_index(x: Tensor, t: Tensor) -> Tensor:
@@ -137,15 +141,22 @@ class Torch:
             # lower order than its steps (1e-7 off for dopri8 at rtol 1e-9), and beyond the piece another right-hand side holds
             options = {"norm": _largest_rms, "step_t": nodes[1:]} | options
         keywords: dict[str, Any] = {"method": method, "rtol": rtol, "atol": atol, "options": options}
-        try:
-            if not self.adjoint:
-                return odeint(field, x, nodes, **keywords)
-            ode = self.ode
-            tensors = [ode.weight_ih, ode.weight_hh, ode.weight_zy, ode.bias, *field.u.tensors]
-            parameters = tuple(p for p in tensors if p is not None and p.requires_grad)
-            return odeint_adjoint(field, x, nodes, adjoint_params=parameters, **keywords)
-        except AssertionError as e:  # how torchdiffeq says that it cannot go on
-            raise field.error(str(e)) from None
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message=".*Unexpected arguments")
+            try:
+                if not (self.adjoint and torch.is_grad_enabled()):
+                    return odeint(field, x, nodes, **keywords)
+                parameters = field.watch(nodes[0], x)
+                solution: Tensor = odeint_adjoint(field, x, nodes, adjoint_params=parameters, **keywords)
+            except AssertionError as e:  # how torchdiffeq says that it cannot go on
+                raise field.error(str(e)) from None
+            except UserWarning as e:
+                raise ValueError(
+                    f"options={self.settings.options}: {e}; leave out what method={method!r} does not know."
+                ) from None
+        if solution.requires_grad:
+            solution.register_hook(_refuse_second_derivative)
+        return solution
 
 
 class Scipy:
@@ -161,6 +172,7 @@ class Scipy:
     """
 
     def __init__(self, ode: MultiscaleODE, settings: Settings) -> None:
+        ode = refreshed(ode)
         tensors = (ode.weight_ih, ode.weight_hh, ode.weight_zy, ode.stacked_bias())
         self.ode = MultiscaleODE.from_tensors(*(w.detach().to("cpu", torch.float64) for w in tensors))
         self.settings = settings
@@ -176,14 +188,66 @@ class Scipy:
         method, rtol, atol, _, options = self.settings
         if method in IMPLICIT:
             options = {"jac": lambda t, x: field.jacobian(tensor(t), tensor(x)[None])[0].numpy()} | options
-        result = solve_ivp(
-            lambda t, x: field(tensor(t), tensor(x)[None])[0].numpy(),
-            (float(nodes[0]), float(nodes[-1])), x[0].cpu().double().numpy(),
-            method=method, t_eval=nodes.numpy(), rtol=rtol, atol=atol, **options,
-        )  # fmt: skip
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message=".*have no effect")
+            try:
+                result = solve_ivp(
+                    lambda t, x: field(tensor(t), tensor(x)[None])[0].numpy(),
+                    (float(nodes[0]), float(nodes[-1])), x[0].cpu().double().numpy(),
+                    method=method, t_eval=nodes.numpy(), rtol=rtol, atol=atol, **options,
+                )  # fmt: skip
+            except UserWarning as e:
+                raise ValueError(f"options={self.settings.options}: {e} Leave them out with method={method!r}.") from None
+            except ValueError as e:
+                if "infs or NaNs" not in str(e):  # how scipy's implicit methods find it out
+                    raise
+                raise field.error(str(e)) from None
         if result.status != 0:
             raise field.error(str(result.message))
         return torch.from_numpy(result.y.T.copy()).unsqueeze(1)
+
+
+def refreshed(ode: MultiscaleODE) -> MultiscaleODE:
+    """The ode, its weights as its next call would see them: hooks of torch.nn.utils (weight_norm, prune) set them before a call.
+
+    Examples
+    --------
+    >>> import torch.nn.utils.prune
+    >>> ode = torch.nn.utils.prune.l1_unstructured(lemode.MultiscaleODE(1, 2), "weight_zy", amount=2)
+    >>> _ = ode.weight_zy_orig.data.fill_(7.0)
+    >>> float(refreshed(ode).weight_zy.max())
+    7.0
+    """
+    if ode._forward_pre_hooks:
+        zero = ode.weight_zy.new_zeros(ode.hidden_size)
+        ode(zero, zero, ode.weight_ih.new_zeros(ode.input_size))
+    return ode
+
+
+def _sources(tensors: Iterable[Tensor], cuts: Iterable[Tensor] = ()) -> dict[int, Tensor]:
+    """By id, the leaves that the tensors were computed from, and those of the `cuts`, behind which it does not look."""
+    stop = {get_gradient_edge(cut): cut for cut in cuts}
+    edges = [get_gradient_edge(x) for x in tensors if x.requires_grad]
+    found, seen = {}, set(edges)
+    while edges:
+        edge = edges.pop()
+        leaf = stop.get(edge, getattr(edge.node, "variable", None))
+        if leaf is not None:
+            found[id(leaf)] = leaf
+            continue
+        new = {GradientEdge(node, k) for node, k in edge.node.next_functions if node is not None} - seen
+        seen |= new
+        edges += new
+    return found
+
+
+def _refuse_second_derivative(gradient: Tensor) -> None:
+    if torch._C._functorch.is_legacy_batchedtensor(gradient):  # what vectorize=True and is_grads_batched=True make
+        raise RuntimeError("adjoint=True takes one gradient at a time: use adjoint=False, or vectorize=False.")
+    if torch.is_grad_enabled():
+        raise RuntimeError(
+            "adjoint=True gives first derivatives only, and create_graph=True asks for a second one: use adjoint=False."
+        )
 
 
 def _largest_rms(x: Tensor) -> Tensor:
@@ -197,6 +261,8 @@ class _Field:
         self.solver, self.piece, self.u, self.end = solver, piece, u, end
         self.left = solver.settings.max_evaluations * (len(piece.nodes) - 1)
         self.last: tuple[Tensor, Tensor] | None = None
+        self.cuts: tuple[Tensor, ...] = ()
+        self.watched: dict[int, Tensor] | None = None
 
     def __call__(self, tau: Tensor, x: Tensor) -> Tensor:
         self.last = tau, x
@@ -205,7 +271,37 @@ class _Field:
             raise self.error(f"{self.solver.settings.max_evaluations:,} evaluations an output time did not suffice.")
         z, y = x.chunk(2, -1)
         dy, dz = self.solver.ode(y, z, self.input(tau, x))
-        return self.piece.rate.to(x).unsqueeze(-1) * torch.cat([dz, dy], -1)
+        rates = self.piece.rate.to(x).unsqueeze(-1) * torch.cat([dz, dy], -1)
+        if self.watched is not None and torch.is_grad_enabled():
+            self._refuse_unwatched(tau, x, rates)
+        return rates
+
+    def watch(self, tau: Tensor, x: Tensor) -> tuple[Tensor, ...]:
+        """The tensors by which the adjoint method is to add up gradients: leaves, and those of a sampled input.
+
+        None may be computed from another, or its gradient is counted twice. Weights of a parametrization are computed anew at
+        every call, so that only what they are computed from will do.
+        """
+        rates = self(tau, x.detach())
+        self.cuts = tuple(u for u in self.u.tensors if u.requires_grad and not u.is_leaf)
+        found = _sources([rates], self.cuts)
+        if _sources(self.cuts).keys() & found.keys():  # the input is made from a tensor that also acts on its own
+            self.cuts, found = (), _sources([rates])
+        for tensor in (*self.solver.ode.parameters(), *self.u.tensors):  # what acts at other times only
+            if tensor.requires_grad and tensor.is_leaf:
+                found[id(tensor)] = tensor
+        self.watched = found
+        return tuple(found.values())
+
+    def _refuse_unwatched(self, tau: Tensor, x: Tensor, rates: Tensor) -> None:
+        known = self.watched or {}
+        new = _sources([rates], self.cuts).keys() - known.keys() - _sources([tau, x]).keys()
+        if new:
+            now = float(self.piece.time(tau.detach().cpu()).max())
+            raise RuntimeError(
+                f"u(t) uses a tensor at t={now:g} that it did not use at t={float(self.piece.start.max()):g}, and adjoint=True would "
+                "lose its gradient: make u a torch.nn.Module with its tensors as parameters, or use adjoint=False."
+            )
 
     def input(self, tau: Tensor, x: Tensor) -> Tensor:
         return self.u.value(self.piece.time(tau.cpu())).to(x).expand(len(x), -1)  # clocks are kept on the CPU
@@ -223,6 +319,11 @@ class _Field:
         tau, x = self.last
         now, end = float(self.piece.time(tau.cpu()).max()), float(self.end.max())
         where = f"method={method!r} gave up near t={now:g} of {end:g}: {reason.rstrip('.')}."
+        weights = {name: getattr(self.solver.ode, name) for name in ("weight_ih", "weight_hh", "weight_zy", "bias")}
+        wrong = [name for name, w in weights.items() if w is not None and not bool(torch.isfinite(w).all())]
+        if wrong or not bool(torch.isfinite(self.input(tau.nan_to_num(), x)).all()):
+            what = f"{wrong[0]} of the ode" if wrong else "u(t)"
+            return SolveError(f"{where} The cause: {what} is not finite.")
         if not bool(torch.isfinite(x).all()):
             return SolveError(f"{where} The state is not finite there: check the weights and u for values that are not finite.")
         rates = -torch.linalg.eigvals(self.jacobian(tau, x).double().cpu()).real  # (N, 2 d)
