@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,10 +10,17 @@ import torch
 
 __all__ = ["one_thread"]
 
+# Python threads that are in a block now, and the number that torch has outside
+_lock = threading.Lock()
+_inside, _outside = 0, 1
+_here = threading.local()
+
 
 @contextmanager
 def one_thread(when: bool = True) -> Iterator[None]:
     """Hold torch to one thread inside the block, if `when`; the number that was set is restored.
+
+    So it is where several Python threads enter and leave blocks in any order.
 
     Examples
     --------
@@ -20,10 +28,20 @@ def one_thread(when: bool = True) -> Iterator[None]:
     ...     torch.get_num_threads()
     1
     """
-    before = torch.get_num_threads()
-    if when:
+    global _inside, _outside
+    if not when or getattr(_here, "inside", False):
+        yield
+        return
+    _here.inside = True
+    with _lock:
+        if not _inside:
+            _outside = torch.get_num_threads()
+        _inside += 1
         torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        _here.inside = False
+        with _lock:
+            _inside -= 1
+            torch.set_num_threads(_outside)

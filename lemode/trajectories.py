@@ -14,16 +14,19 @@ __all__ = ["Trajectories"]
 Array = NDArray[np.floating[Any]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Trajectories:
     """n trajectories of D variables, sampled at the same T times, or each at times of its own.
+
+    What was checked stays so: `t` and `x` are copies that cannot be written to. Two are equal if times, values, names and `missing` are,
+    what is missing included. ``data[rows]`` is a subset of the trajectories, so that scikit-learn's splits and searches take them.
 
     Parameters
     ----------
     t : (T,) strictly increasing, in the time unit of the system; or (n, T) where each trajectory has its own times, those that have
         fewer than T ending in NaN (`ragged` makes these)
     x : (n, T, D), or (T, D) for a single trajectory; float32 is kept, everything else becomes float64
-    names : D variable names; x0, x1, ... by default
+    names : D variable names, or the one; x0, x1, ... by default
     missing : NaN in x means that this value was not measured; otherwise it is an error
 
     Raises
@@ -58,7 +61,7 @@ class Trajectories:
             raise ValueError(
                 f"t has shape {t.shape}, x has {T} samples a trajectory: give t of shape ({T},), or ({n}, {T}) for times of their own."
             )
-        names = tuple(self.names) or tuple(f"x{i}" for i in range(D))
+        names = ((self.names,) if isinstance(self.names, str) else tuple(self.names)) or tuple(f"x{i}" for i in range(D))
         if len(names) != D or len(set(names)) != D:
             raise ValueError(f"names={names}: give {D} different names, one per variable.")
         if t.ndim == 2:
@@ -66,8 +69,16 @@ class Trajectories:
         elif not np.all(np.diff(t) > 0) or not np.all(np.isfinite(t)):
             raise ValueError("t: give finite, strictly increasing times.")
         _check_values(x, names, np.isfinite(np.broadcast_to(t, (n, T))), self.missing)
-        for key, value in (("t", t), ("x", x), ("names", names)):
+        for key, value in (("t", _frozen(t)), ("x", _frozen(x)), ("names", names)):
             object.__setattr__(self, key, value)
+
+    __hash__ = None  # type: ignore[assignment]  # as of all that is compared by its arrays
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Trajectories):
+            return NotImplemented
+        same = (self.names, self.missing) == (other.names, other.missing)
+        return same and all(np.array_equal(a, b, equal_nan=True) for a, b in ((self.t, other.t), (self.x, other.x)))
 
     @classmethod
     def ragged(
@@ -102,13 +113,25 @@ class Trajectories:
         values = np.full((len(pairs), T, D), np.nan, dtype=np.result_type(*(x.dtype for _, x in pairs)))
         for i, (t, x) in enumerate(pairs):
             times[i, : len(t)], values[i, : len(t)] = t, x
-        return cls(times, values, tuple(names), missing)
+        return cls(times, values, names, missing)  # type: ignore[arg-type]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of x, ``(n, T, D)``."""
+        return self.x.shape
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        return np.array(self.x, dtype) if copy or dtype not in (None, self.x.dtype) else self.x
 
     def __len__(self) -> int:
         return len(self.x)
 
-    def __getitem__(self, index: int | slice | Sequence[int] | NDArray[Any]) -> Trajectories:
-        """A subset of the trajectories."""
+    def __getitem__(self, index: Any) -> Trajectories:
+        """A subset of the trajectories: by a number, a slice, numbers or booleans; also ``[rows, ...]``, as scikit-learn writes it."""
+        if isinstance(index, tuple):
+            if len(index) != 2 or index[1] is not Ellipsis:
+                raise IndexError("the first index chooses trajectories; for variables and times use select(names), or x and t.")
+            index = index[0]
         rows = np.atleast_1d(np.arange(len(self))[index])
         if self.t.ndim == 1 or not len(rows):
             return Trajectories(self.t, self.x[rows], self.names, self.missing)
@@ -148,7 +171,8 @@ class Trajectories:
         return steps
 
     def select(self, names: Sequence[str]) -> Trajectories:
-        """The named variables, in that order."""
+        """The named variables, or the one, in that order."""
+        names = (names,) if isinstance(names, str) else names
         unknown = [name for name in names if name not in self.names]
         if unknown or not names:
             raise ValueError(f"variables {list(unknown or names)}: choose from {', '.join(self.names)}.")
@@ -156,17 +180,13 @@ class Trajectories:
         return Trajectories(self.t, x, tuple(names), self.missing)
 
 
-def check_finite(x: Array, names: Sequence[str]) -> None:
-    """ValueError that names the first value of x (n, T, D) that is NaN or infinite."""
-    _check_values(x, names, np.ones(x.shape[:2], dtype=bool), missing=False)
-
-
 def _check_values(x: Array, names: Sequence[str], there: NDArray[np.bool_], missing: bool) -> None:
     """ValueError that names the first bad value among the samples that are there; NaN is none where values may be missing."""
     bad = (np.isinf(x) if missing else ~np.isfinite(x)) & there[..., None]
     if bad.any():
         i, k, j = (int(v) for v in np.argwhere(bad)[0])
-        hint = "" if missing or np.isinf(x[i, k, j]) else ", or give missing=True if NaN says that a value was not measured"
+        hint = ", or give Trajectories(t, x, missing=True) if NaN says that a value was not measured"
+        hint = "" if missing or np.isinf(x[i, k, j]) else hint
         raise ValueError(
             f"x holds {x[i, k, j]} in trajectory {i} at time index {k}, variable {names[j]!r} ({int(bad.sum())} such values): "
             f"remove or repair these samples{hint}."
@@ -193,4 +213,12 @@ def _real(name: str, value: ArrayLike) -> Array:
     array = np.asarray(value)
     if array.dtype.kind not in "fiu":
         raise ValueError(f"{name} has dtype {array.dtype}: give real numbers.")
-    return array if array.dtype == np.float32 else array.astype(np.float64)
+    return array if array.dtype in (np.float32, np.float64) else array.astype(np.float64)
+
+
+def _frozen(array: Array) -> Array:
+    """A copy that cannot be written to; the array itself where it is one already, and no view of another."""
+    if array.flags.writeable or array.base is not None:
+        array = array.copy()
+        array.flags.writeable = False
+    return array

@@ -111,7 +111,7 @@ def test_mirror_images_are_learned_from_and_never_leak_into_validation(monkeypat
         seen["training"], seen["validation"] = (network.denormalise(s.x).transpose(0, 1).numpy() for s in (series, validation))
         return training.History()
 
-    monkeypatch.setattr("lemode.surrogate.estimator.train", capture)
+    monkeypatch.setattr("lemode.surrogate.base.train", capture)
     data = waves(n=10)
     FieldSurrogate(hidden_size=2, kernel_size=3, symmetry="odd", verbose=0).fit(data)
     held = np.arange(10) % 5 == 4
@@ -426,7 +426,7 @@ def test_a_fit_says_if_it_gave_up_more_accurate_weights(monkeypatch, recwarn):
     model = FieldSurrogate(hidden_size=2, kernel_size=3, verbose=0)
     for errors, best, said in (([0.4, 0.3, 0.2], 15, 0), ([0.4, 0.3, 0.2], 10, 1)):
         history = training.History([], list(zip((5, 10, 15), errors, strict=True)), best, 1.0)
-        monkeypatch.setattr("lemode.surrogate.estimator.train", lambda *args, h=history: h)
+        monkeypatch.setattr("lemode.surrogate.base.train", lambda *args, h=history: h)
         model.fit(waves())
         assert len(recwarn) == said
     message = str(recwarn.pop(training.FitWarning).message)

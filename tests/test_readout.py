@@ -6,13 +6,14 @@ import torch
 
 from lemode import LEM, FieldSurrogate, Surrogate
 from lemode.surrogate import readout
+from lemode.surrogate.seeds import torch_stream
 from lemode.systems import Lorenz63
 
 DATA = Lorenz63().trajectories(10, np.arange(0, 15, 0.05), seed=0)
 
 
 def normalised(model, x):
-    return model.network_.normalise(torch.from_numpy(x)).transpose(0, 1)
+    return model.network_.normalise(torch.tensor(x)).transpose(0, 1)
 
 
 def test_head_solves_the_ridge_problem_and_the_core_is_as_it_was_drawn(monkeypatch):
@@ -20,7 +21,7 @@ def test_head_solves_the_ridge_problem_and_the_core_is_as_it_was_drawn(monkeypat
     model = Surrogate(hidden_size=20, train="readout", washout=10, verbose=0).fit(DATA[:8], validation=DATA[8:])
     net, x = model.network_, normalised(model, DATA.x[:8])
     drawn = Surrogate(hidden_size=20)._build(3, 0, torch.float64).core
-    readout.draw(drawn, torch.Generator().manual_seed(0))
+    readout.draw(drawn, torch_stream(0, "weights"))
     for p, q in zip(net.core.parameters(), drawn.parameters(), strict=True):
         assert torch.equal(p, q)
     with torch.no_grad():

@@ -147,7 +147,7 @@ def test_uneven_data_inputs_and_missing_values():
     x[2, 20, 0] = np.nan
     model = quick(continuous=True, steps=30, inputs=("b",)).fit(Trajectories(t, x, ("a", "b"), missing=True))
     assert model.names_ == ("a",)
-    assert len(model.history_.loss) == 12
+    assert len(model.history_.loss) == 30 + 12
     assert np.isfinite(model.predict(Trajectories(t, x, ("a", "b"), missing=True))).all()
 
 

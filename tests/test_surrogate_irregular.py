@@ -156,7 +156,7 @@ class TestUse:
         net = uneven_model.network_
         t = np.array([0, 1, 1.8, 3.1, 4.0]) * uneven_model.step_
         x = at(t, 1)[0]
-        u = net.normalise(torch.from_numpy(x))[:, None]
+        u = net.normalise(torch.tensor(x))[:, None]
         r = torch.tensor([1, 1, 0.8, 1.3, 0.9], dtype=torch.float64)
         y, _ = net.core(u, dt=(net.core.dt * r).clamp_max(1.0))
         ahead = torch.tensor([1, 0.8, 1.3, 0.9, 1], dtype=torch.float64)
@@ -292,7 +292,7 @@ class TestFit:
         for junk in (0.0, 1e6):
             net = quick(inputs=("b",))._build(1, 1, torch.float64)
             grid = lay_out(data, 0.2, 1)
-            raw = torch.from_numpy(grid.values).transpose(0, 1)
+            raw = torch.tensor(grid.values).transpose(0, 1)
             net.set_scales(raw[..., :1], raw[..., 1:])
             series = to_series(net, grid, 1)
             assert (~series.mask).sum() > 200

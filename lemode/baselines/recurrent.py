@@ -11,7 +11,7 @@ __all__ = ["GRU", "LSTM"]
 
 
 class LSTM(Surrogate):
-    r"""`lemode.Surrogate` with torch.nn.LSTM as its core; dt and scheme have no meaning here.
+    r"""`lemode.Surrogate` with torch.nn.LSTM as its core; dt and scheme have no meaning here, and others than the defaults are refused.
 
     .. math:: \hat x_{k+1} = x_k + s \odot (C\,h_k + c), \qquad h_k \text{ the output of the LSTM at step } k
 
@@ -23,12 +23,15 @@ class LSTM(Surrogate):
     ('LSTM', (1, 5, 1))
     """
 
+    _architecture = ("hidden_size", "num_layers", "delays", "dtype")
+    _unused = ("dt", "scheme")
+
     def _core(self, features: int, dtype: torch.dtype) -> nn.Module:
         return nn.LSTM(features, self.hidden_size, self.num_layers, dtype=dtype)
 
 
 class GRU(Surrogate):
-    r"""`lemode.Surrogate` with torch.nn.GRU as its core; dt and scheme have no meaning here.
+    r"""`lemode.Surrogate` with torch.nn.GRU as its core; dt and scheme have no meaning here, and others than the defaults are refused.
 
     .. math:: \hat x_{k+1} = x_k + s \odot (C\,h_k + c), \qquad h_k \text{ the output of the GRU at step } k
 
@@ -39,6 +42,9 @@ class GRU(Surrogate):
     >>> type(model.network_.core).__name__, model.forecast(wave, steps=5).shape
     ('GRU', (1, 5, 1))
     """
+
+    _architecture = ("hidden_size", "num_layers", "delays", "dtype")
+    _unused = ("dt", "scheme")
 
     def _core(self, features: int, dtype: torch.dtype) -> nn.Module:
         return nn.GRU(features, self.hidden_size, self.num_layers, dtype=dtype)

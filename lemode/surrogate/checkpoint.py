@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import warnings
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from . import storage
+from .data import Grid
+from .errors import FitWarning
 from .recipe import Recipe
 
 if TYPE_CHECKING:
     from .training import _Run
 
-__all__ = ["load", "save"]
+__all__ = ["digest", "load", "save"]
 
 FORMAT = "lemode checkpoint"
 
@@ -48,13 +53,15 @@ def save(path: str | os.PathLike[str], run: _Run) -> None:
             target[f"optimizer.{index}.{key}"] = value
     metadata = {
         "recipe": asdict(run.recipe), "history": asdict(run.history), "stage": run.stage, "step": run.step,
-        "best": run.best, "reached": run.reached, "free_before": run.free_before, "numbers": numbers, "groups": optimizer["param_groups"],
+        "fingerprint": run.fingerprint, "best": run.best, "reached": run.reached, "free_before": run.free_before, "numbers": numbers, "groups": optimizer["param_groups"],
     }  # fmt: skip
     storage.write(path, {k: v.clone() for k, v in tensors.items()}, metadata, FORMAT)
 
 
 def load(path: str | os.PathLike[str], run: _Run) -> None:
-    """Put what `save` wrote back into `run`; ValueError if the file belongs to another fit.
+    """Put what `save` wrote back into `run`; ValueError if the file belongs to another fit: other data, seed or hyper-parameters.
+
+    That of an older lemode does not say what data it is of: it is taken, with a FitWarning.
 
     Examples
     --------
@@ -76,7 +83,17 @@ def load(path: str | os.PathLike[str], run: _Run) -> None:
     tensors, metadata = storage.read(path, FORMAT)
     recipe = asdict(run.recipe)
     saved = asdict(Recipe()) | {k: tuple(v) if isinstance(v, list) else v for k, v in metadata["recipe"].items()}
+    known = metadata.get("fingerprint")
+    if known is None:
+        warnings.warn(
+            f"{path}: the checkpoint of an older lemode, which does not say what data and seed it is of: the fit goes on as if "
+            "they were the same.",
+            FitWarning,
+            stacklevel=6,
+        )
+        known = run.fingerprint
     different = [k for k in recipe if saved.get(k) != recipe[k]]
+    different += [k for k in {**run.fingerprint, **known} if known.get(k) != run.fingerprint.get(k)]
     network = _part(tensors, "network.")
     shapes = {k: v.shape for k, v in run.network.state_dict().items()}
     if different or shapes != {k: v.shape for k, v in network.items()}:
@@ -99,6 +116,27 @@ def load(path: str | os.PathLike[str], run: _Run) -> None:
     history = metadata["history"]
     history["validation"] = [tuple(row) for row in history["validation"]]
     vars(run.history).update(history)
+
+
+def digest(*parts: Grid | torch.Tensor) -> str:
+    """A fingerprint of data, to the last bit.
+
+    Examples
+    --------
+    >>> a, b = torch.zeros(3), torch.tensor([0.0, 0.0, 1e-30])
+    >>> digest(a) == digest(torch.zeros(3)), digest(a) == digest(b)
+    (True, False)
+    """
+    total = hashlib.sha256()
+    for part in parts:
+        arrays = (part.values, part.r, part.at) if isinstance(part, Grid) else (part.detach().numpy(),)
+        for array in arrays:
+            if array is None:
+                total.update(b"none")
+            else:
+                total.update(f"{array.dtype} {array.shape}".encode())
+                total.update(np.ascontiguousarray(array).data)
+    return total.hexdigest()
 
 
 def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

@@ -15,7 +15,7 @@ from ..lem import LEM
 from .data import Series
 from .network import IncrementNetwork
 from .recipe import Recipe
-from .training import History, train
+from .training import ALL_DONE, History, train
 
 __all__ = ["ContinuousNetwork", "train_continuous"]
 
@@ -127,8 +127,11 @@ def train_continuous(
     generator: torch.Generator,
     verbose: int = 1,
     save_to: str | os.PathLike[str] | None = None,
+    fingerprint: dict[str, Any] | None = None,
 ) -> History:
     """Fit the discrete network, then from there the differential equation, in `SHARE` as many steps, each of which costs more.
+
+    The history is that of both, one after the other. A fit that is interrupted in the first part goes no further.
 
     Examples
     --------
@@ -139,19 +142,31 @@ def train_continuous(
     >>> network.set_scales(waves)
     >>> series, recipe = Series(network.normalise(waves)), Recipe(steps=5, window=10, washout=5)
     >>> history = train_continuous(network, series, series, recipe, torch.Generator().manual_seed(0), verbose=0)
-    >>> len(history.loss), network.discrete  # the second part of the training
-    (2, False)
+    >>> len(history.loss), history.validation[0][0], network.discrete
+    (7, 5, False)
     """
     network.discrete = True
     half = None if recipe.max_time is None else recipe.max_time / 2
     first = replace(recipe, max_time=half, stages=("one-step",))
-    train(network, series, validation, first, generator, verbose, None if save_to is None else f"{os.fspath(save_to)}.discrete")
+    there = None if save_to is None else f"{os.fspath(save_to)}.discrete"
+    before = train(network, series, validation, first, generator, verbose, there, fingerprint)
     network.discrete = False
+    if before.stopped == "interrupted":
+        return before
     second = replace(
         recipe, steps=max(1, round(SHARE * recipe.steps)), max_time=half, window=min(WINDOW, recipe.window), lr=(recipe.lr or 1e-2) * FINE,
         validate_every=100,
     )  # fmt: skip
-    return train(network, series, validation, second, generator, verbose, save_to)
+    after = train(network, series, validation, second, generator, verbose, save_to, fingerprint)
+    done = len(before.loss)
+    return History(
+        loss=before.loss + after.loss,
+        validation=before.validation + [(done + step, error) for step, error in after.validation],
+        best_step=done + after.best_step,
+        seconds=before.seconds + after.seconds,
+        stopped=before.stopped if after.stopped == ALL_DONE else after.stopped,
+        stages=before.stages + after.stages,
+    )
 
 
 def _advance(

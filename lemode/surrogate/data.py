@@ -7,6 +7,7 @@ a gap, a missing value and a forecast are the same thing.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -17,9 +18,22 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ..trajectories import Trajectories
+from . import frames
 from .network import IncrementNetwork
+from .parameters import check_count, check_number
 
-__all__ = ["Grid", "Series", "as_columns", "fill", "hold_out", "lay_out", "rank", "torch_dtype", "usual_interval"]
+__all__ = [
+    "Grid",
+    "Series",
+    "as_columns",
+    "fill",
+    "hold_out",
+    "known_names",
+    "lay_out",
+    "rank",
+    "torch_dtype",
+    "usual_interval",
+]
 
 Array = NDArray[np.floating[Any]]
 SPARSE = 50  # grid points per sample beyond which a gap is no gap any more
@@ -138,10 +152,7 @@ def forecast_times(data: Trajectories, steps: int | None, dt: float | None, t: A
     times = np.broadcast_to(data.t, data.x.shape[:2])
     ends = np.nanmax(times, axis=1)
     if t is None:
-        if not isinstance(steps, (int, np.integer)) or steps < 1:
-            raise ValueError(f"steps={steps!r}: give a positive integer.")
-        if dt is None or not (np.isfinite(dt) and dt > 0):
-            raise ValueError(f"dt={dt!r}: give a positive interval.")
+        steps, dt = check_count("steps", steps), check_number("dt", dt)
         return np.asarray(ends[:, None] + dt * np.arange(1, steps + 1))
     if steps is not None or dt is not None:
         raise ValueError("t names the times of the forecast: leave steps and dt out.")
@@ -175,7 +186,7 @@ def to_series(network: IncrementNetwork, grid: Grid, observed: int) -> Series:
     dtype = network.mean.dtype
 
     def tensor(array: Array) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array.swapaxes(0, 1))).to(dtype)
+        return torch.tensor(array.swapaxes(0, 1), dtype=dtype)
 
     values = tensor(grid.values)
     x, e = network.normalise(values[..., :observed]), None
@@ -260,10 +271,37 @@ def rank(X: ArrayLike) -> Array:
     ...     print(error)
     data have shape (3,): give (n, T, D), or (T, D) for one series; x[:, None] makes one of D=1.
     """
-    x = np.asarray(X)
+    try:
+        x = np.asarray(X)
+    except (TypeError, ValueError, RuntimeError) as e:
+        raise ValueError(f"data are no array: give Trajectories, (n, T, D) or (T, D) ({e}).") from e
+    if x.dtype.kind not in "fiu":
+        if isinstance(X, (str, os.PathLike)):
+            raise ValueError(
+                f"data are {X!r}: give Trajectories or an array; a system is sampled by lemode.fit(lemode.systems.get(name), t=...)."
+            )
+        raise ValueError(
+            f"data are of {type(X)}, dtype {x.dtype}: give Trajectories or an array of real numbers; a system or a "
+            "right-hand side is sampled by lemode.fit."
+        )
     if x.ndim not in (2, 3):
         raise ValueError(f"data have shape {x.shape}: give (n, T, D), or (T, D) for one series; x[:, None] makes one of D=1.")
     return x
+
+
+def known_names(X: Trajectories | ArrayLike) -> tuple[str, ...]:
+    """The names of the variables of X, which are x0, x1, ... in a plain array.
+
+    Examples
+    --------
+    >>> known_names(np.zeros((5, 2)))
+    ('x0', 'x1')
+    """
+    if isinstance(X, Trajectories):
+        return X.names
+    if frames.is_frame(X):
+        return frames.from_frame(X).names
+    return tuple(f"x{i}" for i in range(rank(X).shape[-1]))
 
 
 def as_columns(X: Trajectories | ArrayLike, columns: tuple[str, ...], step: float = 1.0) -> Trajectories:
@@ -275,6 +313,8 @@ def as_columns(X: Trajectories | ArrayLike, columns: tuple[str, ...], step: floa
     >>> data.t, as_columns(data, ("w",)).x.flatten()
     (array([0. , 0.5, 1. ]), array([1., 3., 5.]))
     """
+    if frames.is_frame(X):
+        X = frames.from_frame(X)
     if isinstance(X, Trajectories):
         return X.select(columns)
     x = rank(X)
@@ -297,7 +337,7 @@ def torch_dtype(name: str | None, x: Array) -> torch.dtype:
     (torch.float32, torch.float64)
     """
     name = str(x.dtype) if name is None else name
-    if name not in ("float32", "float64"):
+    if not isinstance(name, str) or name not in ("float32", "float64"):
         raise ValueError(f"dtype={name!r}: choose 'float32', 'float64' or None.")
     return torch.float32 if name == "float32" else torch.float64
 

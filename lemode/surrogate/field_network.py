@@ -72,7 +72,8 @@ class FieldNetwork(IncrementNetwork):
             setattr(self, name, self._spread(getattr(self, name)))
 
     def set_scales(self, x: Tensor, e: Tensor | None = None, r: Tensor | None = None) -> None:
-        """Learn the scales, which all points share, from training data x ``(T, n, channels * points)``."""
+        """Learn the scales, which all points share, from training data x ``(T, n, channels * points)``; e and r have to be None."""
+        _refuse(e=e, r=r)
         for name, value in zip(SCALES, scales(self.by_point(x.double()).flatten(1, -2))):
             getattr(self, name).copy_(self._spread(value))
 
@@ -81,13 +82,17 @@ class FieldNetwork(IncrementNetwork):
         return scale if self.channels == 1 else scale.repeat_interleave(math.prod(self.grid))
 
     def forward(self, x: Tensor, e: Tensor | None = None, state: Any = None, r: Tensor | None = None) -> tuple[Tensor, Any]:
-        """Scaled increments for normalised x ``(T, n, channels * points)``, and the state to go on from."""
+        """Scaled increments for normalised x ``(T, n, channels * points)``, and the state to go on from.
+
+        ValueError for e or r, which the networks of `IncrementNetwork` take.
+        """
         y, state = self.features(x, e, state, r)
         # the head first: it leaves few numbers of hidden_size to take differences of
         return self.regressors(self.head(y)).movedim(-1, 2).reshape(x.shape), state
 
     def features(self, x: Tensor, e: Tensor | None = None, state: Any = None, r: Tensor | None = None) -> tuple[Tensor, Any]:
-        """What the head reads: y ``(T, n, *grid, hidden_size)``, and the state to go on from."""
+        """What the head reads: y ``(T, n, *grid, hidden_size)``, and the state to go on from; e and r have to be None."""
+        _refuse(e=e, r=r)
         # training takes states by series, which it expects in the second dimension
         state = None if state is None else tuple(s.squeeze(0) for s in state)
         y, (y_n, z_n) = self.core(x.reshape(*x.shape[:2], self.channels, *self.grid), state)
@@ -111,6 +116,14 @@ class FieldNetwork(IncrementNetwork):
         for name in SCALES:
             setattr(network, name, network._spread(getattr(self, name)[::points]).clone())
         return network
+
+
+def _refuse(**given: Tensor | None) -> None:
+    """ValueError for what a field network would not look at."""
+    whats = {"e": "known inputs", "r": "intervals of their own: resample the data to one interval"}
+    for name, value in given.items():
+        if value is not None:
+            raise ValueError(f"{name}: a field network takes no {whats[name]}.")
 
 
 def reflected(x: Array, grid: Sequence[int], signs: Sequence[int] = (1,)) -> Array:

@@ -14,13 +14,15 @@ from numpy.typing import ArrayLike
 
 from ..conv import ConvLEM
 from ..trajectories import Trajectories
-from .data import Grid, as_columns, hold_out, to_series
-from .estimator import Array, Surrogate
+from .base import Array, Estimator
+from .data import Grid, as_columns, hold_out, known_names, to_series
+from .errors import FitWarning
 from .field_network import FieldNetwork, reflected
 from .forecast import free_run_power
 from .network import IncrementNetwork
+from .parameters import check_number
 from .recipe import Recipe
-from .training import FREE_RUNS, FitWarning
+from .training import FREE_RUNS
 
 __all__ = ["FieldSurrogate"]
 
@@ -31,7 +33,7 @@ PIECE = 200
 FREE_STEPS = 500
 
 
-class FieldSurrogate(Surrogate):
+class FieldSurrogate(Estimator):
     r"""A `Surrogate` of a field on a periodic grid: the same small rule at every point, from the points around it.
 
     .. math::
@@ -99,6 +101,10 @@ class FieldSurrogate(Surrogate):
 
     network_: FieldNetwork
 
+    _architecture = (
+        "hidden_size", "kernel_size", "recurrent_kernel_size", "channels", "grid", "conserve", "dt", "scheme", "dtype"
+    )  # fmt: skip
+
     def __init__(
         self,
         hidden_size: int = 32,
@@ -130,11 +136,7 @@ class FieldSurrogate(Surrogate):
         warm_start: bool = False,
         verbose: int = 1,
     ) -> None:
-        super().__init__(
-            hidden_size=hidden_size, dt=dt, scheme=scheme, train=train, budget=budget, steps=steps, max_time=max_time, batch_size=batch_size,
-            window=window, washout=washout, stages=stages, noise=noise, horizon=horizon, optimizer=optimizer, lr=lr, dtype=dtype,
-            seed=seed, warm_start=warm_start, verbose=verbose,
-        )  # fmt: skip
+        self.hidden_size = hidden_size
         self.kernel_size = kernel_size
         self.recurrent_kernel_size = recurrent_kernel_size
         self.channels = channels
@@ -144,28 +146,43 @@ class FieldSurrogate(Surrogate):
         self.input_noise = input_noise
         self.noisy = noisy
         self.average = average
+        self.dt = dt
+        self.scheme = scheme
+        self.train = train
+        self.budget = budget
+        self.steps = steps
+        self.max_time = max_time
+        self.batch_size = batch_size
+        self.window = window
+        self.washout = washout
+        self.stages = stages
+        self.noise = noise
+        self.horizon = horizon
+        self.optimizer = optimizer
+        self.lr = lr
+        self.dtype = dtype
+        self.seed = seed
+        self.warm_start = warm_start
+        self.verbose = verbose
 
-    def fit(
+    def _learn(
         self,
         X: Trajectories | ArrayLike,
-        y: None = None,
-        *,
-        validation: Trajectories | ArrayLike | None = None,
-        checkpoint: str | os.PathLike[str] | None = None,
-    ) -> FieldSurrogate:
-        """As `Surrogate.fit`; X has the points of the grid for its variables, those of one channel after those of another."""
-        names, _ = self._choose_names(X)
+        validation: Trajectories | ArrayLike | None,
+        checkpoint: str | os.PathLike[str] | None,
+        former: Estimator | None,
+    ) -> None:
+        """X has the points of the grid for its variables, those of one channel after those of another."""
+        names = known_names(X)
         grid, parity = self._points(len(names)), self._parity()
         data = self._even(X, names)
-        if (
-            self.warm_start
-            and hasattr(self, "network_")
-            and (grid, self.channels) != (self.network_.grid, self.network_.channels)
-        ):
-            raise ValueError(
-                f"warm_start: the model has grid={self.network_.grid}, channels={self.network_.channels}; the data have {grid}, "
-                f"{self.channels}."
-            )
+        if former is not None:
+            network = former.network_
+            assert isinstance(network, FieldNetwork)
+            if (grid, self.channels) != (network.grid, network.channels):
+                raise ValueError(
+                    f"warm_start: the model has grid={network.grid}, channels={network.channels}; the data have {grid}, {self.channels}."
+                )
         if validation is None:  # before the images are made: else that of a validation series would be trained on
             data, held_out = hold_out(data)
         else:
@@ -174,9 +191,8 @@ class FieldSurrogate(Surrogate):
         if parity is not None:
             x = np.concatenate([x, reflected(x, grid, parity)])
         x = _pieces(x)
-        super().fit(Trajectories(data.t[: x.shape[1]], x, names), y, validation=held_out, checkpoint=checkpoint)
+        super()._learn(Trajectories(data.t[: x.shape[1]], x, names), held_out, checkpoint, former)
         self._check_climate(held_out.x[:FREE_RUNS])
-        return self
 
     @staticmethod
     def _even(X: Trajectories | ArrayLike, names: tuple[str, ...], step: float | None = None) -> Trajectories:
@@ -205,14 +221,14 @@ class FieldSurrogate(Surrogate):
                 f"free runs leave the attractor: over {FREE_STEPS} steps they have {power:.3g} times the power of the validation "
                 f"series. {remedy}",
                 FitWarning,
-                stacklevel=3,
+                stacklevel=5,
             )
-        elif len(self.stages) == 1 and least < kept:
+        elif not history.stages and least < kept:
             warnings.warn(
                 f"the weights of step {history.best_step} are kept, with a validation error of {kept:.3g} increments: free runs of those "
                 f"with a smaller one, down to {least:.3g}, did not keep the power of the validation series. {remedy}",
                 FitWarning,
-                stacklevel=3,
+                stacklevel=5,
             )
 
     def on_grid(self, *grid: int) -> FieldSurrogate:
@@ -232,7 +248,7 @@ class FieldSurrogate(Surrogate):
         model.grid = tuple(int(g) for g in grid)
         model.network_ = network.on_grid(model.grid)
         model.names_ = tuple(f"x{i}" for i in range(network.channels * math.prod(model.grid)))
-        model.n_features_in_ = len(model.names_)
+        model.fitted_with_ = {**self.fitted_with_, "grid": model.grid}
         return model
 
     def _parity(self) -> list[int] | None:
@@ -267,12 +283,17 @@ class FieldSurrogate(Surrogate):
 
     def _recipe(self, T: int, names: tuple[str, ...]) -> Recipe:
         noise = self.input_noise
-        first, last = (float(noise), float(noise)) if isinstance(noise, (int, float)) else noise
+        try:
+            first, last = (
+                check_number("", n, zero=True) for n in (noise if isinstance(noise, (tuple, list)) else (noise, noise))
+            )
+        except ValueError:
+            first, last = -1.0, 0.0
         if not (first >= last >= 0 and (last > 0 or first == 0)):
             raise ValueError(f"input_noise={noise!r}: give one number, 0 for none, or two positive ones, the larger first.")
-        if not 0 < self.noisy <= 1:
+        if check_number("noisy", self.noisy, hint="; no noise at all is input_noise=0") > 1:
             raise ValueError(f"noisy={self.noisy!r}: give a share above 0, up to 1; no noise at all is input_noise=0.")
-        if not 0 <= self.average < 1:
+        if check_number("average", self.average, zero=True) >= 1:
             raise ValueError(f"average={self.average!r}: give a number from 0 to below 1.")
         recipe = super()._recipe(T, names)
         # a pass over the series for stored states costs as much as many steps, which are short
@@ -281,18 +302,16 @@ class FieldSurrogate(Surrogate):
             free_steps=FREE_STEPS,
         )  # fmt: skip
 
-    def _build(self, dimension: int, inputs: int, dtype: torch.dtype) -> IncrementNetwork:
+    def _network(self, dimension: int, inputs: int, dtype: torch.dtype) -> IncrementNetwork:
         grid = self._points(dimension)
         if isinstance(self.kernel_size, int) and self.kernel_size > min(grid):
             raise ValueError(
                 f"kernel_size={self.kernel_size}: the grid has {min(grid)} points in a direction; give at most so many."
             )
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            channels = int(self.channels)
-            return FieldNetwork(self._core(channels, dtype), self.hidden_size, grid, dtype, self.conserve, channels)
+        return FieldNetwork(self._core(self.channels, dtype), self.hidden_size, grid, dtype, self.conserve, self.channels)
 
     def _core(self, features: int, dtype: torch.dtype) -> torch.nn.Module:
+        """The recurrent layer."""
         return ConvLEM(
             features, self.hidden_size, self.kernel_size, 1 if self.grid is None else len(self.grid), dt=self.dt,
             recurrent_kernel_size=self.recurrent_kernel_size, scheme=self.scheme, dtype=dtype,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..lem import LEM
+from ..ode import MultiscaleODE
 
-__all__ = ["IncrementNetwork", "scales"]
+__all__ = ["IncrementNetwork", "draw_weights", "scales"]
 
 
 class IncrementNetwork(nn.Module):
@@ -79,6 +81,12 @@ class IncrementNetwork(nn.Module):
             self.register_buffer(name, torch.ones(dimension, dtype=dtype))
         for name in ("input_mean", "input_std"):
             self.register_buffer(name, torch.ones(inputs, dtype=dtype))
+
+    def reset_parameters(self, generator: torch.Generator) -> None:
+        """Weights as torch and lemode draw them, and scales of one."""
+        draw_weights(self, generator)
+        for buffer in self.buffers():
+            buffer.fill_(1.0)
 
     def set_scales(self, x: Tensor, e: Tensor | None = None, r: Tensor | None = None) -> None:
         """Learn the scales from training data x ``(T, n, D)`` and inputs e ``(T, n, m)``, in float64; NaN is a value that is missing.
@@ -166,6 +174,32 @@ class IncrementNetwork(nn.Module):
         """The next normalised x for the normalised series so far: ``(T, n, D)`` to ``(T, n, D)``."""
         increment, state = self(x, e, state) if r is None else self(x, e, state, r)
         return x + self.increment * increment, state
+
+
+@torch.no_grad()
+def draw_weights(network: nn.Module, generator: torch.Generator) -> None:
+    """Initial weights from the generator: those that constructors draw from torch's global one, which other threads draw from as well.
+
+    TypeError for a layer with weights that is none of `lemode.MultiscaleODE`, torch.nn.Linear and torch's recurrent ones.
+
+    Examples
+    --------
+    >>> state, layer = torch.random.get_rng_state(), torch.nn.Linear(2, 3, device="meta").to_empty(device="cpu")
+    >>> draw_weights(layer, torch.Generator().manual_seed(0))
+    >>> bool(layer.weight.abs().max() <= 2**-0.5), torch.equal(torch.random.get_rng_state(), state)
+    (True, True)
+    """
+    for layer in network.modules():
+        if isinstance(layer, MultiscaleODE):
+            layer.reset_parameters(generator)
+        elif isinstance(layer, (nn.Linear, nn.RNNBase)):  # in torch: of the inputs, and of the hidden units
+            bound = 1 / math.sqrt(layer.in_features if isinstance(layer, nn.Linear) else layer.hidden_size)
+            for p in layer.parameters():
+                p.uniform_(-bound, bound, generator=generator)
+        elif next(layer.parameters(recurse=False), None) is not None:
+            raise TypeError(
+                f"{type(layer).__name__} draws its own weights: derive it from MultiscaleODE, nn.Linear or nn.RNNBase."
+            )
 
 
 def scales(x: Tensor, r: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:

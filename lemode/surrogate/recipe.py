@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
+from ..schemes import get_scheme
 from .optimizers import EigenAdam
-
-if TYPE_CHECKING:
-    from .estimator import Surrogate
+from .parameters import check_count, check_number, names_of
 
 __all__ = [
     "BUDGETS",
@@ -22,6 +20,7 @@ __all__ = [
     "LEAST_NOISE",
     "STAGES",
     "Recipe",
+    "check_seed",
     "checked_recipe",
     "make_optimizer",
     "resolve_budget",
@@ -113,58 +112,85 @@ def resolve_budget(budget: str | float, steps: int | None, max_time: float | Non
         if steps is not None:  # asked for so many steps: they are all done
             return steps, max_time
         return (named_steps, named_time) if max_time is None else (10**9, max_time)
-    if isinstance(budget, bool) or not isinstance(budget, (int, float)) or not budget > 0:
-        raise ValueError(f"budget={budget!r}: choose {', '.join(map(repr, BUDGETS))} or a positive number of seconds.")
-    return (10**9 if steps is None else steps), float(budget) if max_time is None else max_time
+    try:
+        seconds = check_number("budget", budget)
+    except ValueError:
+        raise ValueError(
+            f"budget={budget!r}: choose {', '.join(map(repr, BUDGETS))} or a positive number of seconds."
+        ) from None
+    return (10**9 if steps is None else steps), seconds if max_time is None else max_time
 
 
-def checked_recipe(p: Surrogate, T: int, names: tuple[str, ...]) -> Recipe:
-    """The recipe for a surrogate's hyper-parameters, T samples and these variables; ValueError for one out of range.
+def checked_recipe(params: dict[str, Any], T: int, names: tuple[str, ...]) -> Recipe:
+    """The recipe for hyper-parameters, T samples and these variables; ValueError for one out of range.
 
     Examples
     --------
-    >>> model = lemode.Surrogate(steps=200, weights={"v": 3.0})
-    >>> recipe = checked_recipe(model, 1000, ("v", "w"))
+    >>> params = lemode.Surrogate(steps=200, weights={"v": 3.0}).get_params()
+    >>> recipe = checked_recipe(params, 1000, ("v", "w"))
     >>> recipe.steps, recipe.weights
     (200, (3.0, 1.0))
     >>> try:
-    ...     checked_recipe(model.set_params(washout=300), 1000, ("v", "w"))
+    ...     checked_recipe({**params, "washout": 300}, 1000, ("v", "w"))
     ... except ValueError as error:
     ...     print(error)
     washout=300: give a number of samples below window=250.
     """
-    for name in ("steps", "batch_size", "window", "horizon"):
-        value = getattr(p, name)
-        if (name, value) != ("steps", None) and (not isinstance(value, (int, np.integer)) or value < 1):
-            raise ValueError(f"{name}={value!r}: give a positive integer.")
-    if p.train not in ("all", "readout"):
-        raise ValueError(f"train={p.train!r}: give 'all', or 'readout' for the head alone.")
-    if p.train == "readout" and p.continuous:
-        raise ValueError("train='readout' is for continuous=False: choose one of the two.")
-    if not isinstance(p.delays, (int, np.integer)) or p.delays < 0:
-        raise ValueError(f"delays={p.delays!r}: give a number of previous values, 0 for none.")
-    if not 0 <= p.washout < p.window:
-        raise ValueError(f"washout={p.washout!r}: give a number of samples below window={p.window}.")
+    p: dict[str, Any] = {"delays": 0, "continuous": False, "weights": None, "num_layers": 1, **params}
+    for name in ("hidden_size", "num_layers", "steps", "batch_size", "window", "horizon"):
+        if (name, p[name]) != ("steps", None):
+            p[name] = check_count(name, p[name])
+    check_seed(p["seed"])
+    check_count("delays", p["delays"], 0, ": a number of previous values")
+    p["noise"] = check_number("noise", p["noise"], zero=True)
     for name in ("lr", "max_time"):
-        value = getattr(p, name)
-        if value is not None and not value > 0:
-            raise ValueError(f"{name}={value!r}: give a positive number, or None.")
-    stages = tuple(p.stages)
+        if p[name] is not None:
+            p[name] = check_number(name, p[name], hint=", or None")
+    scheme = get_scheme(p["scheme"])
+    if check_number("dt", p["dt"]) > scheme.max_dt:
+        raise ValueError(
+            f"dt={p['dt']!r}: scheme {scheme.name!r} admits up to {scheme.max_dt:g} in a surrogate; use a smaller dt, or "
+            "scheme='exponential', which admits every dt."
+        )
+    if p["train"] not in ("all", "readout"):
+        raise ValueError(f"train={p['train']!r}: give 'all', or 'readout' for the head alone.")
+    if p["train"] == "readout" and p["continuous"]:
+        raise ValueError("train='readout' is for continuous=False: choose one of the two.")
+    if check_count("washout", p["washout"], 0, ": a number of samples") >= p["window"]:
+        raise ValueError(f"washout={p['washout']!r}: give a number of samples below window={p['window']}.")
+    stages = names_of("stages", p["stages"])
     if not stages or stages[0] != "one-step" or any(s not in STAGES[1:] for s in stages[1:]):
         raise ValueError(f"stages={stages}: 'one-step' comes first, then any of 'noise', 'closed-loop'.")
-    if not p.noise >= 0:
-        raise ValueError(f"noise={p.noise!r}: give a number, 0 or more.")
     if T < 3:
         raise ValueError(f"the training or validation series have {T} samples: a surrogate needs at least 3.")
-    weights = p.weights
-    if weights is not None and (set(weights) - set(names) or not all(w > 0 for w in weights.values())):
-        raise ValueError(f"weights={weights}: give positive numbers for variables among {', '.join(names)}.")
-    steps, max_time = resolve_budget(p.budget, p.steps, p.max_time)
+    weights = p["weights"]
+    if weights is not None:
+        message = f"weights={weights}: give positive numbers for variables among {', '.join(names)}, as a dict."
+        if not isinstance(weights, dict) or set(weights) - set(names):
+            raise ValueError(message)
+        try:
+            weights = tuple(check_number("", weights.get(name, 1.0)) for name in names)
+        except ValueError:
+            raise ValueError(message) from None
+        if p["train"] == "readout":
+            raise ValueError("weights: train='readout' solves for every variable on its own; leave them out.")
+    steps, max_time = resolve_budget(p["budget"], p["steps"], p["max_time"])
     return Recipe(
-        steps=steps, batch_size=p.batch_size, window=p.window, washout=p.washout, optimizer=p.optimizer,
-        lr=p.lr, max_time=max_time, stages=stages, noise=p.noise, horizon=p.horizon,
-        weights=None if weights is None else tuple(float(weights.get(name, 1.0)) for name in names),
+        steps=steps, batch_size=p["batch_size"], window=p["window"], washout=p["washout"], optimizer=p["optimizer"],
+        lr=p["lr"], max_time=max_time, stages=stages, noise=p["noise"], horizon=p["horizon"], weights=weights,
     )  # fmt: skip
+
+
+def check_seed(seed: object) -> int:
+    """The seed as an int; ValueError for what is none.
+
+    Examples
+    --------
+    >>> check_seed(None)
+    Traceback (most recent call last):
+    ValueError: seed=None: give an integer, 0 or more; for another model every time, seed=int(np.random.default_rng().integers(2**32)).
+    """
+    return check_count("seed", seed, 0, "; for another model every time, seed=int(np.random.default_rng().integers(2**32))")
 
 
 def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

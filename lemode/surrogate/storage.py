@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,20 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-__all__ = ["FORMAT_VERSION", "read", "write"]
+__all__ = ["FORMAT_VERSION", "check_writable", "read", "write"]
 
 FORMAT, FORMAT_VERSION = "lemode model", 2
 
 
 def write(path: str | os.PathLike[str], tensors: dict[str, Tensor], metadata: dict[str, Any], kind: str = FORMAT) -> None:
     """Write tensors and JSON-able metadata to `path`; what was there stays whole until the new file is complete.
+
+    Where `path` is a link, the file that it leads to is replaced.
+
+    Raises
+    ------
+    OSError
+        If `path` cannot be written, see `check_writable`.
 
     Examples
     --------
@@ -31,25 +38,46 @@ def write(path: str | os.PathLike[str], tensors: dict[str, Tensor], metadata: di
     """
     from .. import __version__
 
-    target = Path(path)
+    target = check_writable(path)
     header = {
         "format": kind,
         "format_version": str(FORMAT_VERSION),
         "lemode_version": __version__,
         "metadata": json.dumps(metadata),
     }
-    handle, temporary = tempfile.mkstemp(dir=target.parent or ".", prefix=f".{target.name}.", suffix=".tmp")
-    os.close(handle)
+    temporary = target.parent / f".lemode-{secrets.token_hex(8)}.tmp"
+    # made by open, so that it has the permissions of any other new file, and by nobody else before
+    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     try:
         save_file({k: v.detach().contiguous() for k, v in tensors.items()}, temporary, header)
-        # mkstemp makes a private file; a model gets the permissions of any other new file
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
         os.replace(temporary, target)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
+
+
+def check_writable(path: str | os.PathLike[str]) -> Path:
+    """The file that `write` would replace or make, links followed; OSError in a sentence where it could not.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> try:
+    ...     check_writable(f"{tempfile.gettempdir()}/no/such/folder/model.lem")
+    ... except FileNotFoundError as error:
+    ...     print(str(error).split("model.lem: ")[1].split(" /")[0])
+    there is no folder
+    """
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise IsADirectoryError(f"{path}: is a folder; give the name of a file in it.")
+    if target.exists() and not target.is_file():
+        raise OSError(f"{path}: is a device, a pipe or a socket and no regular file; it is not replaced. Give another name.")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"{path}: there is no folder {target.parent}; make it first.")
+    if not os.access(target.parent, os.W_OK | os.X_OK):
+        raise PermissionError(f"{path}: the folder {target.parent} may not be written; choose another.")
+    return target
 
 
 def read(path: str | os.PathLike[str], kind: str = FORMAT) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -69,8 +97,10 @@ def read(path: str | os.PathLike[str], kind: str = FORMAT) -> tuple[dict[str, Te
     ...     print(str(error).split("numbers: ")[1])
     a safetensors file, but 'lemode model' and not a lemode checkpoint.
     """
-    if not Path(path).is_file():
+    if not Path(path).exists():
         raise FileNotFoundError(f"{path}: there is no such file.")
+    if not Path(path).is_file():
+        raise ValueError(f"{path}: no regular file, so not a {kind}.")
     try:
         with safe_open(path, framework="pt") as f:
             header = f.metadata() or {}

@@ -17,50 +17,27 @@ from tqdm.auto import tqdm
 from ..threads import one_thread
 from . import checkpoint
 from .data import Series, fill
+from .errors import FitDivergedError, FitWarning
 from .forecast import closed_loop, free_run_error, free_run_power
 from .network import IncrementNetwork
 from .recipe import FINE, FREE_POWER, FULL_MATRIX_LIMIT, LEAST_NOISE, Recipe, make_optimizer
 
-__all__ = ["FitDivergedError", "FitWarning", "History", "Series", "one_step_loss", "train"]
+__all__ = ["ALL_DONE", "History", "Series", "one_step_loss", "train"]
 
 
 # of the validation series, whose free runs are looked at during a fit
 FREE_RUNS = 4
 
 
-class FitWarning(UserWarning):
-    """The fit ended early or did not do what was asked; the message says what was kept.
+# seconds after a Ctrl-C that ended a fit, in which another one ends the loop around it
+AGAIN = 2.0
 
-    Examples
-    --------
-    A second stage that cannot work, as its noise overflows:
+# A validation error beyond so many times that of persistence is none of a model
+USELESS = 10.0
 
-    >>> import warnings
-    >>> wave = np.sin(np.linspace(0, 20, 201))[:, None]
-    >>> options = {"stages": ("one-step", "noise"), "noise": 1e200, "optimizer": "adam"}
-    >>> model = lemode.Surrogate(hidden_size=2, steps=140, **options, window=20, washout=5, verbose=0)
-    >>> with warnings.catch_warnings(record=True) as caught:
-    ...     warnings.simplefilter("always", FitWarning)
-    ...     model = model.fit(wave)
-    >>> [w.category.__name__ for w in caught], model.history_.stopped
-    (['FitWarning'], 'diverged')
-    >>> bool(np.isfinite(model.predict(wave)).all())
-    True
-    """
+ALL_DONE = "all steps done"
 
-
-class FitDivergedError(RuntimeError):
-    """The fit diverged before any usable weights were found.
-
-    Examples
-    --------
-    >>> wave = np.sin(np.linspace(0, 60, 601, dtype=np.float32))[:, None]
-    >>> try:
-    ...     lemode.Surrogate(hidden_size=2, steps=50, lr=1e30, optimizer="adam", verbose=0).fit(wave)
-    ... except FitDivergedError as error:
-    ...     print(str(error).split("): ")[1])
-    lower lr, or check the data for jumps and outliers.
-    """
+_interrupted = -math.inf  # when Ctrl-C ended a fit
 
 
 @dataclass
@@ -83,7 +60,7 @@ class History:
     best_step: int = 0
     free_power: float | None = None
     seconds: float = 0.0
-    stopped: str = "all steps done"
+    stopped: str = ALL_DONE
     stages: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -95,12 +72,14 @@ def train(
     generator: torch.Generator,
     verbose: int = 1,
     save_to: str | os.PathLike[str] | None = None,
+    fingerprint: dict[str, Any] | None = None,
 ) -> History:
     """Fit `network` and leave in it the weights that were best in validation.
 
     The schedule of the learning rate follows the steps, or the clock where `max_time` is nearer. A fit whose loss is not finite for
     20 steps, or whose validation error is a thousand times its best, ends with the best weights and a FitWarning; without any, with FitDivergedError. With
-    `save_to` everything is written there at every validation, and a fit that was cut off goes on from it.
+    `save_to` everything is written there at every validation, and a fit that was cut off goes on from it, if the fingerprint is the same.
+    Ctrl-C ends the fit with the best weights; a second one within two seconds is passed on, to end the loop around it.
 
     Examples
     --------
@@ -115,7 +94,7 @@ def train(
     """
     starts = _Starts(series, min(recipe.window, len(series.x) - 1), 8 * recipe.batch_size, recipe.start_counts)
     starts.fill(network)
-    run = _Run(network, make_optimizer(network, recipe), generator, recipe, starts)
+    run = _Run(network, make_optimizer(network, recipe), generator, recipe, starts, fingerprint or {})
     if save_to is not None and os.path.exists(save_to):
         checkpoint.load(save_to, run)
     history = run.history
@@ -124,10 +103,10 @@ def train(
     start = time.monotonic() - history.seconds
     try:
         with one_thread(small):
-            while run.stage < len(recipe.stages) and history.stopped == "all steps done":
+            while run.stage < len(recipe.stages) and history.stopped == ALL_DONE:
                 _run_stage(run, validation, start, bar, save_to)
     except KeyboardInterrupt:
-        if run.best_weights is None:
+        if run.best_weights is None or _again():
             raise
         history.stopped = "interrupted"
     finally:
@@ -135,7 +114,7 @@ def train(
         history.seconds = time.monotonic() - start
     if run.best_weights is None and history.stopped != "diverged":  # ended before the first validation
         run.validate(validation)
-    if run.best_weights is None:
+    if run.best_weights is None or not run.best <= USELESS * max(1.0, _persistence(validation, network)):
         raise FitDivergedError(
             f"the fit diverged within {len(history.loss)} steps (last loss {history.loss[-1] if history.loss else math.nan:g}): "
             "lower lr, or check the data for jumps and outliers."
@@ -143,13 +122,28 @@ def train(
     network.load_state_dict(run.best_weights)
     if history.stopped in ("diverged", "interrupted"):
         verb = "diverged" if history.stopped == "diverged" else "was interrupted"
+        again = f" Ctrl-C again within {AGAIN:g} s ends what fits in a loop."
         warnings.warn(
             f"the fit {verb} at step {len(history.loss)}; the weights of step {history.best_step} (validation error {run.best:.3g} "
-            "increments) were restored.",
+            f"increments) were restored.{'' if verb == 'diverged' else again}",
             FitWarning,
-            stacklevel=3,
+            stacklevel=5,
         )
     return history
+
+
+def _again() -> bool:
+    """Whether the Ctrl-C of now follows one that has ended a fit."""
+    global _interrupted
+    before, _interrupted = _interrupted, time.monotonic()
+    return _interrupted - before < AGAIN
+
+
+def _persistence(validation: Series, network: IncrementNetwork) -> float:
+    """The error of the present value as prediction, in increments of the training data."""
+    with torch.no_grad():
+        steps = (validation.x[1:] - validation.x[:-1]) / network.increment
+        return float(steps.square().mean().sqrt())
 
 
 class _Run:
@@ -162,7 +156,9 @@ class _Run:
         generator: torch.Generator,
         recipe: Recipe,
         starts: _Starts,
+        fingerprint: dict[str, Any],
     ) -> None:
+        self.fingerprint = fingerprint
         self.network, self.optimizer, self.generator, self.recipe, self.starts = network, optimizer, generator, recipe, starts
         self.peak = float(optimizer.param_groups[0]["lr"])
         self.history = History()
