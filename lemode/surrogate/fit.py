@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..systems.base import CallableSystem, System
+from ..systems.watch import silent
 from ..trajectories import Trajectories
 from .estimator import Surrogate
 
@@ -44,6 +46,13 @@ def fit(
     seed : of the initial states and of the fit
     hyperparameters : of `Surrogate`
 
+    Raises
+    ------
+    TypeError, ValueError
+        For what is no system, x0 or t that are missing or do not fit, fewer than 5 trajectories, or a callable that depends on t.
+    lemode.systems.SolveError
+        If the system cannot be solved.
+
     Returns
     -------
     Surrogate, fitted, with ``report_``: a dict of the figures that are printed unless ``verbose=0``.
@@ -54,6 +63,13 @@ def fit(
     >>> sorted(model.report_)
     ['free_run_error', 'persistence_rmse', 'rmse', 'seconds', 'steps']
     """
+    if isinstance(system, str):
+        raise TypeError(f"system is a name: give the system itself, lemode.systems.get({system!r}).")
+    if not (isinstance(system, System | Trajectories) or callable(system)):
+        raise TypeError(
+            f"system is {type(system).__name__}: give a callable rhs(t, x), a System, or Trajectories; data without an equation go to "
+            "lemode.Surrogate().fit(data)."
+        )
     if isinstance(system, Trajectories):
         if x0 is not None or t is not None:
             raise ValueError("x0 and t belong to the trajectories already: leave them out.")
@@ -61,9 +77,13 @@ def fit(
     else:
         if t is None:
             raise ValueError("t is missing: give the evenly spaced times of a trajectory, e.g. np.linspace(0, 100, 1001).")
-        data = _sample(system, x0, np.asarray(t, dtype=np.float64), n, spread, names, method, seed)
+        with contextlib.nullcontext() if verbose else silent():
+            data = _sample(system, x0, np.asarray(t, dtype=np.float64), n, spread, names, method, seed)
     if len(data) < 5:
-        raise ValueError(f"{len(data)} trajectories: fit() holds out two fifths for validation and report; give at least 5.")
+        raise ValueError(
+            f"{len(data)} trajectories: lemode.fit holds out two fifths for validation and report; give at least 5, or use "
+            "lemode.Surrogate().fit(data), which takes one."
+        )
     order = np.random.default_rng(seed).permutation(len(data))
     fifth = len(data) // 5
     model = Surrogate(seed=seed, verbose=verbose, **hyperparameters)
@@ -91,7 +111,9 @@ def _sample(
                 "x0 is missing: a right-hand side alone does not say where to start; give one state (D,) or many (n, D)."
             )
         state = np.atleast_1d(np.asarray(x0, dtype=np.float64))
-        system = CallableSystem(system, state.shape[-1], names, probe=state.reshape(-1, state.shape[-1])[0])
+        states = state.reshape(-1, state.shape[-1])
+        system = CallableSystem(system, state.shape[-1], names, probe=states[0])
+        _refuse_drive(system, states, t)
     if x0 is None:
         return system.trajectories(n, t, rng, method=method)
     start = np.atleast_1d(np.asarray(x0, dtype=np.float64))
@@ -100,6 +122,26 @@ def _sample(
         start = np.concatenate([start[None], path[rng.integers(0, len(t), n - 1)]])
         start[1:] += spread * path.std(0) * rng.standard_normal((n - 1, path.shape[1]))
     return system.trajectories(len(start), t, x0=start, method=method)
+
+
+def _refuse_drive(system: CallableSystem, states: NDArray[np.float64], t: NDArray[np.float64]) -> None:
+    """A surrogate sees the state and not the time: what else moves the system must be among its inputs."""
+    times: Any = (
+        np.linspace(t.min(), t.max(), 7)[[0, 1, 2, 4, 5, 6]] if t.size and np.isfinite(t).all() else []
+    )  # no period of all
+    for x in states[:5]:
+        values = [system.rhs(s, x) for s in times]
+        for s, value in zip(times, values):
+            if (
+                np.isfinite(value).all()
+                and np.isfinite(values[0]).all()
+                and not np.allclose(value, values[0], rtol=1e-9, atol=1e-12)
+            ):
+                raise ValueError(
+                    f"rhs depends on t: at x={x[:6]} it returned {values[0][:6]} at t={times[0]:g} and {value[:6]} at t={s:g}. A surrogate "
+                    "sees no t: make the drive an input, a column of Trajectories that Surrogate(inputs=[...]) names, and fit those; or, "
+                    "for a periodic drive, add its phase to the state."
+                )
 
 
 def _report(model: Surrogate, test: Trajectories) -> dict[str, float]:

@@ -18,6 +18,7 @@ from .roessler import Roessler
 from .spectral import ResolutionWarning
 from .symbolic import from_sympy
 from .van_der_pol import VanDerPol
+from .watch import silent
 
 from_callable = CallableSystem
 
@@ -46,4 +47,5 @@ __all__ = [
     "from_dysts",
     "from_sympy",
     "get",
+    "silent",
 ]

@@ -11,21 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..trajectories import Trajectories
 from .facts import Fact
+from .watch import SolveError, Watch, derivatives
 
 __all__ = ["CallableSystem", "SolveError", "System"]
 
 Array = NDArray[np.float64]
-
-
-class SolveError(RuntimeError):
-    """The solver could not reach the end; the message says where it stopped and what to try.
-
-    Examples
-    --------
-    >>> CallableSystem(lambda t, x: x**2, dimension=1).solve([1.0], [0.0, 0.9, 2.0])
-    Traceback (most recent call last):
-    lemode.systems.base.SolveError: DOP853 stopped shortly after t=0.9 (of 2): Required step size is less than spacing between numbers. The solution blows up there, or the system is stiff: check rhs near this time, or try method='Radau'.
-    """
 
 
 class System:
@@ -102,7 +92,8 @@ class System:
         """Solve for one or many initial states with the error controlled per trajectory.
 
         DOP853 advances all trajectories at once with the step that the most demanding one needs; the other methods
-        of scipy.integrate.solve_ivp solve one after another and are handed the Jacobian.
+        of scipy.integrate.solve_ivp solve one after another and are handed the Jacobian. What takes more than 5 seconds shows a
+        progress bar, unless within `lemode.systems.silent`.
 
         Parameters
         ----------
@@ -118,9 +109,10 @@ class System:
         Raises
         ------
         SolveError
-            If the solver stops before t[-1], or the solution is not finite.
+            If the solver stops before t[-1], the solution is not finite, or, looked at every 50,000 evaluations, an explicit method is
+            held up by the stability of a stiff system and has more than 1,000,000 evaluations to go.
         ValueError
-            For shapes that do not fit or values that are not finite.
+            For shapes that do not fit or values that are not finite, those of rhs at the initial states among them.
 
         Examples
         --------
@@ -142,22 +134,31 @@ class System:
         with np.errstate(over="ignore", invalid="ignore"):  # a blow-up is reported below, with its time
             if method == "DOP853":
                 n, D = x.shape
-                parts = [
-                    solve_ivp(
-                        lambda s, y: self.rhs(s, y.reshape(n, D)).ravel(),
-                        (t[0], t[-1]), x.ravel(), method=BatchDOP853, dimension=D, **options,
-                    )
-                ]  # fmt: skip
+                with Watch(
+                    lambda s, y: np.ravel(self.rhs(s, y.reshape(n, D))), (n, D), method, t[0], t[-1], self.jacobian
+                ) as rhs:
+                    rhs.start(x.ravel())
+                    parts = [solve_ivp(rhs, (t[0], t[-1]), x.ravel(), method=BatchDOP853, dimension=D, **options)]
             else:
                 parts = []
-                for state in x:
+                for k, state in enumerate(x):
                     jac = {} if method in ("RK45", "RK23") else {"jac": self.jacobian}
-                    parts.append(solve_ivp(self.rhs, (t[0], t[-1]), state, method=method, **jac, **options))
+                    shape = (1, len(state))
+                    with Watch(self.rhs, shape, method, t[0], t[-1], self.jacobian, (k, len(x))) as rhs:
+                        rhs.start(state)
+                        try:
+                            parts.append(solve_ivp(rhs, (t[0], t[-1]), state, method=method, **jac, **options))
+                        except ValueError as e:
+                            if "infs or NaNs" not in str(e):  # how scipy's implicit methods find it out
+                                raise
+                            raise SolveError(
+                                f"{method} cannot go on: rhs returned {rhs.bad or 'a derivative that overflows'}."
+                            ) from None
                     if parts[-1].status != 0:
                         break
         for k, part in enumerate(parts):
             if part.status != 0 or not np.isfinite(part.y).all():
-                self._explain(part, t, k if len(parts) > 1 else None, method)
+                self._explain(part, t, k if len(parts) > 1 else None, method, rhs.bad)
         y = np.stack([part.y.T.reshape(len(t), -1, x.shape[-1]) for part in parts])  # (parts, T, n per part, D)
         y = y.transpose(0, 2, 1, 3).reshape(len(x), len(t), -1)
         return y[0] if x0.ndim == 1 else y
@@ -175,9 +176,13 @@ class System:
             raise ValueError(f"t has shape {t.shape}: give at least two finite, strictly increasing times.")
 
     @staticmethod
-    def _explain(part: Any, t: Array, k: int | None, method: str) -> None:
+    def _explain(part: Any, t: Array, k: int | None, method: str, bad: str | None) -> None:
         reached = part.t[-1] if len(part.t) else t[0]
         where = "" if k is None else f" of initial state {k}"
+        if bad is not None:
+            raise SolveError(
+                f"{method} stopped shortly after t={reached:g} (of {t[-1]:g}){where}: rhs returned {bad}. Check rhs there."
+            )
         raise SolveError(
             f"{method} stopped shortly after t={reached:g} (of {t[-1]:g}){where}: {part.message} The solution blows up there, or "
             "the system is stiff: check rhs near this time, or try method='Radau'."
@@ -250,17 +255,13 @@ class CallableSystem(System):
         if len(self.names) != dimension:
             raise ValueError(f"names={self.names}: give {dimension} names, one per variable.")
         state = np.zeros(dimension) if probe is None else np.asarray(probe, dtype=np.float64)
-        value = np.asarray(rhs(0.0, state), dtype=np.float64)
-        if value.shape != (dimension,):
-            raise ValueError(
-                f"rhs returned shape {value.shape} for a state of shape ({dimension},): return one derivative per variable."
-            )
+        derivatives(rhs(0.0, state), (dimension,), 0.0, state)
         self.vectorized = self._accepts_columns(state)
 
     def _accepts_columns(self, state: Array) -> bool:
         columns = state[:, None] + 1e-2 * np.random.default_rng(0).standard_normal((len(state), len(state) + 1))
         with np.errstate(all="ignore"):
-            single = np.stack([np.asarray(self.function(0.0, c.copy()), dtype=np.float64) for c in columns.T], 1)
+            single = np.stack([derivatives(self.function(0.0, c.copy()), c.shape, 0.0, c) for c in columns.T], 1)
             try:
                 batch = np.asarray(self.function(0.0, columns.copy()), dtype=np.float64)
             except Exception:  # any failure of foreign code here only means: one state at a time
@@ -269,11 +270,11 @@ class CallableSystem(System):
 
     def rhs(self, t: float | Array, x: Array) -> Array:
         if x.ndim == 1:
-            return np.asarray(self.function(t, x), dtype=np.float64)  # type: ignore[arg-type]
+            return derivatives(self.function(t, x), x.shape, t, x)  # type: ignore[arg-type]
         flat = x.reshape(-1, x.shape[-1])
         if self.vectorized:
             return np.asarray(self.function(t, flat.T), dtype=np.float64).T.reshape(x.shape)  # type: ignore[arg-type]
-        return np.stack([np.asarray(self.function(t, row), dtype=np.float64) for row in flat]).reshape(x.shape)  # type: ignore[arg-type]
+        return np.stack([derivatives(self.function(t, row), row.shape, t, row) for row in flat]).reshape(x.shape)  # type: ignore[arg-type]
 
     def jacobian(self, t: Any, x: Any) -> Any:
         if self.derivative is None:

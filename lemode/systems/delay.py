@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..trajectories import Trajectories
 from ._arrays import constant, module_of
 from .base import SolveError, System
+from .watch import Watch
 
 __all__ = ["ChebyshevDelay", "DelaySystem"]
 
@@ -128,9 +129,10 @@ class DelaySystem(System):
             def rhs(s: float, y: Array, past: _Past = past) -> Array:
                 return np.asarray(self.feedback(s, y.reshape(rows.shape), past(s - self.tau))).ravel()
 
-            with np.errstate(over="ignore", invalid="ignore"):
+            with np.errstate(over="ignore", invalid="ignore"), Watch(rhs, rows.shape, "DOP853", start, end) as watched:
+                watched.start(state)
                 part = solve_ivp(
-                    rhs, (start, end), state, method=BatchDOP853, dimension=rows.shape[1], dense_output=True, rtol=rtol, atol=atol
+                    watched, (start, end), state, method=BatchDOP853, dimension=rows.shape[1], dense_output=True, rtol=rtol, atol=atol
                 )  # fmt: skip
             if part.status != 0 or not np.isfinite(part.y).all():
                 raise SolveError(f"DOP853 stopped shortly after t={part.t[-1]:g} (of {times[-1]:g}): {part.message}")
