@@ -3,7 +3,7 @@ BIN    := .venv/bin
 # one thread a process: small recurrent networks gain nothing from more, and two test workers share two cores
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: env demo test lint docs docs-quick docs-check docs-env clean
+.PHONY: env demo test sanitize lint docs docs-quick docs-check docs-env clean
 
 env: .venv/.installed
 
@@ -23,6 +23,17 @@ lint: env
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# the core's own test and 2,000 drawn calls of its bridge on each instruction set, under the address and undefined behaviour sanitizers
+sanitize: env
+	cmake -S . -B build/sanitize -G Ninja -DLEMODE_SANITIZE=ON
+	cmake --build build/sanitize
+	build/sanitize/core_test
+	for isa in avx512 avx2 baseline; do \
+		LEMODE_ISA=$$isa LEMODE_CORE=build/sanitize/lemode_core.so ASAN_OPTIONS=detect_leaks=0 \
+		LD_PRELOAD="$$(c++ -print-file-name=libasan.so) $$(c++ -print-file-name=libubsan.so)" \
+		$(BIN)/python tests/contracts/fuzz_bridge.py 2000 || exit 1; \
+	done
 
 # the whole site, both galleries run from the real scripts; warnings are errors; no network once the packages are there
 docs: docs-env

@@ -64,9 +64,9 @@ def explicit(ode: MultiscaleODE, state: State, u: Tensor, dt: float | Tensor) ->
     return y + dt * dy, z + dt * dz
 
 
-def _leaky(ode: MultiscaleODE, state: State, u: Tensor, leak: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> State:
+def _leaky(ode: MultiscaleODE, state: State, u: Tensor, dt: float | Tensor, phi: Callable[[Tensor], Tensor]) -> State:
     (y, z), p = state, ode.blocks()
-    lz, ly = leak(*ode.gates(y, u))
+    lz, ly = (phi(dt * g) for g in ode.gates(y, u))
     z = z + lz * (torch.tanh(ode.linear(y, p.Wz) + ode.linear(u, p.Vz, p.bz)) - z)
     y = y + ly * (torch.tanh(ode.linear(z, p.Wy) + ode.linear(u, p.Vy, p.by)) - y)
     return y, z
@@ -86,7 +86,7 @@ def semi_implicit(ode: MultiscaleODE, state: State, u: Tensor, dt: float | Tenso
     >>> bool(y.abs().max() < 1 and z.abs().max() < 1)
     True
     """
-    return _leaky(ode, state, u, lambda g1, g2: (dt * g1 / (1 + dt * g1), dt * g2 / (1 + dt * g2)))
+    return _leaky(ode, state, u, dt, _semi_implicit_leak)
 
 
 def exponential(ode: MultiscaleODE, state: State, u: Tensor, dt: float | Tensor) -> State:
@@ -103,7 +103,7 @@ def exponential(ode: MultiscaleODE, state: State, u: Tensor, dt: float | Tensor)
     >>> bool(y.abs().max() < 1 and z.abs().max() < 1)
     True
     """
-    return _leaky(ode, state, u, lambda g1, g2: (-torch.expm1(-dt * g1), -torch.expm1(-dt * g2)))
+    return _leaky(ode, state, u, dt, _exponential_leak)
 
 
 def strang(ode: MultiscaleODE, state: State, u: Tensor, dt: float | Tensor) -> State:
@@ -159,12 +159,17 @@ class Scheme:
         Largest :math:`\Delta t\, g` at which the scheme damps the oscillator :math:`\dot z = g(-z - \omega y),\ \dot y = g(-y + \omega z)`
         (which the ODE damps for every :math:`\omega`), as a function of :math:`\omega \ge 0`; at 0, the limit of plain decay.
         Proofs: ``theory/linear_stability.py``, ``theory/strang_step.py``.
+    leak, leak_slope : callable, optional
+        :math:`\varphi` and :math:`\varphi'` of the schemes that are LEM with the leak :math:`\ell = \varphi(\Delta t\, g)` in the place of
+        :math:`\Delta t\, g`; what the compiled core and most of `lemode.analysis` cover. None for 'explicit' and 'strang'.
 
     Examples
     --------
     >>> lem = SCHEMES["imex"]
     >>> lem.order, lem.max_dt, lem.stability_limit(3.0)
     (1, 1.0, 0.5)
+    >>> SCHEMES["exponential"].leak(torch.tensor(0.5))
+    tensor(0.3935)
     """
 
     name: str
@@ -172,6 +177,8 @@ class Scheme:
     order: int
     max_dt: float
     stability_limit: Callable[[float], float]
+    leak: Callable[[Tensor], Tensor] | None = None
+    leak_slope: Callable[[Tensor], Tensor] | None = None
 
     def check_dt(self, dt: float, allow_large_dt: bool = False) -> None:
         """Raise ValueError unless dt is a finite number in (0, max_dt], or in (0, 2] when a large dt is allowed.
@@ -196,6 +203,26 @@ class Scheme:
 
 
 # named functions, not lambdas: a network holds its scheme and has to be picklable
+def _imex_leak(x: Tensor) -> Tensor:
+    return x
+
+
+def _semi_implicit_leak(x: Tensor) -> Tensor:
+    return x / (1 + x)
+
+
+def _semi_implicit_slope(x: Tensor) -> Tensor:
+    return (1 + x) ** -2
+
+
+def _exponential_leak(x: Tensor) -> Tensor:
+    return -torch.expm1(-x)
+
+
+def _exponential_slope(x: Tensor) -> Tensor:
+    return torch.exp(-x)
+
+
 def _imex_limit(omega: float) -> float:
     return 2 / (1 + omega)
 
@@ -215,11 +242,11 @@ def _exponential_limit(omega: float) -> float:
 SCHEMES: dict[str, Scheme] = {
     s.name: s
     for s in (
-        Scheme("imex", imex, order=1, max_dt=1.0, stability_limit=_imex_limit),
-        Scheme("explicit", explicit, order=1, max_dt=1.0, stability_limit=_explicit_limit),
-        Scheme("semi_implicit", semi_implicit, order=1, max_dt=math.inf, stability_limit=_semi_implicit_limit),
-        Scheme("exponential", exponential, order=1, max_dt=math.inf, stability_limit=_exponential_limit),
-        Scheme("strang", strang, order=2, max_dt=math.inf, stability_limit=_exponential_limit),
+        Scheme("imex", imex, 1, 1.0, _imex_limit, _imex_leak, torch.ones_like),
+        Scheme("explicit", explicit, 1, 1.0, _explicit_limit),
+        Scheme("semi_implicit", semi_implicit, 1, math.inf, _semi_implicit_limit, _semi_implicit_leak, _semi_implicit_slope),
+        Scheme("exponential", exponential, 1, math.inf, _exponential_limit, _exponential_leak, _exponential_slope),
+        Scheme("strang", strang, 2, math.inf, _exponential_limit),
     )
 }
 

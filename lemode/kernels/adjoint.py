@@ -16,40 +16,35 @@ The gradients of weights and input are then single matrix products over all n.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from ..ode import MultiscaleODE
-from ..schemes import Scheme
+from ..schemes import SCHEMES, Scheme
+from . import backends, derivatives, native, reference
 
 __all__ = ["LEAKS", "run"]
 
-# phi and its derivative, at x = dt * g
-LEAKS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
-    "imex": (lambda x: x, torch.ones_like),
-    "semi_implicit": (lambda x: x / (1 + x), lambda x: (1 + x) ** -2),
-    "exponential": (lambda x: -torch.expm1(-x), lambda x: torch.exp(-x)),
-}
+LEAKS = {name: (scheme.leak, scheme.leak_slope) for name, scheme in SCHEMES.items() if scheme.leak and scheme.leak_slope}
 
 
 def run(ode: MultiscaleODE, scheme: Scheme, u: Tensor, y0: Tensor, z0: Tensor, dt: float | Tensor) -> tuple[Tensor, Tensor]:
     """See `lemode.kernels.run`."""
     steps = dt.unsqueeze(-1) if isinstance(dt, Tensor) else u.new_full((1, 1, 1), dt)
-    ys, zs = _Recursion.apply(scheme.name, u, y0, z0, steps, ode.weight_ih, ode.weight_hh, ode.weight_zy, ode.stacked_bias())
+    ys, zs = _Recursion.apply(scheme, u, y0, z0, steps, ode.weight_ih, ode.weight_hh, ode.weight_zy, ode.stacked_bias())
     return ys, zs
 
 
 class _Recursion(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, scheme: str, u: Tensor, y0: Tensor, z0: Tensor, dt: Tensor,
+        ctx: Any, scheme: Scheme, u: Tensor, y0: Tensor, z0: Tensor, dt: Tensor,
         weight_ih: Tensor, weight_hh: Tensor, weight_zy: Tensor, bias: Tensor,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
-        phi, _ = LEAKS[scheme]
+        phi = scheme.leak
+        assert phi is not None
         L, N, m = u.shape
         d = weight_zy.shape[0]
         # acts holds the pre-activations from the input, overwritten by g1, g2, zhat, yhat
@@ -67,15 +62,26 @@ class _Recursion(torch.autograd.Function):
             yh.addmm_(zs[n + 1], on_z).tanh_()
             torch.addcmul(y, leak[:, d:], yh - y, out=ys[n + 1])
         ctx.scheme = scheme
-        ctx.save_for_backward(u, dt, weight_ih, weight_hh, weight_zy, acts, ys, zs)
+        ctx.save_for_backward(u, y0, z0, dt, weight_ih, weight_hh, weight_zy, bias, acts, ys, zs)
         ctx.set_materialize_grads(False)
         return ys[1:], zs[1:]
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad_ys: Tensor | None, grad_zs: Tensor | None) -> tuple[Tensor | None, ...]:
-        u, dt, weight_ih, weight_hh, weight_zy, acts, ys, zs = ctx.saved_tensors
-        phi, dphi = LEAKS[ctx.scheme]
+        *inputs, acts, ys, zs = ctx.saved_tensors
+        u, _, _, dt, weight_ih, weight_hh, weight_zy, _ = inputs
+        scheme = ctx.scheme
+        if torch.is_grad_enabled() or backends.transformed():  # create_graph=True; vmap over incoming gradients
+
+            def loop(u: Tensor, y0: Tensor, z0: Tensor, dt: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
+                return reference.run(MultiscaleODE.from_tensors(*weights), scheme, u, y0, z0, dt.squeeze(-1))
+
+            return None, *derivatives.gradients(loop, inputs, (grad_ys, grad_zs), ctx.needs_input_grad[1:])
+        if backends.batched(grad_ys, grad_zs):
+            plain = [*inputs[:3], dt.squeeze(-1), *inputs[4:]]
+            each = native.operator_gradients((grad_ys, grad_zs), plain, ys[1:], zs[1:], scheme.name, ctx.needs_input_grad[1:])
+            return None, *(g.unsqueeze(-1) if k == 3 and g is not None else g for k, g in enumerate(each))
+        phi, dphi = scheme.leak, scheme.leak_slope
         L, N, m = u.shape
         d = weight_zy.shape[0]
         g, zh, yh = acts[..., : 2 * d], acts[..., 2 * d : 3 * d], acts[..., 3 * d :]

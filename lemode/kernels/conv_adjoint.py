@@ -12,39 +12,61 @@ cheaper than keeping them, and of all steps only gates, candidates and states ar
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from ..ode import MultiscaleODE
 from ..schemes import Scheme
-from . import core, pool
-from .adjoint import LEAKS
+from . import backends, derivatives, pool
+from .bridge import tanh_
 
-__all__ = ["run"]
+__all__ = ["Plain", "run"]
 
 # x (1 - out^2) and x (1 - out) out in one pass
 _through_tanh, _through_sigmoid = torch.ops.aten.tanh_backward.grad_input, torch.ops.aten.sigmoid_backward.grad_input
 POINTS = 1024  # of the grids of a group of samples, at least one sample: what still lies in the second-level cache
 
 
+class Plain(NamedTuple):
+    """The same recursion by plain operations, for derivatives that the adjoint by hand does not have.
+
+    Examples
+    --------
+    >>> Plain(loop=lambda *inputs: inputs[:2], batched=lambda *grads: grads).loop(1, 2, 3)
+    (1, 2)
+    """
+
+    loop: derivatives.Loop  # of u, y0, z0 and the four weights
+    batched: Callable[..., tuple[Tensor | None, ...]]  # gradients by them, several at once
+
+
 def run(
-    ode: MultiscaleODE, scheme: Scheme, u: Tensor, y0: Tensor, z0: Tensor, dt: float, circular: bool
+    scheme: Scheme,
+    u: Tensor,
+    y0: Tensor,
+    z0: Tensor,
+    dt: float,
+    weights: Sequence[Tensor],
+    circular: bool,
+    plain: Plain,
 ) -> tuple[Tensor, Tensor]:
     """The states ``ys (T, n, d, *grid)`` and the last z, for u ``(T, n, m, *grid)``, y0 and z0 ``(n, d, *grid)``."""
-    args = (u, y0, z0, ode.weight_ih, ode.weight_hh, ode.weight_zy, ode.stacked_bias())
+    args = (u, y0, z0, *weights)
     keep = torch.is_grad_enabled() and any(a.requires_grad for a in args)
-    ys, zn = _Recursion.apply(scheme.name, dt, circular, keep, *args)
+    ys, zn = _Recursion.apply(scheme, dt, circular, keep, plain, *args)
     return ys, zn
 
 
 class _Recursion(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, scheme: str, dt: float, circular: bool, keep: bool, *args: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, scheme: Scheme, dt: float, circular: bool, keep: bool, plain: Plain, *args: Tensor
+    ) -> tuple[Tensor, Tensor]:
         u, y0, z0, *weights = args
-        phi, _ = LEAKS[scheme]
+        phi = scheme.leak
+        assert phi is not None
         d, (T, N), grid = y0.shape[1], u.shape[:2], u.shape[3:]
         to_gates, to_y = _stacked(*weights)
         ys, zn = _empty(u, (T, N, d, *grid)), torch.empty_like(z0)
@@ -61,35 +83,40 @@ class _Recursion(torch.autograd.Function):
                 columns.of_y.fill(_as_field(y, size))
                 columns.of_u.fill(u[n, group].transpose(0, 1))
                 torch.mm(to_gates, columns.for_gates, out=a[: 3 * d])
-                g, zh, yh = a[: 2 * d].sigmoid_(), _tanh_(a[2 * d : 3 * d]), a[3 * d :]
+                g, zh, yh = a[: 2 * d].sigmoid_(), tanh_(a[2 * d : 3 * d]), a[3 * d :]
                 leak = phi(g if dt == 1 else dt * g)
                 torch.addcmul(z, leak[:d], zh - z, out=new_z)
                 columns.of_z.fill(_as_field(new_z, size))
                 torch.mm(to_y, columns.for_y, out=yh)
-                torch.addcmul(y, leak[d:], _tanh_(yh) - y, out=new_y)
+                torch.addcmul(y, leak[d:], tanh_(yh) - y, out=new_y)
                 ys[n, group].copy_(_as_field(new_y, size).transpose(0, 1))
             zn[group].copy_(_as_field(states[T, :d], size).transpose(0, 1))
             kept += [acts, states]
         if keep:
-            ctx.scheme, ctx.dt, ctx.circular = scheme, dt, circular
-            ctx.save_for_backward(u, *weights, *kept)
+            ctx.scheme, ctx.dt, ctx.circular, ctx.plain = scheme, dt, circular, plain
+            ctx.save_for_backward(*args, *kept)
             ctx.set_materialize_grads(False)
         return ys, zn
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad_ys: Tensor | None, grad_zn: Tensor | None) -> tuple[Tensor | None, ...]:
-        u, *weights = ctx.saved_tensors[:5]
+        inputs, kept = ctx.saved_tensors[:7], ctx.saved_tensors[7:]
+        if torch.is_grad_enabled() or backends.transformed():  # create_graph=True; vmap over incoming gradients
+            grads = derivatives.gradients(ctx.plain.loop, inputs, (grad_ys, grad_zn), ctx.needs_input_grad[5:])
+            return None, None, None, None, None, *grads
+        if backends.batched(grad_ys, grad_zn):
+            return None, None, None, None, None, *ctx.plain.batched(grad_ys, grad_zn, inputs, ctx.needs_input_grad[5:])
+        u, _, _, *weights = inputs
         weight_ih, weight_hh, weight_zy, _ = weights
-        phi, dphi = LEAKS[ctx.scheme]
+        phi, dphi = ctx.scheme.leak, ctx.scheme.leak_slope
         d, (T, N), grid, dt = weight_zy.shape[0], u.shape[:2], u.shape[3:], ctx.dt
-        need_u, _, _, *need_weights = ctx.needs_input_grad[4:]
+        need_u, _, _, *need_weights = ctx.needs_input_grad[5:]
         grad_u = torch.empty_like(u) if need_u else None
         grad_y0, grad_z0 = u.new_empty(N, d, *grid), u.new_empty(N, d, *grid)
         by_gates, by_y = (torch.zeros_like(w) for w in _stacked(*weights))
         ih_t, hh_t, zy_t = (w.flatten(1).t() for w in weights[:3])
         for k, group in enumerate(_groups(N, grid)):
-            acts, states = ctx.saved_tensors[5 + 2 * k : 7 + 2 * k]
+            acts, states = kept[2 * k : 2 * k + 2]
             columns = _StepColumns(u[:, group], weights, ctx.circular)
             size, points = columns.size, columns.size.numel()
             grad, a = u.new_zeros(2 * d, points), u.new_empty(4 * d, points)
@@ -115,7 +142,7 @@ class _Recursion(torch.autograd.Function):
                 torch.sub(candidates, states[n], out=gap).mul_(grad)
                 if dt != 1:
                     gap.mul_(dt)
-                if ctx.scheme != "imex":
+                if ctx.scheme.name != "imex":
                     gap.mul_(dphi(x))
                 _through_sigmoid(gap, g, grad_input=a[: 2 * d])
                 grad.sub_(lost)
@@ -133,7 +160,7 @@ class _Recursion(torch.autograd.Function):
         ih_y, bias_y, zy = by_y.split([len(ih_t), 1, len(zy_t)], 1)
         by_weights = (torch.cat([ih_gates, ih_y]).view_as(weight_ih), hh.reshape_as(weight_hh), zy.reshape_as(weight_zy))
         grads = (grad_u, grad_y0, grad_z0, *by_weights, torch.cat([bias_gates, bias_y]).view(-1))
-        return None, None, None, None, *(g if wanted else None for g, wanted in zip(grads, ctx.needs_input_grad[4:]))
+        return None, None, None, None, None, *(g if wanted else None for g, wanted in zip(grads, ctx.needs_input_grad[5:]))
 
 
 class _Columns:
@@ -220,11 +247,3 @@ def _as_field(x: Tensor, size: torch.Size) -> Tensor:
 
 def _empty(like: Tensor, shape: tuple[int, ...]) -> Tensor:
     return pool.empty(shape, like.dtype) if like.device.type == "cpu" else like.new_empty(shape)
-
-
-def _tanh_(x: Tensor) -> Tensor:
-    """In place; by the core where it can, several times as fast as torch's."""
-    if core.available() and x.device.type == "cpu" and x.dtype in core.DTYPES:
-        getattr(core.require(), f"lemode_tanh_{core.DTYPES[x.dtype]}")(x.data_ptr(), x.data_ptr(), x.numel())
-        return x
-    return x.tanh_()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 import warnings
 from importlib import resources
+from pathlib import Path
 
 import torch
 
@@ -20,12 +22,13 @@ __all__ = [
     "require",
     "select",
     "threads",
+    "trim",
     "warn_missing",
 ]
 
 DTYPES = {torch.float32: "f32", torch.float64: "f64"}
 SCHEMES = {"imex": 0, "semi_implicit": 1, "exponential": 2}
-VERSION = 2  # of csrc/lemode.h
+VERSION = 3  # of csrc/lemode.h
 
 _int, _int32, _pointer = ctypes.c_int64, ctypes.c_int32, ctypes.c_void_p
 
@@ -55,7 +58,8 @@ RolloutStruct = _struct(
 
 def _load() -> ctypes.CDLL | None:
     suffix = ".dll" if sys.platform == "win32" else ".so"  # CMake names a module so on macOS too
-    file = resources.files(__package__).joinpath("lemode_core" + suffix)
+    built = os.environ.get("LEMODE_CORE")  # another build, such as the one with the sanitizers
+    file = Path(built) if built else resources.files(__package__).joinpath("lemode_core" + suffix)
     if not file.is_file():
         return None
     try:
@@ -72,6 +76,7 @@ def _load() -> ctypes.CDLL | None:
         for suffix in DTYPES.values():
             function = getattr(core, f"lemode_{name}_{suffix}")
             function.argtypes, function.restype = [_pointer, _pointer, _int], None
+    core.lemode_trim.argtypes, core.lemode_trim.restype = [], None
     core.lemode_isa.restype = ctypes.c_char_p
     core.lemode_select.argtypes = [ctypes.c_char_p]
     return core
@@ -101,6 +106,12 @@ def isa() -> str:
 def select(name: str) -> bool:
     """Use that instruction set from now on; False if this machine lacks it. No sequence may be waiting for its backward."""
     return _library is not None and _library.lemode_select(name.encode()) == 0
+
+
+def trim() -> None:
+    """Free the core's idle working memory."""
+    if _library is not None:
+        _library.lemode_trim()
 
 
 def threads(work: float) -> int:

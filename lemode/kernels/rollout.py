@@ -18,8 +18,8 @@ from torch.nn.functional import linear
 
 from ..ode import MultiscaleODE
 from ..schemes import get_scheme
-from . import call, core, native
-from .adjoint import LEAKS
+from . import bridge
+from .backends import choose
 from .layer import Layer
 
 __all__ = ["rollout"]
@@ -60,7 +60,7 @@ def rollout(
     Raises
     ------
     ValueError
-        For shapes that do not fit, an unknown backend, or 'native' where it cannot run or a gradient is needed.
+        For shapes or dtypes that do not fit, an unknown backend, or 'native' where it cannot run or a gradient is needed.
 
     Examples
     --------
@@ -70,33 +70,27 @@ def rollout(
     >>> rollout([layer], torch.zeros(2, 4), torch.ones(2), torch.zeros(3, 2), [(zero, zero)], steps=5)[-1, 0]  # increments of 1
     tensor([5., 5.])
     """
-    _check(layers, readout, x0, state, steps, exogenous)
+    _check(layers, readout, readout_bias, x0, state, steps, exogenous)
     args = (layers, readout, readout_bias, x0, state, steps, residual, exogenous)
-    if backend in ("auto", "native"):
-        tensors = [readout, readout_bias, x0, *(t for pair in state for t in pair), *(t for layer in layers for t in layer[:4])]
-        if exogenous is not None:
-            tensors.append(exogenous)
-        fits = native.fits(*tensors) and all(layer.scheme in LEAKS for layer in layers)
-        gradient = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-        if backend == "native" and gradient:
-            raise ValueError("backend='native' does not differentiate a rollout: use torch.no_grad(), or backend='torch'.")
-        if fits and core.available() and not gradient:
-            return call.rollout(*args)
-        if backend == "native":
-            core.require()
-            raise ValueError(
-                f"backend='native' runs {', '.join(LEAKS)} on CPU tensors, all float32 or all float64; use 'auto'."
-            )
-        if fits and not gradient:
-            core.warn_missing()
-    elif backend not in ("torch", "reference"):
-        raise ValueError(f"backend={backend!r}: give 'auto', 'native', 'torch' or 'reference'.")
-    return _torch_rollout(*args)
+    tensors = [x0, readout, readout_bias, *(t for pair in state for t in pair), *(t for layer in layers for t in layer[:4])]
+    if exogenous is not None:
+        tensors.append(exogenous)
+    gradient = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+    if backend == "native" and gradient:
+        raise ValueError("backend='native' does not differentiate a rollout: use torch.no_grad(), or backend='torch'.")
+    schemes = [get_scheme(layer.scheme) for layer in layers]
+    scheme = next((s for s in schemes if s.leak is None), schemes[0])  # what one layer needs all get
+    if backend == "torch":
+        backend = "reference"  # the same loop: here torch has one way only
+    why_not = "a derivative is wanted, which the core's free run does not have"
+    choice = choose(backend, scheme, tensors, layers[-1].weight_zy.shape[0], native=not gradient, why_not=why_not)
+    return bridge.rollout(*args) if choice.backend == "native" else _torch_rollout(*args)
 
 
 def _check(
     layers: Sequence[Layer],
     readout: Tensor,
+    readout_bias: Tensor,
     x0: Tensor,
     state: Sequence[tuple[Tensor, Tensor]],
     steps: int,
@@ -106,6 +100,8 @@ def _check(
         raise ValueError(f"{len(layers)} layers and {len(state)} states: give one (y, z) for each of at least one layer.")
     if steps < 0:
         raise ValueError(f"steps={steps}: give a number of steps >= 0.")
+    if x0.dim() != 2:
+        raise ValueError(f"x0 of shape {tuple(x0.shape)}: give (N, features).")
     N, D = x0.shape
     m = D
     if exogenous is not None:
@@ -113,6 +109,9 @@ def _check(
             raise ValueError(f"exogenous of shape {tuple(exogenous.shape)}: give ({steps}, {N}, features).")
         m += exogenous.shape[2]
     for k, (layer, (y, z)) in enumerate(zip(layers, state, strict=True)):
+        for name in ("weight_ih", "weight_hh", "weight_zy"):
+            if getattr(layer, name).dim() != 2:
+                raise ValueError(f"{name} of layer {k} has shape {tuple(getattr(layer, name).shape)}: give a matrix.")
         d = layer.weight_zy.shape[0]
         if layer.weight_ih.shape[1] != m:
             raise ValueError(f"layer {k} reads {layer.weight_ih.shape[1]} features but is given {m}.")
@@ -123,6 +122,8 @@ def _check(
         raise ValueError(
             f"readout of shape {tuple(readout.shape)}: give ({D}, {m}), as x0 has {D} features and the last layer {m} units."
         )
+    if tuple(readout_bias.shape) != (D,):
+        raise ValueError(f"readout_bias of shape {tuple(readout_bias.shape)}: give ({D},), one for each feature of x0.")
 
 
 def _torch_rollout(

@@ -1,4 +1,7 @@
 // The C interface: picks the instruction set, splits the batch over threads, keeps working memory between calls.
+#ifndef _WIN32
+#include <pthread.h>
+#endif
 #include <stdlib.h>
 #include <string.h>
 
@@ -56,11 +59,24 @@ struct Memory {
 struct Pool {
   std::mutex lock;
   std::vector<Memory> idle;
-  ~Pool() {
-    for (const Memory &m : idle) free(m.data);
+  Pool() {
+#ifndef _WIN32  // a child must not inherit the lock as another thread of its parent held it
+    pthread_atfork([] { pool_lock().lock(); }, [] { pool_lock().unlock(); }, [] { pool_lock().unlock(); });
+#endif
+  }
+  ~Pool() { trim(0); }
+  static std::mutex &pool_lock();
+  // Keeps the most recent blocks, at most `bytes` of them.
+  void trim(size_t bytes) {
+    size_t sum = 0;
+    auto keep = idle.end();
+    while (keep != idle.begin() && sum + (keep - 1)->size <= bytes) sum += (--keep)->size;
+    for (auto m = idle.begin(); m != keep; ++m) free(m->data);
+    idle.erase(idle.begin(), keep);
   }
 } pool;
-constexpr size_t pool_entries = 16;
+std::mutex &Pool::pool_lock() { return pool.lock; }
+constexpr size_t pool_bytes = size_t(64) << 20;
 
 Memory acquire(size_t size) {
   {
@@ -68,8 +84,7 @@ Memory acquire(size_t size) {
     for (size_t i = 0; i < pool.idle.size(); ++i)
       if (pool.idle[i].size >= size) {
         const Memory found = pool.idle[i];
-        pool.idle[i] = pool.idle.back();
-        pool.idle.pop_back();
+        pool.idle.erase(pool.idle.begin() + long(i));
         return found;
       }
   }
@@ -79,15 +94,9 @@ Memory acquire(size_t size) {
 
 void release(Memory m) {
   if (!m.data) return;
-  {
-    const std::lock_guard<std::mutex> hold(pool.lock);
-    if (pool.idle.size() < pool_entries) {
-      pool.idle.push_back(m);
-      return;
-    }
-    std::swap(m, *std::min_element(pool.idle.begin(), pool.idle.end(), [](const Memory &a, const Memory &b) { return a.size < b.size; }));
-  }
-  free(m.data);
+  const std::lock_guard<std::mutex> hold(pool.lock);
+  pool.idle.push_back(m);
+  pool.trim(pool_bytes);
 }
 
 // task(part, begin, end, memory) on `parts` ranges of 0..n-1, each in its own thread; it returns the memory it needs.
@@ -193,5 +202,10 @@ int lemode_select(const char *name) {
   return 0;
 }
 
-int lemode_version(void) { return 2; }
+void lemode_trim(void) {
+  const std::lock_guard<std::mutex> hold(pool.lock);
+  pool.trim(0);
+}
+
+int lemode_version(void) { return 3; }
 }

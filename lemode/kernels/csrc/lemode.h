@@ -78,6 +78,8 @@ LEMODE_API void lemode_sigmoid_f64(const double *x, double *out, int64_t n);
 // environment variable LEMODE_ISA names. lemode_select returns 0 if it took the one named, 1 if this machine lacks it.
 LEMODE_API const char *lemode_isa(void);
 LEMODE_API int lemode_select(const char *isa);
+// Frees the working memory that is kept between calls, at most 64 MiB.
+LEMODE_API void lemode_trim(void);
 LEMODE_API int lemode_version(void);
 
 #ifdef __cplusplus
