@@ -72,6 +72,7 @@ class Trajectories:
         for key, value in (("t", _frozen(t)), ("x", _frozen(x)), ("names", names)):
             object.__setattr__(self, key, value)
 
+    __array_ufunc__ = None  # numpy leaves == to us, and sin(data) is an error and no array without its times
     __hash__ = None  # type: ignore[assignment]  # as of all that is compared by its arrays
 
     def __eq__(self, other: object) -> bool:

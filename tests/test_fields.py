@@ -290,7 +290,7 @@ def test_uneven_data_are_refused():
         model.fit(Trajectories(t, waves()))
     with pytest.raises(ValueError, match="uneven, ragged or have missing values"):
         model.fit(waves(), validation=Trajectories(t, waves()))
-    with pytest.raises(ValueError, match=r"validation is sampled every 0\.5, the training data every 1"):
+    with pytest.raises(ValueError, match=r"the data are sampled every 0\.5, the training data every 1"):
         model.fit(waves(), validation=Trajectories(0.5 * np.arange(80), waves()))
 
 

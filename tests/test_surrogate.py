@@ -446,7 +446,7 @@ class TestFiles:
         def fails(*args, **kwargs):
             raise OSError("disk full")
 
-        monkeypatch.setattr("lemode.surrogate.storage.save_file", fails)
+        monkeypatch.setattr("lemode.surrogate.storage.save", fails)
         with pytest.raises(OSError, match="disk full"):
             model.save(path)
         assert path.read_bytes() == b"precious"

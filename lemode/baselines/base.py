@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..surrogate.data import even_and_complete, known_names
+from ..surrogate.parameters import Parameters, check_count, names_of
 from ..trajectories import Trajectories
 
 __all__ = ["Baseline", "need"]
@@ -16,10 +17,11 @@ __all__ = ["Baseline", "need"]
 Array = NDArray[np.float64]
 
 
-class Baseline:
+class Baseline(Parameters):
     """A predictor of the next value. Subclasses define `_fit`, `_predict` and `_forecast` on normalised arrays ``(n, T, D)``.
 
-    Hyper-parameters are stored by the constructor, as in scikit-learn; what is learned ends in ``_``.
+    Hyper-parameters are stored by the constructor, as in scikit-learn; what is learned ends in ``_``, and is there when `_fit` has returned,
+    not before: it is done by a copy.
 
     Examples
     --------
@@ -35,25 +37,30 @@ class Baseline:
     """
 
     observe: tuple[str, ...] | None = None
+    step_: float
+    names_: tuple[str, ...]
+    mean_: Array
+    std_: Array
 
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The hyper-parameters by name."""
-        return {name: getattr(self, name) for name in inspect.signature(type(self).__init__).parameters if name != "self"}
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "mean_")
 
     def fit(self, X: Trajectories | ArrayLike, y: None = None, *, validation: Any = None) -> Any:
-        """Learn from trajectories, ``(n, T, D)``; `validation` is not needed by most and ignored by them."""
-        names = self.observe
-        if isinstance(X, Trajectories):
-            X = X.select(names) if names is not None else X
-            self.step_, self.names_ = X.step, X.names
-            x = X.x.astype(np.float64)
-        else:
-            x = np.asarray(X, dtype=np.float64)
-            x = x[None] if x.ndim == 2 else x
-            self.step_, self.names_ = 1.0, tuple(f"x{i}" for i in range(x.shape[-1]))
-        self.mean_, std = x.mean((0, 1)), x.std((0, 1))
-        self.std_ = np.where(std > 0, std, 1.0)
-        self._fit((x - self.mean_) / self.std_)
+        """Learn from evenly sampled trajectories, ``(n, T, D)``; `validation` is not needed by most and ignored by them.
+
+        ValueError for data that are uneven or have missing values, and for a y.
+        """
+        if y is not None:
+            raise ValueError(f"y: {type(self).__name__} learns from X alone; leave y out.")
+        worker = self._worker()
+        names = known_names(X) if worker.observe is None else names_of("observe", worker.observe)
+        data = even_and_complete(X, names, None, type(self).__name__)
+        worker.step_, worker.names_ = data.step, data.names
+        x = data.x.astype(np.float64)
+        worker.mean_, std = x.mean((0, 1)), x.std((0, 1))
+        worker.std_ = np.where(std > 0, std, 1.0)
+        worker._fit((x - worker.mean_) / worker.std_)
+        self._publish(worker)
         return self
 
     def predict(self, X: Trajectories | ArrayLike) -> Array:
@@ -64,6 +71,7 @@ class Baseline:
 
     def forecast(self, history: Trajectories | ArrayLike, steps: int) -> Array:
         """Free run after the history: ``(n, steps, D)``, or ``(steps, D)`` for one series. Not finite where it blows up."""
+        steps = check_count("steps", steps)
         x, single = self._normalised(history)
         with np.errstate(over="ignore", invalid="ignore"):
             out = self._forecast(x, steps) * self.std_ + self.mean_
@@ -78,10 +86,8 @@ class Baseline:
     def _normalised(self, X: Trajectories | ArrayLike) -> tuple[Array, bool]:
         if not hasattr(self, "mean_"):
             raise RuntimeError(f"this {type(self).__name__} is not fitted yet: call fit(trajectories) first.")
-        x = np.asarray(X.select(self.names_).x if isinstance(X, Trajectories) else X, dtype=np.float64)
-        if x.ndim not in (2, 3) or x.shape[-1] != len(self.names_):
-            raise ValueError(f"data have shape {x.shape}: give (n, T, {len(self.names_)}), or (T, {len(self.names_)}).")
-        return (x.reshape(-1, *x.shape[-2:]) - self.mean_) / self.std_, x.ndim == 2
+        x = even_and_complete(X, self.names_, self.step_, type(self).__name__).x.astype(np.float64)
+        return (x - self.mean_) / self.std_, not isinstance(X, Trajectories) and np.ndim(X) == 2
 
     def _fit(self, x: Array) -> None:
         raise TypeError(f"{type(self).__name__} defines no fit.")

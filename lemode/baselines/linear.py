@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ..surrogate.parameters import check_count
 from .base import Baseline
 
 __all__ = ["Autoregression", "Persistence"]
@@ -80,8 +81,7 @@ class Autoregression(Baseline):
         return np.concatenate([*columns, np.ones((*x.shape[:2], 1))], -1)
 
     def _fit(self, x: Array) -> None:
-        if self.lags < 1:
-            raise ValueError(f"lags={self.lags}: give a positive number of values.")
+        check_count("lags", self.lags)
         A = self._features(x)[:, :-1]
         self.coefficients_, *_ = np.linalg.lstsq(A.reshape(-1, A.shape[-1]), x[:, 1:].reshape(-1, x.shape[-1]), rcond=None)
 

@@ -11,11 +11,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ..surrogate.network import draw_weights
+from ..surrogate.parameters import check_count, check_number
+from ..surrogate.recipe import check_seed
+from ..surrogate.seeds import torch_stream
 from .base import Baseline, need
 
 __all__ = ["NeuralODE"]
 
 Array = NDArray[np.float64]
+FIXED = ("euler", "midpoint", "rk4")  # methods of torchdiffeq with steps of one size
 
 
 class NeuralODE(Baseline):
@@ -75,13 +80,22 @@ class NeuralODE(Baseline):
         self.observe = observe
 
     def _fit(self, x: Array) -> None:
+        for name in ("hidden_size", "horizon", "steps", "batch_size", "substeps"):
+            check_count(name, getattr(self, name))
+        check_number("lr", self.lr)
+        check_seed(self.seed)
+        if self.max_time is not None:
+            check_number("max_time", self.max_time, hint=", or None")
+        if self.substeps != 1 and self.method not in FIXED:
+            raise ValueError(f"substeps={self.substeps}: method={self.method!r} chooses its steps; leave substeps out.")
         if self.horizon >= x.shape[1]:
             raise ValueError(f"horizon={self.horizon}: the series have {x.shape[1]} samples; give fewer.")
         D, h = x.shape[-1], self.hidden_size
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            self.field_ = nn.Sequential(nn.Linear(D, h), nn.Tanh(), nn.Linear(h, h), nn.Tanh(), nn.Linear(h, D)).double()
-        data, generator = torch.from_numpy(x), torch.Generator().manual_seed(self.seed)
+        with torch.device("meta"):
+            field = nn.Sequential(nn.Linear(D, h), nn.Tanh(), nn.Linear(h, h), nn.Tanh(), nn.Linear(h, D)).double()
+        self.field_ = field.to_empty(device="cpu")
+        draw_weights(self.field_, torch_stream(self.seed, "weights"))
+        data, generator = torch.from_numpy(x), torch_stream(self.seed, "batches")
         increment = data.diff(dim=1).square().mean((0, 1)).sqrt()
         optimizer = torch.optim.Adam(self.field_.parameters(), lr=self.lr)
         start, T = time.monotonic(), x.shape[1]
@@ -104,7 +118,7 @@ class NeuralODE(Baseline):
     def _solve(self, x0: Tensor, steps: int) -> Tensor:
         """``(steps + 1, n, D)`` in units of the sampling interval."""
         t = torch.arange(steps + 1, dtype=x0.dtype)
-        options: dict[str, Any] = {"step_size": 1.0 / self.substeps} if self.method in ("euler", "midpoint", "rk4") else {}
+        options: dict[str, Any] = {"step_size": 1.0 / self.substeps} if self.method in FIXED else {}
         solution: Tensor = need("torchdiffeq", "NeuralODE").odeint(
             lambda s, v: self.field_(v), x0, t, method=self.method, options=options
         )

@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ..surrogate.parameters import check_count, check_number
+from ..surrogate.recipe import check_seed
+from ..surrogate.seeds import stream
 from .base import Baseline, need
 
 __all__ = ["EchoStateNetwork"]
@@ -59,15 +62,22 @@ class EchoStateNetwork(Baseline):
         self.observe = observe
 
     def _fit(self, x: Array) -> None:
+        check_count("units", self.units)
+        for name in ("spectral_radius", "input_scaling", "ridge", "noise"):
+            check_number(name, getattr(self, name), zero=True)
+        check_number("leak", self.leak)
+        check_seed(self.seed)
+        if check_count("washout", self.washout, 0) >= x.shape[1] - 1:
+            raise ValueError(f"washout={self.washout}: the series have {x.shape[1]} samples; give fewer.")
         nodes = need("reservoirpy.nodes", "EchoStateNetwork")
         self.reservoir_ = nodes.Reservoir(
             self.units, lr=self.leak, sr=self.spectral_radius, input_scaling=self.input_scaling, input_connectivity=1.0,
-            bias=need("reservoirpy.mat_gen", "EchoStateNetwork").uniform(low=-0.5, high=0.5), seed=self.seed,
+            bias=need("reservoirpy.mat_gen", "EchoStateNetwork").uniform(low=-0.5, high=0.5), seed=stream(self.seed, "weights"),
         )  # fmt: skip
         self.readout_ = nodes.Ridge(ridge=self.ridge)
         self.increment_ = np.sqrt((np.diff(x, axis=1) ** 2).mean((0, 1)))
         states = [self._features(series[:-1])[self.washout :] for series in x]
-        rng = np.random.default_rng(self.seed)
+        rng = stream(self.seed, "noise")
         for state in states:
             state[:, : self.units] += self.noise * rng.standard_normal((len(state), self.units))
         targets = [(np.diff(series, axis=0) / self.increment_)[self.washout :] for series in x]

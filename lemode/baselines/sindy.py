@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..surrogate.parameters import check_count, check_number
 from ..systems.base import SolveError, System
 from .base import Baseline, need
 
@@ -49,6 +50,8 @@ class SINDy(Baseline):
         self.observe = observe
 
     def _fit(self, x: Array) -> None:
+        check_count("degree", self.degree)
+        check_number("threshold", self.threshold, zero=True)
         ps = need("pysindy", "SINDy")
         self.model_ = ps.SINDy(
             optimizer=ps.STLSQ(threshold=self.threshold),

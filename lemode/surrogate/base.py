@@ -31,7 +31,7 @@ from .data import (
 )
 from .errors import FitTimeWarning
 from .network import IncrementNetwork
-from .parameters import Parameters
+from .parameters import Parameters, check_count
 from .readout import draw, fit_readout
 from .recipe import Recipe, check_seed, checked_recipe
 from .seeds import torch_stream
@@ -93,16 +93,6 @@ class Estimator(Parameters):
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "network_")
-
-    def __sklearn_tags__(self) -> Any:
-        from sklearn.utils import InputTags, RegressorTags, Tags, TargetTags
-
-        return Tags(
-            estimator_type="regressor",
-            target_tags=TargetTags(required=False),
-            regressor_tags=RegressorTags(),
-            input_tags=InputTags(three_d_array=True),
-        )
 
     def set_output(self: E, *, transform: str | None = None) -> E:
         """Whether `predict` and `forecast` return arrays, 'default', or data frames, 'pandas'; as in scikit-learn None changes nothing.
@@ -414,7 +404,7 @@ class Estimator(Parameters):
     def rmse(self, X: Trajectories | ArrayLike, washout: int = 0) -> float:
         """Root mean square one-step error in the units of the data, over all variables, without the first `washout` predictions."""
         error, _ = self._errors(X)
-        if not 0 <= washout < error.shape[1]:
+        if not 0 <= check_count("washout", washout, 0) < error.shape[1]:
             raise ValueError(f"washout={washout}: the series have {error.shape[1]} predictions.")
         square = error[:, washout:] ** 2
         return float(np.sqrt(np.nanmean(square) if np.isnan(square).any() else square.mean()))

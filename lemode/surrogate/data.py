@@ -26,6 +26,7 @@ __all__ = [
     "Grid",
     "Series",
     "as_columns",
+    "even_and_complete",
     "fill",
     "hold_out",
     "known_names",
@@ -325,6 +326,32 @@ def as_columns(X: Trajectories | ArrayLike, columns: tuple[str, ...], step: floa
     if not set(columns) <= set(data.names):
         raise ValueError(f"data have {x.shape[-1]} variables, the model knows {len(columns)} ({', '.join(columns)}).")
     return data.select(columns)
+
+
+def even_and_complete(X: Trajectories | ArrayLike, columns: tuple[str, ...], step: float | None, who: str) -> Trajectories:
+    """As `as_columns`, for what takes neither gaps nor uneven samples, nor another interval than `step`; ValueError for these.
+
+    Examples
+    --------
+    >>> try:
+    ...     even_and_complete(np.array([[1.0], [np.nan]]), ("v",), None, "Persistence")
+    ... except ValueError as error:
+    ...     print(error)
+    the data hold nan or inf, first in trajectory 0 at time index 1, variable 'v': remove or repair it; Persistence takes no missing values.
+    """
+    if not isinstance(X, Trajectories) and not frames.is_frame(X) and not np.isfinite(x := rank(X)).all():
+        *i, k, j = (int(v) for v in np.argwhere(~np.isfinite(x))[0])
+        name = columns[j] if x.shape[-1] == len(columns) else f"x{j}"
+        raise ValueError(
+            f"the data hold nan or inf, first in trajectory {i[0] if i else 0} at time index {k}, variable {name!r}: remove or repair it; "
+            f"{who} takes no missing values."
+        )
+    data = as_columns(X, columns, 1.0 if step is None else step)
+    if data.t.ndim != 1 or data.missing or (len(data.t) > 1 and not data.even()):
+        raise ValueError(f"the data are uneven, ragged or have missing values: {who} takes none of these; resample.")
+    if step is not None and len(data.t) > 1 and abs(data.step / step - 1) > 1e-3:
+        raise ValueError(f"the data are sampled every {data.step:g}, the training data every {step:g}: resample.")
+    return data
 
 
 def torch_dtype(name: str | None, x: Array) -> torch.dtype:

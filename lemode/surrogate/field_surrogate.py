@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from ..conv import ConvLEM
 from ..trajectories import Trajectories
 from .base import Array, Estimator
-from .data import Grid, as_columns, hold_out, known_names, to_series
+from .data import Grid, even_and_complete, hold_out, known_names, to_series
 from .errors import FitWarning
 from .field_network import FieldNetwork, reflected
 from .forecast import free_run_power
@@ -175,7 +175,7 @@ class FieldSurrogate(Estimator):
         """X has the points of the grid for its variables, those of one channel after those of another."""
         names = known_names(X)
         grid, parity = self._points(len(names)), self._parity()
-        data = self._even(X, names)
+        data = even_and_complete(X, names, None, "a field surrogate")
         if former is not None:
             network = former.network_
             assert isinstance(network, FieldNetwork)
@@ -186,24 +186,13 @@ class FieldSurrogate(Estimator):
         if validation is None:  # before the images are made: else that of a validation series would be trained on
             data, held_out = hold_out(data)
         else:
-            held_out = self._even(validation, names, data.step)
+            held_out = even_and_complete(validation, names, data.step, "a field surrogate")
         x = data.x
         if parity is not None:
             x = np.concatenate([x, reflected(x, grid, parity)])
         x = _pieces(x)
         super()._learn(Trajectories(data.t[: x.shape[1]], x, names), held_out, checkpoint, former)
         self._check_climate(held_out.x[:FREE_RUNS])
-
-    @staticmethod
-    def _even(X: Trajectories | ArrayLike, names: tuple[str, ...], step: float | None = None) -> Trajectories:
-        data = as_columns(X, names) if step is None else as_columns(X, names, step)
-        if data.t.ndim != 1 or data.missing or not data.even():
-            raise ValueError(
-                "the data are uneven, ragged or have missing values: a field surrogate takes none of these; resample."
-            )
-        if step is not None and data.x.shape[1] > 1 and not math.isclose(data.step, step, rel_tol=1e-3):
-            raise ValueError(f"validation is sampled every {data.step:g}, the training data every {step:g}: resample.")
-        return data
 
     def _check_climate(self, x: Array) -> None:
         """Warn if free runs along these series leave the attractor, or if weights were given up because theirs did."""

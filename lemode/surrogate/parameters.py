@@ -51,6 +51,16 @@ class Parameters:
             setattr(self, name, value)
         return self
 
+    def __sklearn_tags__(self) -> Any:
+        from sklearn.utils import InputTags, RegressorTags, Tags, TargetTags
+
+        return Tags(
+            estimator_type="regressor",
+            target_tags=TargetTags(required=False),
+            regressor_tags=RegressorTags(),
+            input_tags=InputTags(three_d_array=True),
+        )
+
     def __repr__(self) -> str:
         defaults = inspect.signature(type(self).__init__).parameters
         params = {name: plain(value) for name, value in self.get_params().items()}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 __all__ = ["FORMAT_VERSION", "check_writable", "read", "write"]
@@ -46,10 +46,11 @@ def write(path: str | os.PathLike[str], tensors: dict[str, Tensor], metadata: di
         "metadata": json.dumps(metadata),
     }
     temporary = target.parent / f".lemode-{secrets.token_hex(8)}.tmp"
-    # made by open, so that it has the permissions of any other new file, and by nobody else before
-    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+    # made by os.open, so that it has the permissions of any other new file: save_file makes a private one
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
-        save_file({k: v.detach().contiguous() for k, v in tensors.items()}, temporary, header)
+        with os.fdopen(handle, "wb") as f:
+            f.write(save({k: v.detach().contiguous() for k, v in tensors.items()}, header))
         os.replace(temporary, target)
     except BaseException:
         temporary.unlink(missing_ok=True)
