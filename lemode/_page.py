@@ -95,9 +95,10 @@ def audit_tables(report: AuditReport) -> Iterator[str]:
     for heading, text, rows in [*found[2:], *found[:2], ("Other statements", "", left)]:
         if not rows:
             continue
-        loose = [r for r in rows if r.holds and r.ratio < LOOSE]
-        weaker = [r for r in rows if r.holds and r not in loose and r is not _sharpest(r, rows)]
-        shown = [r for r in rows if r not in loose and r not in weaker]
+        vacuous = [r for r in rows if r.vacuous]
+        loose = [r for r in rows if r.holds and r.ratio < LOOSE and r not in vacuous]
+        weaker = [r for r in rows if r.holds and r not in (*loose, *vacuous) and r is not _sharpest(r, rows)]
+        shown = [r for r in rows if r not in (*loose, *vacuous, *weaker)]
         yield f"<h3>{heading}</h3><p class='note'>{text}</p>"
         scopes = len({r.scope for r in report.rows}) > 1
         if shown:
@@ -105,8 +106,10 @@ def audit_tables(report: AuditReport) -> Iterator[str]:
         if weaker:
             yield folded(f"{len(weaker)} more rows hold, with a bound that is less sharp", _rows(weaker, scopes))
         if loose:
-            says = f"a bound that says little: it is infinite, or over {1 / LOOSE:,.0f} times the measured value"
+            says = f"a bound that says little: it is over {1 / LOOSE:,.0f} times the measured value"
             yield folded(f"{len(loose)}{' more' if shown else ''} rows hold, with {says}", _rows(loose, scopes))
+        if vacuous:
+            yield folded(f"{len(vacuous)} rows say nothing: the bound is infinite, or a floor of 0", _rows(vacuous, scopes))
 
 
 def _sharpest(row: Row, rows: list[Row]) -> Row:

@@ -181,9 +181,8 @@ def _scales(model: Surrogate, x: Array | None, u: Array | None, known: dict[str,
 
 def _audit(model: Surrogate, x: Array | None, u: Array | None, known: dict[str, float]) -> Iterator[str]:
     report = audit_surrogate(model, x, u)
-    held = sum(row.holds for row in report.rows)
     yield (
-        f"<h2>Audit</h2><p>{held} of {len(report.rows)} statements hold.</p><p class='note'>Every bound of the theory beside the measured value. "
+        f"<h2>Audit</h2><p>{report.verdict}</p><p class='note'>Every bound of the theory beside the measured value. "
         "A bound <i>a posteriori</i> uses what was met on these data, every other one holds for all inputs. <i>How close</i> is measured over "
         "bound (bound over measured for &ge;): 1 is attained, above 1 is violated.</p>"
     )

@@ -1,4 +1,4 @@
-"""examples/gradient_bounds.py runs, its own assertions hold, and the counterexamples take under a second each."""
+"""examples/gradient_bounds.py runs, and its own assertions hold."""
 
 import re
 import subprocess
@@ -15,6 +15,3 @@ def test_quick_run_shows_bounds_and_counterexamples():
     sharp = [float(line.split()[-1]) for line in lines if re.match(r"  b[yz]  ", line)]
     assert len(sharp) == 2
     assert min(sharp) > 0.99  # gradient over G_rec at the optimised input
-    times = [float(m.group(1)) for line in lines if (m := re.search(r"([\d.]+) s$", line))]
-    assert len(times) == 2
-    assert max(times) < 1

@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .._checks import array, checks, count, real, seed
+
 __all__ = [
     "correlation_dimension",
     "drift",
@@ -22,6 +24,7 @@ __all__ = [
 Array = NDArray[np.float64]
 
 
+@checks(x=array, dt=real, segment=count)
 def power_spectrum(x: ArrayLike, dt: float, segment: int | None = None) -> tuple[Array, Array]:
     r"""Power spectral density by Welch's method: Hann windows, half overlapping, the mean of the run removed.
 
@@ -73,6 +76,7 @@ def power_spectrum(x: ArrayLike, dt: float, segment: int | None = None) -> tuple
     return np.asarray(np.fft.rfftfreq(m, dt)[1:], dtype=np.float64), S[1:]
 
 
+@checks(prediction=array, truth=array, dt=real, segment=count)
 def spectrum_distance(prediction: ArrayLike, truth: ArrayLike, dt: float, segment: int | None = None) -> Array:
     r"""Hellinger distance of the power spectra of each variable: 0 for equal ones, 1 where they do not overlap.
 
@@ -114,6 +118,7 @@ def spectrum_distance(prediction: ArrayLike, truth: ArrayLike, dt: float, segmen
     return np.asarray(np.sqrt(np.maximum(1 - np.sqrt(p * q).sum(0), 0)))
 
 
+@checks(prediction=array, truth=array)
 def wasserstein(prediction: ArrayLike, truth: ArrayLike) -> Array:
     r"""1-Wasserstein distance of the distribution of each variable, in standard deviations of the truth.
 
@@ -145,6 +150,7 @@ def wasserstein(prediction: ArrayLike, truth: ArrayLike) -> Array:
     return np.array([wasserstein_distance(a[:, i], b[:, i]) / sigma[i] for i in range(b.shape[1])])
 
 
+@checks(prediction=array, truth=array, components=count, bins=count)
 def kl_divergence(prediction: ArrayLike, truth: ArrayLike, components: int = 2, bins: int = 30) -> float:
     r"""Kullback-Leibler divergence of the invariant measures, on the leading principal components of the truth.
 
@@ -195,6 +201,7 @@ def kl_divergence(prediction: ArrayLike, truth: ArrayLike, components: int = 2, 
     return float(np.sum(P * np.log(P / Q)))
 
 
+@checks(x=array, quantile=real, exclude=count, points=count, seed=seed)
 def correlation_dimension(x: ArrayLike, quantile: float = 0.01, exclude: int = 50, points: int = 4000, seed: int = 0) -> float:
     r"""Correlation dimension of the invariant measure by Takens' maximum likelihood estimator.
 
@@ -247,6 +254,7 @@ def correlation_dimension(x: ArrayLike, quantile: float = 0.01, exclude: int = 5
     return float(-1 / np.mean(np.log(distance[distance < r0] / r0)))
 
 
+@checks(quantity=array, scale=real)
 def drift(quantity: ArrayLike, scale: float = 1.0) -> Array:
     r"""Largest departure of a conserved quantity from its initial value, for each run.
 
@@ -283,6 +291,7 @@ def drift(quantity: ArrayLike, scale: float = 1.0) -> Array:
     return np.where(np.isfinite(Q).all(-1), departure, np.inf)
 
 
+@checks(prediction=array, truth=array)
 def energy_ratio(prediction: ArrayLike, truth: ArrayLike) -> float:
     r"""Power of the fluctuations of a free run over that of the truth: 1 on the attractor, 0 for a run that has died out.
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .._checks import array, checks, real
+
 __all__ = ["nrmse", "rmse", "valid_prediction_time"]
 
 Array = NDArray[np.float64]
 
 
+@checks(prediction=array, truth=array)
 def rmse(prediction: ArrayLike, truth: ArrayLike) -> float:
     """Root mean square difference over all entries; ValueError unless the shapes are equal.
 
@@ -22,6 +25,7 @@ def rmse(prediction: ArrayLike, truth: ArrayLike) -> float:
     return float(np.sqrt(np.mean((a - b) ** 2)))
 
 
+@checks(prediction=array, truth=array, scale=array)
 def nrmse(prediction: ArrayLike, truth: ArrayLike, scale: ArrayLike | None = None) -> Array:
     r"""Normalised root mean square error at every time of a forecast.
 
@@ -65,6 +69,7 @@ def nrmse(prediction: ArrayLike, truth: ArrayLike, scale: ArrayLike | None = Non
         return np.asarray(np.sqrt(np.mean(((a - b) / sigma) ** 2, -1)))
 
 
+@checks(prediction=array, truth=array, dt=real, threshold=real, lyapunov_time=real, scale=array)
 def valid_prediction_time(
     prediction: ArrayLike,
     truth: ArrayLike,

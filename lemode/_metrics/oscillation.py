@@ -7,9 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .._checks import array, checks, finite, real
+
 __all__ = ["crossing_times", "period", "period_error", "phase_error", "spike_f1"]
 
 
+@checks(t=array, x=array, level=finite)
 def crossing_times(t: ArrayLike, x: ArrayLike, level: float | None = None) -> NDArray[np.float64]:
     """Times at which x ``(T,)`` crosses `level` upwards, to the accuracy of a cubic spline.
 
@@ -39,6 +42,7 @@ def crossing_times(t: ArrayLike, x: ArrayLike, level: float | None = None) -> ND
     return np.asarray(roots[spline(roots, 1) > 0], dtype=np.float64)
 
 
+@checks(t=array, x=array, level=finite)
 def period(t: ArrayLike, x: ArrayLike, level: float | None = None) -> float:
     """Mean period of an oscillation: the mean time between upward crossings of `level`, see `crossing_times`.
 
@@ -56,6 +60,7 @@ def period(t: ArrayLike, x: ArrayLike, level: float | None = None) -> float:
     return float((times[-1] - times[0]) / (len(times) - 1))
 
 
+@checks(t=array, prediction=array, truth=array, level=finite)
 def period_error(t: ArrayLike, prediction: ArrayLike, truth: ArrayLike, level: float | None = None) -> float:
     r"""Relative error of the period of a forecast.
 
@@ -82,6 +87,7 @@ def period_error(t: ArrayLike, prediction: ArrayLike, truth: ArrayLike, level: f
     return (period(t, prediction, level) - true) / true
 
 
+@checks(t=array, prediction=array, truth=array, level=finite)
 def phase_error(
     t: ArrayLike, prediction: ArrayLike, truth: ArrayLike, level: float | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -130,6 +136,7 @@ def phase_error(
     return true[inside], error - np.round(error[0])
 
 
+@checks(prediction=array, truth=array, tolerance=real)
 def spike_f1(prediction: ArrayLike, truth: ArrayLike, tolerance: float) -> float:
     r"""Agreement of two spike trains: 1 if every spike has a partner within the tolerance, 0 if none has.
 

@@ -11,9 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
 
 from .. import kernels
+from .._checks import integer, pair
 from ..lem import LEM, LEMCell
+from ..solvers import refreshed
 from ..threads import one_thread
 from .bounds import (
     growth_rate,
@@ -27,7 +30,7 @@ from .discretization import global_error_bound, local_error_bound
 from .gradients import gradient_bound, quadratic_pull
 from .inverse import inverse_bound, inverse_bound_posterior
 from .jacobian import State, input_jacobian, step_jacobian, trajectory_vjp
-from .network import GROUPS, Array, unit_cube_cell, weights
+from .network import GROUPS, Array, plain, unit_cube_cell, weights
 from .recursion import adjoint_bound, posterior_recursion, recursion
 from .report import AuditReport, GradientFlow, Row
 from .stability import contraction_certificate, logarithmic_norm
@@ -93,6 +96,9 @@ def audit(
     >>> report.holds
     True
     """
+    for name, value in (("max_samples", max_samples), ("max_states", max_states)):
+        if integer(name, value) < 1:
+            raise ValueError(f"{name}={value!r}: give a positive integer.")
     net, seq, goal, notes = _prepare(rnn, u, target, readout, max_samples)
     picked = _evenly(seq.shape[1], max_samples)
     start = [None] * len(net.cells) if state is None else _initial(state, net, seq.shape[1])
@@ -157,22 +163,22 @@ def _prepare(
         )
     if rnn.bidirectional:
         raise ValueError("bidirectional=True: the statements are about a causal recursion; audit a network of one direction.")
-    net = copy.deepcopy(rnn).double().cpu().eval()
+    net = _copied(rnn)
     for cell in net.cells:
         weights(unit_cube_cell(cell))
     seq = _sequence("u", u, rnn.batch_first)
     if seq.shape[-1] != rnn.input_size:
         raise ValueError(f"u has {seq.shape[-1]} features, the network reads input_size={rnn.input_size}.")
-    features = rnn.hidden_size if readout is None else len(np.asarray(readout[1]))
+    features = rnn.hidden_size if readout is None else _features(readout, rnn.hidden_size)
     goal = (
         torch.zeros(*seq.shape[:2], features, dtype=torch.float64)
         if target is None
         else _sequence("target", target, rnn.batch_first)
     )
     if goal.shape != (*seq.shape[:2], features):
-        raise ValueError(
-            f"target has shape {tuple(goal.shape)} with time first: these inputs need {(*seq.shape[:2], features)}."
-        )
+        L, N = seq.shape[:2]
+        needed = (L, features) if u.dim() == 2 else (N, L, features) if rnn.batch_first else (L, N, features)
+        raise ValueError(f"target has shape {tuple(torch.as_tensor(target).shape)}: these inputs need {needed}.")
     notes = ["computed in float64 on a copy of the network; each statement covers one layer driven by its own input."]
     if seq.shape[1] > max_samples:
         notes.append(
@@ -183,8 +189,45 @@ def _prepare(
     return net, seq, goal, notes
 
 
+def _copied(rnn: LEM) -> LEM:
+    """In float64, with the weights themselves as parameters, whatever parametrization or hook they are computed by."""
+    training = rnn.training
+    rnn.eval()  # a spectral norm goes on with its power iteration when training
+    try:
+        with torch.no_grad():
+            for cell in rnn.layers():
+                refreshed(cell.ode)
+        net = copy.deepcopy(rnn).double().cpu()
+    finally:
+        rnn.train(training)
+    for cell in net.layers():
+        cell.ode = plain(cell.ode)
+    return net
+
+
+def _features(readout: object, d: int) -> int:
+    if not (isinstance(readout, tuple | list) and len(readout) == 2):
+        raise ValueError(f"readout is {type(readout).__name__}: give a pair (C, c) of arrays (o, {d}) and (o,).")
+    C, c = (np.shape(x) for x in readout)
+    if len(C) != 2 or C[1] != d or c != C[:1]:
+        raise ValueError(f"readout of shapes {C}, {c}: give C (o, {d}) and c (o,).")
+    return int(C[0])
+
+
 def _sequence(name: str, x: Tensor, batch_first: bool) -> Tensor:
-    x = torch.as_tensor(x).detach().to("cpu", torch.float64)
+    if isinstance(x, PackedSequence):
+        raise TypeError(
+            f"{name} is a PackedSequence: an audit is about sequences of one length; unpack with pad_packed_sequence and audit those "
+            "of a length together."
+        )
+    if not isinstance(x, Tensor | np.ndarray):
+        raise TypeError(
+            f"{name} is {type(x).__name__}: give a tensor (L, N, features), (N, L, features) if batch_first, or (L, features)."
+        )
+    x = torch.as_tensor(x).detach()
+    if x.is_complex() or x.is_nested:
+        raise TypeError(f"{name} is {'nested' if x.is_nested else x.dtype}: give a tensor of real numbers and one shape.")
+    x = x.to("cpu", torch.float64)
     if x.dim() not in (2, 3) or x.numel() == 0:
         raise ValueError(
             f"{name} has shape {tuple(x.shape)}: give (L, N, features), (N, L, features) if batch_first, or (L, features)."
@@ -195,12 +238,12 @@ def _sequence(name: str, x: Tensor, batch_first: bool) -> Tensor:
 
 
 def _initial(state: State, net: LEM, samples: int) -> list[State]:
-    y, z = (torch.as_tensor(s).detach().double() for s in state)
+    y, z = (s.detach().to("cpu", torch.float64) for s in pair("state", state))
     shape = (len(net.cells), samples, net.hidden_size)
     y, z = (s.unsqueeze(1) if s.dim() == 2 else s for s in (y, z))
     if y.shape != shape or z.shape != shape:
         raise ValueError(f"state has shapes {tuple(y.shape)}, {tuple(z.shape)}: give (y_0, z_0), each {shape}.")
-    if float(torch.maximum(y.abs(), z.abs()).max()) > 1:
+    if not float(torch.maximum(y.abs(), z.abs()).max()) <= 1:
         raise ValueError("state: the statements need an initial state in the unit cube |y|, |z| <= 1.")
     return list(zip(y, z, strict=True))
 

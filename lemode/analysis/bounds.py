@@ -15,6 +15,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from .._checks import array, checks, pair, real, tensor
 from ..kernels.adjoint import LEAKS
 from .engine import beta, gam, psi
 from .jacobian import State, coefficients
@@ -25,6 +26,7 @@ __all__ = [
 ]  # fmt: skip
 
 
+@checks(dt=real, gate_max=real, n=array, gates=array, x0=array)
 def state_radius(
     dt: float, n: ArrayLike, gates: ArrayLike | None = None, x0: ArrayLike = 0.0, scheme: str = "imex", gate_max: float = 1.0
 ) -> Any:
@@ -95,6 +97,7 @@ def state_radius(
     return _plain(np.where(size <= 1, 1 - (1 - size) * kept, 1 + (size - 1) * np.where(gates is None, 1.0, kept)))
 
 
+@checks(norm=real)
 def growth_rate(network: object, norm: float = math.inf) -> float:
     r"""Rate :math:`\Gamma` at which one step can grow a perturbation: :math:`\|J\| \le 1 + \Delta t\,\Gamma`. Statements J1, J3.
 
@@ -140,6 +143,7 @@ def growth_rate(network: object, norm: float = math.inf) -> float:
     raise ValueError(f"norm={norm!r}: the growth rate is known in the norms inf and 1.")
 
 
+@checks(norm=real)
 def jacobian_bound(cell: object, norm: float = math.inf) -> float:
     r"""Bound on the norm of the one-step Jacobian, for every state in the unit cube and every input. Statements J1, J3, J4.
 
@@ -180,6 +184,7 @@ def jacobian_bound(cell: object, norm: float = math.inf) -> float:
     return float(np.linalg.norm([[1, b], [s, 1 + cell.dt * n2 / 2 + s * b]], 2))
 
 
+@checks(u=tensor, state=pair)
 def jacobian_bound_posterior(cell: object, u: Tensor, state: State) -> Tensor:
     r"""Bound on :math:`\|J\|_\infty` from the gates actually met; O(d^2) a state, no matrix is formed. Statement J2.
 
@@ -245,6 +250,7 @@ def input_bound(cell: object) -> float:
     return cell.dt * max(bz, float(np.max(beta(r.v2, r.vy + r.wy * cell.dt * bz))))
 
 
+@checks(gate_max=real)
 def step_distance_bound(cell: object, gate_max: float = 1.0) -> float:
     r"""Bound on how far one step's Jacobian is from the identity when every gate is small. Statement J6.
 

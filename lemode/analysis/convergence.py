@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .._checks import checks, count, pair, real, tensor
 from ..inputs import Samples
 from ..lem import LEMCell
 from ..ode import MultiscaleODE
@@ -109,6 +110,7 @@ class ConvergenceStudy:
         return order_plot(self, ax)
 
 
+@checks(u=tensor, state0=pair, dt=real, steps=count, halvings=count)
 def convergence_study(
     ode: object,
     u: Tensor | None = None,

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from .._checks import array, checks, count, real, tensor
 from .bounds import growth_rate
 from .network import as_cell, row_sums
 from .stability import certificates
@@ -54,6 +55,7 @@ def local_error_bound(cell: object) -> float:
     return max(Lz, Ly) * dt * dt
 
 
+@checks(steps=count, u=tensor)
 def global_error_bound(cell: object, steps: int, u: Tensor | None = None) -> float:
     r"""Bound on :math:`\|x_n - x(t_n)\|` for LEM against the exact ODE from the same initial state, in the infinity norm. Statement 6.2.
 
@@ -102,6 +104,7 @@ def global_error_bound(cell: object, steps: int, u: Tensor | None = None) -> flo
     return min([bound, *uniform])
 
 
+@checks(a=array, b=array, pq=array)
 def stability_region(a: ArrayLike, b: ArrayLike, pq: ArrayLike) -> Any:
     r"""Whether the LEM step of a linearised pair is asymptotically stable. Statement 6.3.
 
@@ -140,6 +143,7 @@ def stability_region(a: ArrayLike, b: ArrayLike, pq: ArrayLike) -> Any:
     return bool(stable) if np.ndim(stable) == 0 else stable
 
 
+@checks(dt=real, tau=array)
 def gate_bias(tau: ArrayLike, dt: float = 1.0, mode: str = "exact") -> Any:
     r"""The bias that gives a unit with W = V = 0 in its gate the time scale tau. Statement 7.1.
 
@@ -191,6 +195,7 @@ def gate_bias(tau: ArrayLike, dt: float = 1.0, mode: str = "exact") -> Any:
     return bias.item() if bias.ndim == 0 else bias
 
 
+@checks(x=array)
 def decay_error_bound(x: ArrayLike) -> Any:
     r"""Bound on the error of the decay of LEM against the exact one, over any number of steps. Statement 7.2.
 

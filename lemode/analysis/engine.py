@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .._checks import array
+
 __all__ = ["beta", "chi", "gam", "lem_G", "linear_growth", "psi", "psi_r"]
 
 Array = NDArray[np.float64]
@@ -260,11 +262,11 @@ def _result(x: Array) -> Any:
 
 
 def _nonnegative(name: str, x: ArrayLike) -> Array:
-    array = np.asarray(x, dtype=np.float64)
-    bad = ~(np.isfinite(array) & (array >= 0))
+    values = array(name, x)
+    bad = ~(np.isfinite(values) & (values >= 0))
     if bad.any():
-        raise ValueError(f"{name}={array[bad].flat[0]:g}: give finite, nonnegative numbers.")
-    return array
+        raise ValueError(f"{name}={values[bad].flat[0]:g}: give finite, nonnegative numbers.")
+    return values
 
 
 def _worst(x: Array) -> str:

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from .._checks import array, checks, count, fitting, integer, pair, real, tensor
 from .bounds import growth_rate
 from .engine import beta, linear_growth
 from .jacobian import State, check_group
@@ -29,6 +30,7 @@ __all__ = [
 KINDS = ("inf", "one", "ref", "recursion", "block", "uniform", "best")
 
 
+@checks(steps=count, target_max=real, x0=real)
 def quadratic_pull(
     cell: object,
     steps: int,
@@ -76,12 +78,15 @@ def quadratic_pull(
     r = radii(cell, steps, x0)[1:, None]
     if readout is None:
         return np.asarray(np.broadcast_to(r + target_max, (steps, d)))
+    if not (isinstance(readout, tuple | list) and len(readout) == 2):
+        raise TypeError(f"readout is {type(readout).__name__}: give a pair (C, c) of arrays.")
     C, c = np.abs(np.asarray(readout[0], dtype=np.float64)), np.abs(np.asarray(readout[1], dtype=np.float64))
     if C.ndim != 2 or C.shape[1] != d or c.shape != C.shape[:1]:
         raise ValueError(f"readout of shapes {C.shape}, {c.shape}: give C (o, {d}) and c (o,).")
     return np.asarray((r * C.sum(1) + c + target_max) @ C)
 
 
+@checks(steps=count, row=integer, u=tensor, x0=real, pull=array, u_max=array)
 def gradient_bound(
     cell: object,
     steps: int,
@@ -174,6 +179,7 @@ def gradient_bound(
     return _closed_form(cell, steps, pulls, group, kind, float(sizes.max()) if group[0] == "V" else 1.0, u)
 
 
+@checks(pull=tensor, u=tensor, state=pair, row=integer)
 def gradient_bound_posterior(
     cell: object,
     pull: Tensor,
@@ -231,12 +237,15 @@ def gradient_bound_posterior(
         raise ValueError(f"kind={kind!r}: the a-posteriori bounds are {', '.join(bounds)}.")
     weights(cell)
     d = cell.ode.hidden_size
-    if len(u) < 1 or tuple(pull.shape) != (*u.shape[:-1], d):
+    if u.dim() < 2 or len(u) < 1 or tuple(pull.shape) != (*u.shape[:-1], d):
         raise ValueError(
             f"pull of shape {tuple(pull.shape)}: inputs {tuple(u.shape)} need {(*u.shape[:-1], d)}, at least one step."
         )
+    if row is not None and not 0 <= row < d:
+        raise ValueError(f"row={row}: the rows are 0 to {d - 1}.")
     zero = u.new_zeros(*u.shape[1:-1], d)
     states = [(zero, zero) if state is None else state]
+    fitting(cell.ode, u[0], *states[0])
     with torch.no_grad():
         for u_n in u:
             states.append(cell.scheme.step(cell.ode, states[-1], u_n, cell.dt))
@@ -266,6 +275,7 @@ class Linearisation(NamedTuple):
     valid: bool
 
 
+@checks(steps=count)
 def linearisable(cell: object, steps: int) -> Linearisation:
     r"""Whether the growth factor may be replaced by a quadratic in elapsed time.
 
@@ -294,6 +304,7 @@ def linearisable(cell: object, steps: int) -> Linearisation:
     return Linearisation(growth, t + G * t * t, G * t, growth <= t + G * t * t)
 
 
+@checks(steps=count, target_max=real)
 def recollected_bound(cell: object, steps: int, target_max: float) -> float:
     r"""A bound of the form of Proposition 4.2 of the LEM paper, **as recollected, not quoted**. It is not valid in general.
 
@@ -324,6 +335,8 @@ def recollected_bound(cell: object, steps: int, target_max: float) -> float:
     >>> recollected_bound(cell, 10, target_max=1.0)
     6.0
     """
+    if not (math.isfinite(target_max) and target_max >= 0):
+        raise ValueError(f"target_max={target_max:g}: give a finite, nonnegative bound on the target's entries.")
     cell, r = unit_cube_cell(cell), row_sums(cell)
     eta, t = max(float(w.max()) for w in r[:4]), _steps(steps) * cell.dt
     return (1 + target_max) * (t + 2 * (1 + eta) * (1 + 3 * eta) * t * t)

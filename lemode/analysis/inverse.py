@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from .._checks import checks, count, pair, real, tensor
 from ..kernels.adjoint import LEAKS
 from .bounds import step_distance_bound
 from .engine import beta, chi
@@ -18,6 +19,7 @@ from .network import as_cell, as_ode, leak, row_sums, unit_cube_cell, weights
 __all__ = ["gradient_floor", "highway_floor", "inverse_bound", "inverse_bound_posterior", "inverse_step"]
 
 
+@checks(norm=real)
 def inverse_bound(cell: object, norm: float = math.inf) -> float:
     r"""Bound K on the norm of the inverse of the one-step Jacobian, over the unit cube; inf where none is known. Statement 5.2.
 
@@ -75,6 +77,7 @@ def inverse_bound(cell: object, norm: float = math.inf) -> float:
     return max(iq, float(np.max(1 + dt * beta(r.w1, r.wz) * iq)) / (1 - top))
 
 
+@checks(u=tensor, state=pair)
 def inverse_bound_posterior(cell: object, u: Tensor, state: State) -> Tensor:
     r"""Bound on :math:`\|J^{-1}\|_\infty` from the gates actually met, ``(...)``; inf where a denominator is not positive. Statement 5.2.
 
@@ -107,6 +110,7 @@ def inverse_bound_posterior(cell: object, u: Tensor, state: State) -> Tensor:
     return torch.maximum(iq.squeeze(-1), ip)
 
 
+@checks(steps=count)
 def gradient_floor(cell: object, steps: int) -> float:
     r"""Share of a gradient's 1-norm that is left after flowing back through so many steps, whatever the input. Statement 5.2.
 
@@ -140,6 +144,7 @@ def gradient_floor(cell: object, steps: int) -> float:
     return float(inverse_bound(cell) ** -_steps(steps)) if steps else 1.0
 
 
+@checks(steps=count, gate_max=real)
 def highway_floor(cell: object, steps: int, gate_max: float) -> float:
     r"""As `gradient_floor`, for steps along which every gate is at most gate_max: nearly closed gates are a highway. Statement 5.2.
 
@@ -165,6 +170,7 @@ def highway_floor(cell: object, steps: int, gate_max: float) -> float:
     return 1 - math.expm1(exponent) if exponent < math.log(2) else 0.0
 
 
+@checks(u=tensor, state=pair)
 def inverse_step(cell: object, u: Tensor, state: State) -> State:
     r"""The state before a step from the one after it, explicitly, for a network with W2 = 0. Statement 5.1.
 

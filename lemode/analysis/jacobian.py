@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from .._checks import checks, fitting, pair, tensor
 from ..kernels.adjoint import LEAKS
 from ..ode import Blocks
 from .network import GROUPS, as_cell, as_ode
@@ -127,6 +128,7 @@ class StepJacobian(NamedTuple):
         return self.A.diagonal(dim1=-2, dim2=-1).log().sum(-1) + torch.linalg.slogdet(self.D).logabsdet
 
 
+@checks(u=tensor, state=pair)
 def coefficients(cell: object, u: Tensor, state: State) -> Coefficients:
     """The diagonals of the step's derivative at ``state = (y, z)``, each ``(..., d)``, and input u ``(..., m)``.
 
@@ -146,6 +148,7 @@ def coefficients(cell: object, u: Tensor, state: State) -> Coefficients:
     cell = as_cell(cell)
     phi, dphi = LEAKS[cell.scheme.name]
     (y, z), p = state, cell.ode.blocks()
+    fitting(cell.ode, u, y, z)
     g1, g2 = cell.ode.gates(y, u)
     x1, x2 = cell.dt * g1, cell.dt * g2
     l1, l2 = phi(x1), phi(x2)
@@ -158,6 +161,7 @@ def coefficients(cell: object, u: Tensor, state: State) -> Coefficients:
     )  # fmt: skip
 
 
+@checks(u=tensor, state=pair)
 def step_jacobian(cell: object, u: Tensor, state: State) -> StepJacobian:
     r"""The exact Jacobian of one step with respect to the state, in the order **(z, y)**.
 
@@ -197,6 +201,7 @@ def step_jacobian(cell: object, u: Tensor, state: State) -> StepJacobian:
     )  # fmt: skip
 
 
+@checks(u=tensor, state=pair)
 def input_jacobian(cell: object, u: Tensor, state: State) -> State:
     r"""The exact derivative ``(dy_n/du_n, dz_n/du_n)``, each ``(..., d, m)``, at fixed previous state.
 
@@ -220,6 +225,7 @@ def input_jacobian(cell: object, u: Tensor, state: State) -> State:
     return Uy, Uz
 
 
+@checks(u=tensor, state=pair)
 def parameter_jacobian(cell: object, u: Tensor, state: State, group: str) -> State:
     r"""The source ``(dy_n/dP, dz_n/dP)`` of one parameter block P at fixed previous state, each ``(..., d, *P.shape)``.
 
@@ -269,6 +275,7 @@ def parameter_jacobian(cell: object, u: Tensor, state: State, group: str) -> Sta
     return dy.unsqueeze(-1) * factor, dz.unsqueeze(-1) * factor
 
 
+@checks(u=tensor, state=pair)
 def field_jacobian(ode: object, u: Tensor, state: State) -> Tensor:
     r"""The Jacobian DF of the ODE's vector field at ``state = (y, z)``, ``(..., 2 d, 2 d)``, in the order **(z, y)**.
 
@@ -292,9 +299,12 @@ def field_jacobian(ode: object, u: Tensor, state: State) -> Tensor:
     torch.Size([6, 6])
     """
     y, z = state
-    return as_ode(ode).jacobian(y, z, u)
+    found = as_ode(ode)
+    fitting(found, u, y, z)
+    return found.jacobian(y, z, u)
 
 
+@checks(u=tensor, ys=tensor, zs=tensor, tangent=pair)
 def trajectory_jvp(cell: object, u: Tensor, ys: Tensor, zs: Tensor, tangent: State) -> State:
     r"""Tangents :math:`J_n \cdots J_1\,\delta x_0` for all n, without forming a matrix: O(L d^2).
 
@@ -326,7 +336,7 @@ def trajectory_jvp(cell: object, u: Tensor, ys: Tensor, zs: Tensor, tangent: Sta
     torch.Size([5, 3])
     """
     c, p = _along(cell, u, ys, zs)
-    dy, dz = tangent
+    dy, dz = _as_state(tangent, ys[0])
     dys, dzs = [dy.expand_as(ys[0])], [dz.expand_as(zs[0])]
     for n in range(len(u)):
         dy, dz = Coefficients(*(x[n] for x in c)).jvp(p, dys[-1], dzs[-1])
@@ -335,6 +345,7 @@ def trajectory_jvp(cell: object, u: Tensor, ys: Tensor, zs: Tensor, tangent: Sta
     return torch.stack(dys), torch.stack(dzs)
 
 
+@checks(u=tensor, ys=tensor, zs=tensor, cotangent=pair)
 def trajectory_vjp(cell: object, u: Tensor, ys: Tensor, zs: Tensor, cotangent: State) -> State:
     r"""Cotangents :math:`v\,J_L \cdots J_{k+1}` for all k, without forming a matrix: how a gradient flows back, O(L d^2).
 
@@ -359,7 +370,7 @@ def trajectory_vjp(cell: object, u: Tensor, ys: Tensor, zs: Tensor, cotangent: S
     torch.Size([5, 3])
     """
     c, p = _along(cell, u, ys, zs)
-    vy, vz = cotangent
+    vy, vz = _as_state(cotangent, ys[0])
     vys, vzs = [vy.expand_as(ys[0])], [vz.expand_as(zs[0])]
     for n in range(len(u) - 1, -1, -1):
         vy, vz = Coefficients(*(x[n] for x in c)).vjp(p, vys[-1], vzs[-1])
@@ -374,7 +385,18 @@ def check_group(group: str) -> None:
         raise ValueError(f"group={group!r}: the parameter blocks are {', '.join(GROUPS)}.")
 
 
+def _as_state(tangent: State, y: Tensor) -> State:
+    for x in tangent:
+        if x.dtype != y.dtype or x.dim() > y.dim() or any(a not in (1, b) for a, b in zip(x.shape[::-1], y.shape[::-1])):
+            raise ValueError(
+                f"a tangent of shape {tuple(x.shape)}, {x.dtype}: give what broadcasts to {tuple(y.shape)}, in {y.dtype}."
+            )
+    return tangent
+
+
 def _along(cell: object, u: Tensor, ys: Tensor, zs: Tensor) -> tuple[Coefficients, Blocks]:
+    if not (u.dim() and ys.dim() and zs.dim()):
+        raise ValueError("u, ys, zs: give tensors with time as their first dimension.")
     if len(u) < 1 or len(ys) != len(u) + 1 or len(zs) != len(u) + 1:
         raise ValueError(
             f"{len(u)} inputs and {len(ys)}, {len(zs)} states: L >= 1 inputs need L + 1 states, the initial one first."

@@ -17,6 +17,7 @@ Sources: Benettin, Galgani, Giorgilli, Strelcyn, Meccanica 15 (1980) 9-30; Eckma
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -24,13 +25,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .._checks import checks, count, finite_positive, integer, real, seed
 from ..conv import ConvLEM
 from ..lem import LEM, LEMCell
 from ._qr import Array, LyapunovSpectrum, differentiate, finite, initial_state, positive, qr_spectrum, rk4, scipy_step, to_numpy
 
+FLOW_METHODS = ("rk4", "DOP853", "RK45", "RK23", "Radau", "BDF", "LSODA")
+
 __all__ = ["LyapunovSpectrum", "lyapunov_spectrum", "spectrum_of_flow", "spectrum_of_map"]
 
 
+@checks(steps=count, dt=real, transient=count, k=integer, blocks=count, seed=seed)
 def spectrum_of_map(
     step: Callable[[Any], Any],
     x0: Any,
@@ -115,6 +120,17 @@ def spectrum_of_map(
     return qr_spectrum(advance, shape, dt, steps, transient, k, blocks, seed)
 
 
+@checks(
+    t=real,
+    dt=real,
+    transient=real,
+    interval=real,
+    rtol=finite_positive,
+    atol=finite_positive,
+    k=integer,
+    blocks=count,
+    seed=seed,
+)
 def spectrum_of_flow(
     rhs: Callable[[float, Any], Any],
     x0: Any,
@@ -173,6 +189,8 @@ def spectrum_of_flow(
     -2.0
     """
     t, dt = positive("t", t), positive("dt", dt)
+    if method not in FLOW_METHODS:
+        raise ValueError(f"method={method!r}: choose one of {', '.join(FLOW_METHODS)}.")
     interval = 10 * dt if interval is None else positive("interval", interval)
     if transient < 0 or not np.isfinite(transient):
         raise ValueError(f"transient={transient:g}: give a time that is not negative.")
@@ -220,7 +238,8 @@ def lyapunov_spectrum(what: Any, x: Any, n: float | None = None, **options: Any)
     callable                        initial state, steps        `spectrum_of_map`: iterates it
     ==============================  ==========================  ==========================================
 
-    The right-hand side of an ODE is a callable, too: give it to `spectrum_of_flow` by name.
+    The right-hand side of an ODE is a callable, too, and its two arguments t, x tell it from a map: it is refused by name. Give it as
+    `lemode.systems.CallableSystem`, which differentiates NumPy code, or to `spectrum_of_flow`.
 
     Raises
     ------
@@ -239,6 +258,8 @@ def lyapunov_spectrum(what: Any, x: Any, n: float | None = None, **options: Any)
         if n is not None:
             raise TypeError(f"n={n}: the length of the input sets the number of steps of a driven network.")
         return spectrum_of_lem(what, x, **options)
+    if n is not None and not np.isfinite(real("n", n)):
+        raise ValueError(f"n={n}: give a finite number.")
     if n is None:
         raise TypeError("say how long: lyapunov_spectrum(system, x0, time) or lyapunov_spectrum(map, x0, steps).")
     if callable(getattr(what, "flow_map", None)):  # stiff, and its own integrator has an exact tangent
@@ -251,17 +272,35 @@ def lyapunov_spectrum(what: Any, x: Any, n: float | None = None, **options: Any)
     if isinstance(getattr(getattr(what, "network_", what), "core", None), LEM | ConvLEM):
         return spectrum_of_closed_loop(what, x, int(n), **options)
     if callable(what):
+        _refuse_rhs(what)
         return spectrum_of_map(what, x, int(n), **options)
     raise TypeError(
         f"{type(what).__name__} is not a system (rhs and jacobian), a LEM network, a fitted Surrogate, or a map x -> x."
     )
 
 
+def _refuse_rhs(what: Callable[..., Any]) -> None:
+    try:
+        parameters = inspect.signature(what).parameters.values()
+    except (TypeError, ValueError):  # some functions written in C have none
+        return
+    needed = [p for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if len(needed) > 1:
+        names = ", ".join(p.name for p in needed)
+        raise TypeError(
+            f"a function of ({names}) is no map x -> x but looks like the right-hand side of an ODE: give "
+            "lemode.systems.CallableSystem(rhs, dimension), or call spectrum_of_flow(rhs, x0, t, jacobian=...)."
+        )
+
+
 def _torch_rhs(
     rhs: Callable[[float, Any], Any], x0: Any
 ) -> tuple[Callable[[float, Array], Array], Callable[[float, Array], Array]]:
     if not isinstance(x0, Tensor) or x0.dim() != 1:
-        raise ValueError("a flow needs jacobian=, or a rhs in torch and a tensor x0 (D,), to be differentiated.")
+        raise ValueError(
+            "a flow needs jacobian=, or a rhs in torch and a tensor x0 (D,), to be differentiated; for a rhs in NumPy give "
+            "lyapunov_spectrum a lemode.systems.CallableSystem(rhs, dimension)."
+        )
 
     def f(t: float, x: Array) -> Array:
         with torch.no_grad():

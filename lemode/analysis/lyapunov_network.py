@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._checks import checks, count, integer, pair, real, seed, tensor
 from ..conv import ConvLEM
 from ..lem import LEM, LEMCell
 from ._qr import Array, LyapunovSpectrum, finite, positive, qr_spectrum, to_numpy
@@ -21,6 +22,7 @@ from ._qr import Array, LyapunovSpectrum, finite, positive, qr_spectrum, to_nump
 __all__ = ["spectrum_of_closed_loop", "spectrum_of_lem"]
 
 
+@checks(u=tensor, state=pair, dt=real, transient=count, k=integer, blocks=count, seed=seed)
 def spectrum_of_lem(
     rnn: LEM | LEMCell,
     u: Tensor,
@@ -83,6 +85,10 @@ def spectrum_of_lem(
     if not isinstance(u, Tensor) or u.dim() not in (2, 3) or u.shape[-1] != ode.input_size:
         shape = tuple(u.shape) if isinstance(u, Tensor) else type(u).__name__
         raise ValueError(f"input {shape}: give a tensor (L, {ode.input_size}) or (L, n, {ode.input_size}), time first.")
+    if u.dtype != ode.weight_zy.dtype:
+        raise ValueError(
+            f"input is {u.dtype}, the weights are {ode.weight_zy.dtype}: convert one, e.g. by .to({ode.weight_zy.dtype})."
+        )
     if not bool(torch.isfinite(u).all()):
         raise ValueError("the input has entries that are not finite.")
     seq = u.unsqueeze(1) if u.dim() == 2 else u
@@ -90,6 +96,8 @@ def spectrum_of_lem(
     y0, z0 = (seq.new_zeros(size), seq.new_zeros(size)) if state is None else state
     if tuple(y0.shape) != size or tuple(z0.shape) != size:
         raise ValueError(f"initial state has shapes {tuple(y0.shape)}, {tuple(z0.shape)}: this input needs {size} each.")
+    if y0.dtype != u.dtype or z0.dtype != u.dtype:
+        raise ValueError(f"initial state is {y0.dtype}, {z0.dtype}, the input {u.dtype}: give one dtype.")
     if not 0 <= transient < len(seq):
         raise ValueError(f"transient={transient} of {len(seq)} steps: leave some to average over.")
 
@@ -118,6 +126,7 @@ def spectrum_of_lem(
     return qr_spectrum(advance, tuple(x.shape), time, len(seq) - transient, transient, k, blocks, seed)
 
 
+@checks(steps=count, dt=real, transient=count, k=integer, blocks=count, seed=seed)
 def spectrum_of_closed_loop(
     model: Any,
     history: Any,

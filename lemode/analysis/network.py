@@ -8,11 +8,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..conv import ConvODE
 from ..kernels.adjoint import LEAKS
 from ..lem import LEMCell
 from ..ode import Blocks, MultiscaleODE
+from ..solvers import refreshed
 
-__all__ = ["GROUPS", "RowSums", "as_cell", "as_ode", "leak", "row_sums", "weights"]
+__all__ = ["GROUPS", "RowSums", "as_cell", "as_ode", "leak", "plain", "row_sums", "weights"]
 
 Array = NDArray[np.float64]
 
@@ -56,6 +58,7 @@ def as_cell(network: object) -> LEMCell:
         raise ValueError(
             f"scheme={network.scheme.name!r}: the statements cover {', '.join(LEAKS)}; build the cell with one of these schemes."
         )
+    refreshed(network.ode)
     return network
 
 
@@ -71,7 +74,28 @@ def as_ode(network: object) -> MultiscaleODE:
     ode = network.ode if isinstance(network, LEMCell) else network
     if not isinstance(ode, MultiscaleODE):
         raise TypeError(f"network is {type(network).__name__}: give a lemode.MultiscaleODE or a lemode.LEMCell.")
-    return ode
+    if isinstance(ode, ConvODE):
+        raise TypeError(
+            "network is ConvODE: the statements are about matrices; audit what its weights do at a point, ConvLEM.pointwise()."
+        )
+    return refreshed(ode)
+
+
+def plain(ode: MultiscaleODE) -> MultiscaleODE:
+    """A copy in float64 on the CPU with the weights themselves as parameters, whatever they are computed from.
+
+    Examples
+    --------
+    >>> ode = torch.nn.utils.parametrizations.weight_norm(lemode.MultiscaleODE(1, 2), "weight_zy")
+    >>> copied = plain(ode)
+    >>> torch.equal(copied.weight_zy.float(), ode.weight_zy), len(list(copied.parameters()))
+    (True, 4)
+    """
+    copied = MultiscaleODE(ode.input_size, ode.hidden_size, bias=ode.bias is not None, dtype=torch.float64)
+    with torch.no_grad():
+        for name, parameter in copied.named_parameters():
+            parameter.copy_(getattr(ode, name))
+    return copied
 
 
 def weights(network: object) -> dict[str, Array]:

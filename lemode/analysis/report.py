@@ -43,6 +43,11 @@ class Row:
         return self.measured >= self.bound - slack if self.lower else self.measured <= self.bound + slack
 
     @property
+    def vacuous(self) -> bool:
+        """Whether the bound says nothing at all: it is infinite, or a floor at or below 0."""
+        return not self.bound > 0 if self.lower else self.bound == math.inf
+
+    @property
     def ratio(self) -> float:
         """How close the bound is: measured / bound (bound / measured for a floor); 1 is attained, above 1 is violated."""
         top, bottom = (self.bound, self.measured) if self.lower else (self.measured, self.bound)
@@ -54,7 +59,7 @@ class Row:
         """The row with plain values."""
         return {
             "statement": self.statement, "quantity": self.quantity, "scope": self.scope, "measured": self.measured,
-            "bound": self.bound, "ratio": self.ratio, "holds": self.holds,
+            "bound": self.bound, "ratio": self.ratio, "holds": self.holds, "vacuous": self.vacuous,
         }  # fmt: skip
 
 
@@ -107,10 +112,24 @@ class AuditReport:
         """Whether every row holds."""
         return all(row.holds for row in self.rows)
 
+    @property
+    def verdict(self) -> str:
+        """How many statements hold, of those that say something."""
+        telling = [row for row in self.rows if not row.vacuous]
+        empty = len(self.rows) - len(telling)
+        more = f" {empty} more say nothing: their bound is infinite, or a floor of 0." if empty else ""
+        return f"{sum(row.holds for row in telling)} of {len(telling)} statements hold.{more}"
+
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, numbers and strings, ready for json."""
         flows = [{k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in vars(f).items()} for f in self.flows]
-        return {"rows": [row.to_dict() for row in self.rows], "flows": flows, "notes": list(self.notes), "holds": self.holds}
+        return {
+            "rows": [row.to_dict() for row in self.rows],
+            "flows": flows,
+            "notes": list(self.notes),
+            "holds": self.holds,
+            "verdict": self.verdict,
+        }
 
     def plot(self, ax: Any = None, layer: int = -1) -> Any:
         """Measured gradient flow of a layer (the last by default) over k, with floor and ceilings; returns the Axes."""
@@ -146,11 +165,10 @@ class AuditReport:
     def __str__(self) -> str:
         head = ("statement", "quantity", "scope", "measured", "bound", "ratio", "holds")
         lines = [
-            (r.statement, r.quantity, r.scope, f"{r.measured:.4g}", f"{'>=' if r.lower else '<='} {r.bound:.4g}", f"{r.ratio:.2g}", "yes" if r.holds else "NO")
+            (r.statement, r.quantity, r.scope, f"{r.measured:.4g}", f"{'>=' if r.lower else '<='} {r.bound:.4g}", f"{r.ratio:.2g}", "vacuous" if r.vacuous else "yes" if r.holds else "NO")
             for r in self.rows
         ]  # fmt: skip
         width = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
         text = ["  ".join(cell.ljust(w) for cell, w in zip(line, width, strict=True)).rstrip() for line in (head, *lines)]
         text.insert(1, "  ".join("-" * w for w in width))
-        verdict = f"{sum(r.holds for r in self.rows)} of {len(self.rows)} statements hold."
-        return "\n".join([*text, "", verdict, *(f"Note: {note}" for note in self.notes)])
+        return "\n".join([*text, "", self.verdict, *(f"Note: {note}" for note in self.notes)])

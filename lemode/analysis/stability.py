@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .._checks import checks, pair, real, tensor
 from ..lem import LEMCell
 from .bounds import growth_rate
 from .engine import psi
@@ -54,6 +55,7 @@ class ContractionCertificate:
         return 1 - leak(cell, self.gate_min) * (1 - self.Psi) if self.holds else math.inf
 
 
+@checks(u=tensor, r=real)
 def contraction_certificate(network: object, u: Tensor | None = None, r: float | None = None) -> ContractionCertificate:
     r"""One certificate of contraction for the ODE and for LEM with every dt <= 1. Statement 5.4.
 
@@ -120,6 +122,7 @@ def certificates(network: object, u: Tensor | None = None) -> list[ContractionCe
     return [best, *others]
 
 
+@checks(u=tensor)
 def contraction_rate(network: object, u: Tensor | None = None) -> float:
     r"""Proved decay rate of the ODE's perturbations per unit of time, 0 if none is proved. Statement 5.4.
 
@@ -137,6 +140,7 @@ def contraction_rate(network: object, u: Tensor | None = None) -> float:
     return max(0.0, contraction_certificate(network, u).rate)
 
 
+@checks(u=tensor, state=pair)
 def logarithmic_norm(ode: object, u: Tensor, state: State) -> Tensor:
     r"""The logarithmic norm :math:`\mu_\infty(DF) = \max_i (DF_{ii} + \sum_{j \ne i} |DF_{ij}|)` of the ODE. Statement 5.3.
 
@@ -185,6 +189,7 @@ class LyapunovBounds(NamedTuple):
     lem: float
 
 
+@checks(u=tensor)
 def lyapunov_bounds(cell: object, u: Tensor | None = None) -> LyapunovBounds:
     r"""Upper bounds of the largest Lyapunov exponent along any trajectory in the unit cube. Statements 5.3, 5.4.
 

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .._checks import array, checks, pair, real, tensor
 from ..kernels.adjoint import LEAKS
 from ..lem import LEM, LEMCell
 
@@ -107,8 +108,8 @@ class Timescales:
 
     def __str__(self) -> str:
         lines = ["layer  state  " + "  ".join(f"{f'{100 * q:.0f} %':>9}" for q in self.quantiles) + "   of the units' medians"]
-        for layer, pair in enumerate(self.median):
-            for name, medians in zip("zy", pair):
+        for layer, both in enumerate(self.median):
+            for name, medians in zip("zy", both):
                 row = "  ".join(f"{v:9.4g}" for v in np.quantile(medians, self.quantiles))
                 lines.append(f"{layer:5}  {name:>5}  {row}")
         if self.known:
@@ -120,6 +121,7 @@ class Timescales:
         return "\n".join(lines)
 
 
+@checks(u=tensor, state=pair, dt_physical=real, known=array)
 def timescales(
     rnn: LEM,
     u: Tensor,
