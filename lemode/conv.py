@@ -279,7 +279,7 @@ class ConvLEM(Stepped):
         state = either(state, hx)
         dtype = state_dtype(self._check(u))
         x = u.transpose(0, 1) if self.batch_first else u
-        T, n, odes = len(x), x.shape[1], self.odes()
+        (T, n), odes = x.shape[:2], self.odes()  # not len(x), which would fix the time axis of an exported program
         shape = (n, self.ode.hidden_size, *x.shape[3:])
         if len(odes) > 1:
             shape = (len(odes), *shape)
@@ -310,7 +310,9 @@ class ConvLEM(Stepped):
                 x = torch.cat(outs, 2) if self.bidirectional else outs[0]
                 if self.dropout and layer < self.num_layers - 1:
                     x = apply_dropout(x, self.dropout, self.training)
-        end = last[0] if len(odes) == 1 else (torch.stack([y for y, _ in last]), torch.stack([z for _, z in last]))
+        y_n, z_n = last[0]
+        # stacked or cloned: the state is no view of the output
+        end = (y_n.clone(), z_n) if len(odes) == 1 else (torch.stack([y for y, _ in last]), torch.stack([z for _, z in last]))
         return (x.transpose(0, 1) if self.batch_first else x).to(wanted), end
 
     def _time_first(self, x: Tensor) -> Tensor:

@@ -116,7 +116,7 @@ class LEMCell(Stepped):
         dtype = state_dtype(_check_input(u, self.ode, ranks=(1, 2), layout="(N, input_size) or (input_size,)"))
         shape = (*u.shape[:-1], self.ode.hidden_size)
         y, z = (u.new_zeros(shape, dtype=dtype),) * 2 if state is None else checked_state(state, shape, u, dtype)
-        h = self._dt if dt is None else checked_steps(dt, {"one for each sample": u.shape[:-1]}, u, dtype, [self])
+        h = self._dt if dt is None else checked_steps(dt, {"one for each sample": tuple(u.shape[:-1])}, u, dtype, [self])
         if isinstance(h, Tensor):
             h = h.unsqueeze(-1)
         with without_autocast(u):
@@ -240,7 +240,9 @@ class LEM(Recurrent):
             cell.reset_parameters(generator)
 
     def _cell(self, k: int) -> LEMCell:
-        return self.layers()[k]
+        cell = self.cells[k]
+        assert isinstance(cell, LEMCell)
+        return cell
 
     def forward(
         self,
@@ -306,10 +308,10 @@ class LEM(Recurrent):
         L, N, _ = seq.shape
         if L == 0:
             raise ValueError(f"input of shape {tuple(u.shape)} has no time steps: give at least one.")
-        y0, z0 = self._initial(state, N, u, dtype, unbatched)
+        initial = self._initial(state, N, u, dtype, unbatched)
         step = None if dt is None else self._steps(dt, u, L, N, dtype)
         fresh = None if reset is None else self._resets(reset, u, L, N)
-        out, y_n, z_n = self._run(seq, y0, z0, step, Path(reset=fresh))
+        out, y_n, z_n = self._run(seq, initial, step, Path(reset=fresh), dtype)
         if unbatched:
             return out.squeeze(1), (y_n.squeeze(1), z_n.squeeze(1))
         return (out.transpose(0, 1) if batch_first else out), (y_n, z_n)
@@ -343,14 +345,14 @@ class LEM(Recurrent):
         if self.bidirectional:
             raise ValueError("states() needs a causal network; this one is bidirectional.")
         L, N, _ = u.shape
-        y0, z0 = self._initial(either(state, hx), N, u, dtype, unbatched=False)
+        initial = self._initial(either(state, hx), N, u, dtype, unbatched=False)
         step = None if dt is None else self._steps(dt, u, L, N, dtype, time_first=True)
         path = Path(reset=None if reset is None else self._resets(reset, u, L, N, time_first=True))
         layers: list[State] = []
         with without_autocast(u):
             u = u.to(dtype)
-            for k in range(self.num_layers):
-                ys, zs, _, _ = self.cells[k](u, (y0[k], z0[k]), step, along=(self._recursion, path))
+            for cell, start in zip(self.cells, initial):
+                ys, zs, _, _ = cell(u, start, step, along=(self._recursion, path))
                 layers.append((ys, zs))
                 u = ys
         return layers
@@ -400,13 +402,16 @@ class LEM(Recurrent):
     def _layout(self) -> str:
         return f"{'(N, L, input_size)' if self.batch_first else '(L, N, input_size)'} or (L, input_size)"
 
-    def _initial(self, state: State | None, N: int, u: Tensor, dtype: torch.dtype, unbatched: bool) -> State:
+    def _initial(self, state: State | None, N: int, u: Tensor, dtype: torch.dtype, unbatched: bool) -> list[State]:
+        """One for each cell."""
         k, d = len(self.cells), self.hidden_size
         if state is None:
-            zero = u.new_zeros(k, N, d, dtype=dtype)
-            return zero, zero
+            zero = u.new_zeros(N, d, dtype=dtype)
+            return [(zero, zero)] * k
         y, z = checked_state(state, (k, d) if unbatched else (k, N, d), u, dtype)
-        return (y.unsqueeze(1), z.unsqueeze(1)) if unbatched else (y, z)
+        if unbatched:
+            y, z = y.unsqueeze(1), z.unsqueeze(1)
+        return list(zip(y.unbind(0), z.unbind(0)))
 
     def _shapes(self, u: Tensor, L: int, N: int, time_first: bool) -> dict[str, tuple[int, ...]]:
         """The shapes of what goes with the steps of u, by what to call them."""
@@ -441,24 +446,28 @@ class LEM(Recurrent):
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         return kernels.run(ode, scheme, u, y0, z0, dt, self.backend, self.memory)
 
-    def _run(self, seq: Tensor, y0: Tensor, z0: Tensor, dt: float | Tensor | None, path: Path) -> tuple[Tensor, Tensor, Tensor]:
-        y_n, z_n = [], []
-        wanted = self._cell(0).ode.weight_ih.dtype
+    def _run(
+        self, seq: Tensor, initial: list[State], dt: float | Tensor | None, path: Path, dtype: torch.dtype
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        y_n, z_n, outs = [], [], []
         with without_autocast(seq):
-            seq = seq.to(y0.dtype)
-            for layer in range(self.num_layers):
+            if (given := seq.dtype) != dtype:
+                seq = seq.to(dtype)
+            for k, (cell, start) in enumerate(zip(self.cells, initial)):
+                backwards = self.bidirectional and k % 2 == 1
+                ys, _, y, z = cell(seq, start, dt, along=(self._recursion, path._replace(reverse=True) if backwards else path))
+                y_n.append(y)
+                z_n.append(z)
+                outs.append(ys)
+                if len(outs) < self.num_directions:
+                    continue
+                seq = torch.cat(outs, -1) if self.bidirectional else ys
                 outs = []
-                for direction in range(self.num_directions):
-                    k = layer * self.num_directions + direction
-                    along = (self._recursion, path._replace(reverse=True) if direction else path)
-                    ys, _, y, z = self.cells[k](seq, (y0[k], z0[k]), dt, along=along)
-                    y_n.append(y)
-                    z_n.append(z)
-                    outs.append(ys)
-                seq = torch.cat(outs, -1) if self.bidirectional else outs[0]
-                if self.dropout and layer < self.num_layers - 1:
+                if self.dropout and k < len(self.cells) - 1:
                     seq = apply_dropout(seq, self.dropout, self.training)
-        return seq.to(wanted), torch.stack(y_n), torch.stack(z_n)
+            if given != dtype:
+                seq = seq.to(self._cell(0).ode.weight_ih.dtype)
+        return seq, torch.stack(y_n), torch.stack(z_n)
 
     def _forward_packed(
         self, packed: PackedSequence, state: State | None, dt: float | Tensor | PackedSequence | None, reset: Tensor | None
@@ -480,10 +489,11 @@ class LEM(Recurrent):
         if dt is not None:
             dt = checked_steps(dt, {"packed, one for each entry": (len(data),)}, data, dtype, self.layers())
             dt = dt.expand(len(data)) if isinstance(dt, Tensor) else dt
-        y0, z0 = self._initial(state, int(sizes[0]), data, dtype, unbatched=False)
-        if order is not None:
-            y0, z0 = y0.index_select(1, order), z0.index_select(1, order)
-        out, y_n, z_n = self._run(data, y0, z0, dt, Path(batch_sizes=sizes))
+        if state is not None and order is not None:
+            self._initial(state, int(sizes[0]), data, dtype, unbatched=False)  # checked before it is indexed
+            state = state[0].index_select(1, order), state[1].index_select(1, order)
+        initial = self._initial(state, int(sizes[0]), data, dtype, unbatched=False)
+        out, y_n, z_n = self._run(data, initial, dt, Path(batch_sizes=sizes), dtype)
         if back is not None:
             y_n, z_n = y_n.index_select(1, back), z_n.index_select(1, back)
         return PackedSequence(out, sizes, order, back), (y_n, z_n)
