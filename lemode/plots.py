@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ._checks import array, checks, finite_positive
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -32,6 +34,11 @@ __all__ = [
 BLACK, ORANGE, BLUE, GREEN, VERMILION = "#000000", "#E69F00", "#0072B2", "#009E73", "#D55E00"
 
 
+def _of(kind: str, name: str, value: Any, where: str) -> None:
+    if type(value).__name__ != kind:
+        raise TypeError(f"{name} is {type(value).__name__}: give a {kind}, from {where}.")
+
+
 def _axes(ax: Axes | None) -> Axes:
     if ax is not None:
         return ax
@@ -40,6 +47,7 @@ def _axes(ax: Axes | None) -> Axes:
     return plt.subplots(figsize=(6, 3), layout="constrained")[1]
 
 
+@checks(t=array, truth=array, t_forecast=array, prediction=array)
 def forecast(
     t: ArrayLike,
     truth: ArrayLike,
@@ -75,6 +83,9 @@ def forecast(
     >>> ax.get_xlabel()
     'time t'
     """
+    for name_x, name_t, x, times in (("truth", "t", truth, t), ("prediction", "t_forecast", prediction, t_forecast)):
+        if np.shape(x) != np.shape(times) or np.ndim(x) != 1 or not np.size(x):
+            raise ValueError(f"{name_x} has shape {np.shape(x)}, {name_t} {np.shape(times)}: give one series and its times.")
     ax, t_forecast = _axes(ax), np.asarray(t_forecast)
     ax.plot(t, truth, color=BLACK, lw=2.5, alpha=0.35, label="true solution")
     if band is not None:
@@ -88,6 +99,7 @@ def forecast(
     return ax
 
 
+@checks(truth=array, prediction=array)
 def phase_plane(
     truth: ArrayLike,
     prediction: ArrayLike,
@@ -104,6 +116,11 @@ def phase_plane(
     >>> phase_plane(orbit, 0.95 * orbit, {"x' = 0": (t, 0 * t)}, names=("x", "y")).get_ylabel()
     'y'
     """
+    for which, x in (("truth", truth), ("prediction", prediction)):
+        if np.ndim(x) != 2 or np.shape(x)[1] != 2 or not np.size(x):
+            raise ValueError(f"{which} has shape {np.shape(x)}: give (T, 2).")
+    if len(names) != 2:
+        raise ValueError(f"names={names!r}: give two.")
     ax = _axes(ax)
     for (label, (x, y)), color in zip((nullclines or {}).items(), (BLUE, GREEN)):
         ax.plot(x, y, color=color, lw=1, ls="--", label=label)
@@ -120,6 +137,7 @@ def phase_plane(
     return ax
 
 
+@checks(t=array, tau=array)
 def time_scales(t: ArrayLike, tau: ArrayLike, known: dict[str, float] | None = None, ax: Axes | None = None) -> Axes:
     """Learned time scales over time, tau ``(T, d)`` in the unit of t, one line a unit; known scales as horizontal lines.
 
@@ -130,7 +148,10 @@ def time_scales(t: ArrayLike, tau: ArrayLike, known: dict[str, float] | None = N
     """
     import matplotlib as mpl
 
-    ax, tau = _axes(ax), np.asarray(tau)
+    tau = np.asarray(tau)
+    if tau.ndim != 2 or 0 in tau.shape or np.shape(t) != tau.shape[:1]:
+        raise ValueError(f"t has shape {np.shape(t)}, tau {tau.shape}: give (T,) and (T, d).")
+    ax = _axes(ax)
     order = np.argsort(np.median(tau, axis=0))
     colors = mpl.colormaps["viridis"](np.linspace(0, 0.9, tau.shape[1]))
     for color, unit in zip(colors, order):
@@ -176,6 +197,7 @@ def order_plot(study: ConvergenceStudy, ax: Axes | None = None) -> Axes:
     >>> order_plot(study).get_title()
     'strang: order 2'
     """
+    _of("ConvergenceStudy", "study", study, "lemode.analysis.convergence_study")
     ax = _axes(ax)
     p = study.order
     for name, error, bound, slope, color, marker in (
@@ -194,6 +216,7 @@ def order_plot(study: ConvergenceStudy, ax: Axes | None = None) -> Axes:
     return ax
 
 
+@checks(t=array, truth=array, prediction=array, lyapunov_time=finite_positive, x=array)
 def spacetime(
     t: ArrayLike,
     truth: ArrayLike,
@@ -232,6 +255,8 @@ def spacetime(
     >>> len(spacetime(np.linspace(0, 6, 50), wave, 0.9 * wave, lyapunov_time=2.0))
     3
     """
+    if x is not None and (np.ndim(x) != 1 or not np.size(x) or not np.isfinite(x).all()):
+        raise ValueError(f"x has shape {np.shape(x)}: give a finite position for each point of the grid, (D,).")
     t, truth, prediction = np.asarray(t, dtype=float), np.asarray(truth), np.asarray(prediction)
     if truth.ndim != 2 or truth.shape != prediction.shape or t.shape != truth.shape[:1]:
         raise ValueError(f"t {t.shape}, truth {truth.shape}, prediction {prediction.shape}: give (T,), (T, D) and (T, D).")
@@ -277,6 +302,7 @@ def time_scale_histogram(scales: Timescales, names: tuple[str, ...] = (), ax: Ax
     >>> time_scale_histogram(timescales(lemode.LEM(1, 8), torch.zeros(20, 1), known=[5.0])).get_xscale()
     'log'
     """
+    _of("Timescales", "scales", scales, "lemode.analysis.timescales")
     ax = _axes(ax)
     median = scales.median  # (layers, 2, d), z before y
     known = [k.scale for k in scales.known]
@@ -314,6 +340,7 @@ def lyapunov_convergence(spectrum: LyapunovSpectrum, known: ArrayLike | None = N
     >>> lyapunov_convergence(halving, known=[-0.693]).get_xlabel()
     'averaging time'
     """
+    _of("LyapunovSpectrum", "spectrum", spectrum, "lemode.analysis.lyapunov_spectrum")
     ax = _axes(ax)
     colors = (BLUE, VERMILION, GREEN, ORANGE, BLACK)
     for i in range(spectrum.trace.shape[1]):
@@ -337,6 +364,7 @@ def lyapunov_convergence(spectrum: LyapunovSpectrum, known: ArrayLike | None = N
     return ax
 
 
+@checks(truth=array, prediction=array, dt=finite_positive)
 def spectra(truth: ArrayLike, prediction: ArrayLike, dt: float = 1.0, ax: Axes | None = None) -> Axes:
     """Power spectra of one variable, of the true series and of the surrogate's.
 
@@ -430,5 +458,8 @@ def gradient_flow(report: AuditReport, layer: int = -1, ax: Axes | None = None) 
     >>> gradient_flow(audit(lemode.LEM(1, 2, dt=0.1), torch.randn(10, 3, 1))).get_yscale()
     'log'
     """
+    _of("AuditReport", "report", report, "lemode.analysis.audit")
+    if not -len(report.flows) <= layer < len(report.flows):
+        raise ValueError(f"layer={layer}: the audit has layers 0 to {len(report.flows) - 1}.")
     drawn: Axes = report.plot(_axes(ax), layer=layer)
     return drawn

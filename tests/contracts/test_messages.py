@@ -11,7 +11,7 @@ from torch.nn.utils import parametrizations, weight_norm
 from torch.nn.utils.rnn import pack_sequence
 
 import lemode
-from lemode import analysis, metrics
+from lemode import analysis, metrics, plots
 from lemode.analysis import audit, lyapunov_spectrum
 from lemode.analysis.report import AuditReport, Row
 from lemode.systems import CallableSystem, SolveError
@@ -188,6 +188,7 @@ def test_bounds_that_say_nothing_are_not_counted():
     )
 
 
+T = np.arange(3.0)
 RNN, FIRST = lemode.LEM(1, 2, dt=0.1), lemode.LEM(1, 2, dt=0.1, batch_first=True)
 
 
@@ -199,6 +200,16 @@ RNN, FIRST = lemode.LEM(1, 2, dt=0.1), lemode.LEM(1, 2, dt=0.1, batch_first=True
         (lambda: audit(RNN, torch.zeros(9, 1), torch.zeros(9, 3)), ValueError, r"target has shape \(9, 3\).*\(9, 2\)"),
         (lambda: audit(RNN, pack_sequence([torch.zeros(3, 1)])), TypeError, r"u is a PackedSequence.*pad_packed_sequence"),
         (lambda: audit(RNN, torch.zeros(9, 1), readout=(np.ones((3, 5)), np.ones(3))), ValueError, r"readout of shapes \(3, 5\)"),
+        (lambda: plots.forecast(np.arange(3), np.ones(4), [0.0], [1.0]), ValueError, r"truth has shape \(4,\), t \(3,\)"),
+        (lambda: plots.forecast(None, None, None, None), TypeError, r"t=None: give real numbers"),
+        (lambda: plots.phase_plane(np.ones((4, 3)), np.ones((4, 2))), ValueError, r"truth has shape \(4, 3\): give \(T, 2\)"),
+        (lambda: plots.time_scales(np.ones(4), np.ones((5, 2))), ValueError, r"t has shape \(4,\), tau \(5, 2\)"),
+        (lambda: plots.spacetime(T, np.ones((3, 4)), np.ones((3, 4)), x=[0.0, np.nan]), ValueError, r"x has shape \(2,\): give a fin"),
+        (lambda: plots.spectra(np.ones((40, 4)), np.ones((40, 4)), dt=0.0), ValueError, r"dt=0: give a finite positive"),
+        (lambda: plots.order_plot(None), TypeError, r"study is NoneType: give a ConvergenceStudy, from lemode\.analysis\.conv"),
+        (lambda: plots.time_scale_histogram([1.0]), TypeError, r"scales is list: give a Timescales"),
+        (lambda: plots.lyapunov_convergence(0.9), TypeError, r"spectrum is float: give a LyapunovSpectrum"),
+        (lambda: plots.gradient_flow(audit(RNN, torch.zeros(9, 1)), layer=1), ValueError, r"layer=1: the audit has layers 0 to 0"),
         (lambda: audit(RNN, torch.zeros(9, 1), max_samples=0), ValueError, r"max_samples=0: give a positive"),
         (lambda: analysis.growth_rate(lemode.conv.ConvODE(1, 2, 3)), TypeError, r"network is ConvODE.*pointwise\(\)"),
         (lambda: lyapunov_spectrum(lambda t, x: -np.sin(x), np.ones(2), 10.0), TypeError, r"\(t, x\).*CallableSystem\(rhs, dim"),
