@@ -301,7 +301,8 @@ class LEM(Recurrent):
             return self._forward_packed(u, state, dt, reset)
         if isinstance(dt, PackedSequence):
             raise ValueError("dt is a PackedSequence and the input is not: pack both, or neither.")
-        dtype = state_dtype(_check_input(u, self._cell(0).ode, ranks=(2, 3), layout=self._layout()))
+        parameters = _check_input(u, self._cell(0).ode, ranks=(2, 3), layout=self._layout())
+        dtype = state_dtype(parameters)
         unbatched = u.dim() == 2
         batch_first = self.batch_first and not unbatched
         seq = u.unsqueeze(1) if unbatched else u.transpose(0, 1) if batch_first else u
@@ -311,7 +312,7 @@ class LEM(Recurrent):
         initial = self._initial(state, N, u, dtype, unbatched)
         step = None if dt is None else self._steps(dt, u, L, N, dtype)
         fresh = None if reset is None else self._resets(reset, u, L, N)
-        out, y_n, z_n = self._run(seq, initial, step, Path(reset=fresh), dtype)
+        out, y_n, z_n = self._run(seq, initial, step, Path(reset=fresh), parameters)
         if unbatched:
             return out.squeeze(1), (y_n.squeeze(1), z_n.squeeze(1))
         return (out.transpose(0, 1) if batch_first else out), (y_n, z_n)
@@ -447,11 +448,11 @@ class LEM(Recurrent):
         return kernels.run(ode, scheme, u, y0, z0, dt, self.backend, self.memory)
 
     def _run(
-        self, seq: Tensor, initial: list[State], dt: float | Tensor | None, path: Path, dtype: torch.dtype
+        self, seq: Tensor, initial: list[State], dt: float | Tensor | None, path: Path, parameters: torch.dtype
     ) -> tuple[Tensor, Tensor, Tensor]:
         y_n, z_n, outs = [], [], []
         with without_autocast(seq):
-            if (given := seq.dtype) != dtype:
+            if seq.dtype != (dtype := state_dtype(parameters)):
                 seq = seq.to(dtype)
             for k, (cell, start) in enumerate(zip(self.cells, initial)):
                 backwards = self.bidirectional and k % 2 == 1
@@ -465,15 +466,16 @@ class LEM(Recurrent):
                 outs = []
                 if self.dropout and k < len(self.cells) - 1:
                     seq = apply_dropout(seq, self.dropout, self.training)
-            if given != dtype:
-                seq = seq.to(self._cell(0).ode.weight_ih.dtype)
+            if dtype != parameters:
+                seq = seq.to(parameters)
         return seq, torch.stack(y_n), torch.stack(z_n)
 
     def _forward_packed(
         self, packed: PackedSequence, state: State | None, dt: float | Tensor | PackedSequence | None, reset: Tensor | None
     ) -> tuple[PackedSequence, State]:
         data, sizes, order, back = packed
-        dtype = state_dtype(_check_input(data, self._cell(0).ode, ranks=(2,), layout="packed (L, N, input_size)"))
+        parameters = _check_input(data, self._cell(0).ode, ranks=(2,), layout="packed (L, N, input_size)")
+        dtype = state_dtype(parameters)
         if reset is not None:
             raise ValueError("reset of a packed input: pack each episode as a sequence of its own.")
         if isinstance(dt, PackedSequence):
@@ -493,7 +495,7 @@ class LEM(Recurrent):
             self._initial(state, int(sizes[0]), data, dtype, unbatched=False)  # checked before it is indexed
             state = state[0].index_select(1, order), state[1].index_select(1, order)
         initial = self._initial(state, int(sizes[0]), data, dtype, unbatched=False)
-        out, y_n, z_n = self._run(data, initial, dt, Path(batch_sizes=sizes), dtype)
+        out, y_n, z_n = self._run(data, initial, dt, Path(batch_sizes=sizes), parameters)
         if back is not None:
             y_n, z_n = y_n.index_select(1, back), z_n.index_select(1, back)
         return PackedSequence(out, sizes, order, back), (y_n, z_n)

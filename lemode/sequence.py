@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
@@ -68,7 +69,7 @@ def _pieces(u: Tensor, dt: float | Tensor, path: Path) -> list[tuple[Tensor, flo
         parts = zip(shapes, u.split([count * n for count, n in shapes]), steps)
         return [(x.unflatten(0, shape), d.view(shape) if isinstance(d, Tensor) else d, None) for shape, x, d in parts]
     assert path.reset is not None
-    if torch._C._is_tracing():
+    if not torch.compiler.is_compiling() and torch._C._is_tracing():
         raise ValueError("reset: where it is true decides what is run, which a trace would fix for ever; trace without reset.")
     cuts = _cuts(path.reset)
     lengths = [b - a for a, b in zip(cuts, [*cuts[1:], len(u)])]
@@ -129,9 +130,11 @@ class Stepped(Recurrent):
         theirs = {name: local_metadata.get(name, value) for name, value in mine.items()}
         if theirs != mine:
             saved, here = (", ".join(f"{name}={value!r}" for name, value in x.items()) for x in (theirs, mine))
-            error_msgs.append(
+            # a warning, for the same ODE with another step is what `refine` gives, and may be meant
+            warnings.warn(
                 f"{prefix[:-1] or 'the network'} was saved with {saved} and is loaded into {here}, with which the same weights are "
-                "another map: make the network with those, or load dict(state_dict), which carries the weights alone."
+                "another map: make the network with those or, if this is meant, load dict(state_dict), the weights alone.",
+                stacklevel=2,
             )
 
 
