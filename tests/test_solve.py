@@ -73,7 +73,7 @@ def test_a_trained_model_stiff_and_non_stiff():
     data = fhn.trajectories(8, np.linspace(0, 80, 201))
     model = lemode.Surrogate(hidden_size=8, dt=0.5, steps=30, dtype="float64", verbose=0).fit(data)
     net = model.network_
-    u = net.normalise(torch.from_numpy(data.x[0]))
+    u = net.normalise(torch.tensor(data.x[0]))
     t = 0.5 * torch.arange(41, dtype=f64)
     ode = net.core.cells[0].ode
     expected = solve(ode, t, Samples(t[1:], u[:40]), **TIGHT)
