@@ -203,6 +203,9 @@ class MultiscaleODE(nn.Module):
         >>> double.weight_zy.dtype, len(list(double.parameters()))
         (torch.float64, 0)
         """
+        for name, matrix in (("weight_ih", weight_ih), ("weight_hh", weight_hh), ("weight_zy", weight_zy)):
+            if matrix.dim() < 2:
+                raise ValueError(f"{name} of shape {tuple(matrix.shape)}: give a matrix, or the kernels of a convolution.")
         ode = cls.__new__(cls)
         nn.Module.__init__(ode)  # and not ours, which would make parameters and draw them
         ode.input_size, ode.hidden_size = weight_ih.shape[1], weight_zy.shape[0]
@@ -218,10 +221,10 @@ class MultiscaleODE(nn.Module):
         >>> ode.plain(torch.float32).blocks().Wy.dtype
         torch.float32
         """
-        tensors = (self.weight_ih, self.weight_hh, self.weight_zy, self.bias)
+        tensors: Any = (self.weight_ih, self.weight_hh, self.weight_zy, self.bias)
         if dtype is not None and tensors[0].dtype != dtype:
-            return cast(MultiscaleODE, _PlainODE(self, *(None if t is None else t.to(dtype) for t in tensors)))
-        return cast(MultiscaleODE, _PlainODE(self, *tensors))
+            tensors = tuple(None if t is None else t.to(dtype) for t in tensors)
+        return plain(*tensors, self.linear)
 
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}" + ("" if self.bias is not None else ", bias=False")
@@ -232,10 +235,22 @@ def _rows(scale: Tensor, matrix: Tensor) -> Tensor:
     return scale.unsqueeze(-1) * matrix
 
 
+def plain(weight_ih: Any, weight_hh: Any, weight_zy: Any, bias: Any, linear: Callable[..., Tensor] = linear) -> MultiscaleODE:
+    """The equations on these tensors, with `linear` for how a block acts; see `MultiscaleODE.plain`.
+
+    Examples
+    --------
+    >>> ode = MultiscaleODE(1, 4)
+    >>> plain(*ode.parameters())(torch.zeros(4), torch.zeros(4), torch.ones(1))[0].shape
+    torch.Size([4])
+    """
+    return cast(MultiscaleODE, _PlainODE(weight_ih, weight_hh, weight_zy, bias, linear))
+
+
 class _PlainODE:
     # not a module: torch.compile cannot trace the making of one, and a small network would notice the time
-    def __init__(self, ode: MultiscaleODE, weight_ih: Any, weight_hh: Any, weight_zy: Any, bias: Any) -> None:
-        self.input_size, self.hidden_size, self.linear = ode.input_size, ode.hidden_size, ode.linear
+    def __init__(self, weight_ih: Any, weight_hh: Any, weight_zy: Any, bias: Any, linear: Callable[..., Tensor]) -> None:
+        self.input_size, self.hidden_size, self.linear = weight_ih.shape[1], len(weight_zy), linear
         self.weight_ih, self.weight_hh, self.weight_zy, self.bias = weight_ih, weight_hh, weight_zy, bias
 
     stacked_bias = MultiscaleODE.stacked_bias

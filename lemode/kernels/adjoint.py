@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..ode import MultiscaleODE
+from ..ode import MultiscaleODE, plain
 from ..schemes import SCHEMES, Scheme
 from . import backends, derivatives, native, reference
 
@@ -73,13 +73,13 @@ class _Recursion(torch.autograd.Function):
         scheme = ctx.scheme
         if torch.is_grad_enabled() or backends.transformed():  # create_graph=True; vmap over incoming gradients
 
-            def loop(u: Tensor, y0: Tensor, z0: Tensor, dt: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
-                return reference.run(MultiscaleODE.from_tensors(*weights), scheme, u, y0, z0, dt.squeeze(-1))
+            def loop(u: Tensor, y0: Tensor, z0: Tensor, dt: Tensor, *weights: Any) -> tuple[Tensor, Tensor]:
+                return reference.run(plain(*weights), scheme, u, y0, z0, dt.squeeze(-1))
 
             return None, *derivatives.gradients(loop, inputs, (grad_ys, grad_zs), ctx.needs_input_grad[1:])
         if backends.batched(grad_ys, grad_zs):
-            plain = [*inputs[:3], dt.squeeze(-1), *inputs[4:]]
-            each = native.operator_gradients((grad_ys, grad_zs), plain, ys[1:], zs[1:], scheme.name, ctx.needs_input_grad[1:])
+            flat = [*inputs[:3], dt.squeeze(-1), *inputs[4:]]
+            each = native.operator_gradients((grad_ys, grad_zs), flat, ys[1:], zs[1:], scheme.name, ctx.needs_input_grad[1:])
             return None, *(g.unsqueeze(-1) if k == 3 and g is not None else g for k, g in enumerate(each))
         phi, dphi = scheme.leak, scheme.leak_slope
         L, N, m = u.shape
@@ -110,16 +110,16 @@ class _Recursion(torch.autograd.Function):
                 grad_dt[n] = (dz * span[n, :, :d] + dy * span[n, :, d:]).sum(-1, keepdim=True)
             dz = dz * keep[n, :, :d]
             dy = torch.addmm(dy * keep[n, :, d:], a[:, : 3 * d], weight_hh)
-        flat = grad_a.view(L * N, 4 * d)
+        rows = grad_a.view(L * N, 4 * d)
         need = ctx.needs_input_grad
         return (
             None,
-            (flat @ weight_ih).view(L, N, m) if need[1] else None,
+            (rows @ weight_ih).view(L, N, m) if need[1] else None,
             dy if need[2] else None,
             dz if need[3] else None,
             None if grad_dt is None else grad_dt.sum_to_size(dt.shape),
-            flat.t() @ u.reshape(L * N, m) if need[5] else None,
-            flat[:, : 3 * d].t() @ ys[:-1].reshape(L * N, d) if need[6] else None,
-            flat[:, 3 * d :].t() @ zs[1:].reshape(L * N, d) if need[7] else None,
-            flat.sum(0) if need[8] else None,
+            rows.t() @ u.reshape(L * N, m) if need[5] else None,
+            rows[:, : 3 * d].t() @ ys[:-1].reshape(L * N, d) if need[6] else None,
+            rows[:, 3 * d :].t() @ zs[1:].reshape(L * N, d) if need[7] else None,
+            rows.sum(0) if need[8] else None,
         )

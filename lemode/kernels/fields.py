@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv1d, conv2d, pad
 
-from ..ode import MultiscaleODE
+from ..ode import MultiscaleODE, plain
 from ..schemes import Scheme, get_scheme
 from . import conv_adjoint, derivatives, native, reference, sequences
 from .backends import LEAKY, choose
@@ -95,7 +95,7 @@ def run(
     T, n, points = len(u), u.shape[1], u.shape[3:].numel()
     if not wide and choice.backend != "reference":
         ih, hh, zy = (w.flatten(1) for w in weights[:3])
-        dense = MultiscaleODE.from_tensors(ih, hh, zy, weights[3])
+        dense = plain(ih, hh, zy, weights[3])
         samples = windows(u, ode.weight_ih.shape[2:], circular)
         y, z = (s.movedim(1, -1).reshape(-1, d) for s in (y0, z0))
         steps = dt.expand(T, n).repeat_interleave(points, 1) if isinstance(dt, Tensor) and dt.shape[1] > 1 else dt
@@ -110,13 +110,6 @@ def run(
     return loop(scheme, dt, circular)(u, y0, z0, *weights)
 
 
-class _FieldODE(MultiscaleODE):
-    circular: bool
-
-    def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        return convolve(x, weight, bias, self.circular)
-
-
 def loop(scheme: Scheme, dt: float | Tensor, circular: bool) -> derivatives.Loop:
     """The plain loop as a function of u, y0, z0 and the four weights.
 
@@ -129,9 +122,7 @@ def loop(scheme: Scheme, dt: float | Tensor, circular: bool) -> derivatives.Loop
     """
 
     def run(u: Tensor, y0: Tensor, z0: Tensor, ih: Tensor, hh: Tensor, zy: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-        ode = _FieldODE.from_tensors(ih, hh, zy, bias)
-        assert isinstance(ode, _FieldODE)
-        ode.circular = circular
+        ode = plain(ih, hh, zy, bias, lambda x, weight, b=None: convolve(x, weight, b, circular))
         # over channels and grid alike; reference.run appends one dimension
         steps = dt.view(*dt.shape, *[1] * (u.dim() - 3)) if isinstance(dt, Tensor) else dt
         ys, zs = reference.run(ode, scheme, u, y0, z0, steps)

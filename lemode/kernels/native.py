@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..ode import MultiscaleODE
+from ..ode import MultiscaleODE, plain
 from ..schemes import Scheme, get_scheme
 from . import backends, bridge, core, derivatives, reference
 
@@ -55,8 +55,8 @@ def _in_core(args: tuple[Tensor, ...], scheme: Scheme) -> bool:
 def _loop(scheme: str) -> Callable[..., tuple[Tensor, Tensor]]:
     """The plain loop as a function of the eight tensors."""
 
-    def run(u: Tensor, y0: Tensor, z0: Tensor, dt: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
-        return reference.run(MultiscaleODE.from_tensors(*weights), get_scheme(scheme), u, y0, z0, dt)
+    def run(u: Tensor, y0: Tensor, z0: Tensor, dt: Tensor, *weights: Any) -> tuple[Tensor, Tensor]:
+        return reference.run(plain(*weights), get_scheme(scheme), u, y0, z0, dt)
 
     return run
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from ..ode import MultiscaleODE
+from ..ode import plain
 from ..schemes import get_scheme
 from . import bridge
 from .backends import choose
@@ -147,5 +147,5 @@ State = tuple[Tensor, Tensor]
 
 def _stepper(layer: Layer) -> Callable[[State, Tensor], State]:
     """One step of the layer as a function of state and input: any scheme, on the layer's own tensors."""
-    scheme, ode = get_scheme(layer.scheme), MultiscaleODE.from_tensors(*layer[:4])
+    scheme, ode = get_scheme(layer.scheme), plain(*layer[:4])
     return lambda state, u: scheme.step(ode, state, u, layer.dt)

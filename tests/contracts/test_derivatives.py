@@ -5,7 +5,7 @@ import torch
 from torch.autograd import forward_ad
 
 from lemode import LEM, ConvLEM
-from lemode.kernels import BACKENDS, backends, explain
+from lemode.kernels import BACKENDS, backends, explain, run
 from lemode.schemes import SCHEMES
 
 RUNS = [(b, s) for b in BACKENDS for s in SCHEMES if b in ("auto", "reference") or s in backends.LEAKY]
@@ -48,21 +48,21 @@ def everything(rnn, u):
 @pytest.mark.parametrize(("backend", "scheme"), RUNS)
 def test_gradgradcheck_of_a_sequence(backend, scheme):
     """The second derivative by everything, against finite differences of the first (torch's tolerances for float64)."""
-    run, leaves = everything(*sequence(backend, scheme))
-    assert torch.autograd.gradgradcheck(run, leaves, fast_mode=True)
+    function, leaves = everything(*sequence(backend, scheme))
+    assert torch.autograd.gradgradcheck(function, leaves, fast_mode=True)
 
 
 @pytest.mark.parametrize("kind", FIELDS)
 @pytest.mark.parametrize("backend", ["auto", "torch", "reference"])
 def test_gradgradcheck_of_a_field(kind, backend):
-    run, leaves = everything(*field(kind, backend))
-    assert torch.autograd.gradgradcheck(run, leaves, fast_mode=True)
+    function, leaves = everything(*field(kind, backend))
+    assert torch.autograd.gradgradcheck(function, leaves, fast_mode=True)
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_gradgradcheck_of_a_wide_field_by_scheme(scheme):
-    run, leaves = everything(*field("wide, 1-d", scheme=scheme))
-    assert torch.autograd.gradgradcheck(run, leaves, fast_mode=True)
+    function, leaves = everything(*field("wide, 1-d", scheme=scheme))
+    assert torch.autograd.gradgradcheck(function, leaves, fast_mode=True)
 
 
 def test_second_derivative_by_step_sizes():
@@ -163,8 +163,10 @@ def test_one_tensor_in_two_places():
     first, second = [], []
     for backend in ("native", "torch", "reference"):
         rnn, u = sequence(backend)
-        s = torch.full((2, 2, 3), 0.3, dtype=torch.float64, requires_grad=True)
-        (g,) = torch.autograd.grad(rnn(u, (s, s))[0].square().sum(), s, create_graph=True)
+        s = torch.full((2, 3), 0.3, dtype=torch.float64, requires_grad=True)
+        cell = rnn.cells[0]
+        ys, _ = run(cell.ode, cell.scheme, u, s, s, cell.dt, backend)
+        (g,) = torch.autograd.grad(ys.square().sum(), s, create_graph=True)
         first.append(g.detach())
         second.append(torch.autograd.grad(g.square().sum(), s)[0])
     for found in (first, second):
