@@ -224,7 +224,8 @@ class MultiscaleODE(nn.Module):
         tensors: Any = (self.weight_ih, self.weight_hh, self.weight_zy, self.bias)
         if dtype is not None and tensors[0].dtype != dtype:
             tensors = tuple(None if t is None else t.to(dtype) for t in tensors)
-        return plain(*tensors, linear=self.linear)
+        weight_ih, weight_hh, weight_zy, bias = tensors
+        return plain(weight_ih, weight_hh, weight_zy, bias, self.linear)
 
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}" + ("" if self.bias is not None else ", bias=False")
