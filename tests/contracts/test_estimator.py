@@ -240,7 +240,7 @@ class TestInterrupts:
 
         def loop():
             for _ in range(5):
-                done.append(surrogate(steps=100).fit(WAVES).history_.stopped)
+                done.append(surrogate(steps=100, optimizer="adam").fit(WAVES).history_.stopped)
 
         with pytest.warns(FitWarning, match="Ctrl-C again within 2 s"), pytest.raises(KeyboardInterrupt):
             loop()
@@ -251,19 +251,19 @@ class TestInterrupts:
         clock = iter(np.arange(1e6) * 1.0)  # every look at it is a second
         monkeypatch.setattr(time, "monotonic", lambda: next(clock))
         with pytest.warns(FitWarning, match="was interrupted"):
-            done = [surrogate(steps=100).fit(WAVES).history_.stopped for _ in range(3)]
+            done = [surrogate(steps=100, optimizer="adam").fit(WAVES).history_.stopped for _ in range(3)]
         assert done == ["interrupted", "interrupted", "all steps done"]
 
     def test_of_the_first_part_of_a_continuous_fit_ends_all_of_it(self, press):
         press(60)
         with pytest.warns(FitWarning, match="was interrupted"):
-            history = surrogate(steps=100, continuous=True).fit(WAVES).history_
+            history = surrogate(steps=100, optimizer="adam", continuous=True).fit(WAVES).history_
         assert (history.stopped, len(history.loss)) == ("interrupted", 59)
 
     def test_one_before_anything_was_learned_is_passed_on(self, press):
         press(3)
         with pytest.raises(KeyboardInterrupt):
-            surrogate(steps=100).fit(WAVES)
+            surrogate(steps=100, optimizer="adam").fit(WAVES)
 
 
 class TestRandomNumbers:
