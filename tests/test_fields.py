@@ -369,7 +369,7 @@ def test_a_perfect_model_of_a_slow_wave_stays(monkeypatch):
     assert free_run_power(network, Series(slow[:20]), 15, 500) == pytest.approx(1.0, abs=0.05)
 
 
-@pytest.mark.filterwarnings("ignore:the weights of step")
+@pytest.mark.filterwarnings("ignore:the weights of step", "ignore:the fit diverged")
 @pytest.mark.parametrize(
     ("powers", "errors", "kept"),
     [

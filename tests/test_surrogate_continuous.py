@@ -71,7 +71,7 @@ def test_it_solves_its_equation(inputs, layers):
 def test_an_euler_step_is_the_discrete_surrogate():
     net = network()
     explicit = IncrementNetwork(LEM(2, 4, dt=0.8, scheme="explicit", dtype=torch.float64), 4, 2, torch.float64)
-    explicit.load_state_dict(net.state_dict())
+    explicit.load_state_dict(dict(net.state_dict()))
     x = torch.randn(1, 3, 2, dtype=torch.float64)
     y, z = torch.rand(2, 3, 4, dtype=torch.float64) - 0.5
     rate = net._rate()(torch.cat([x[0], y, z], -1), None)

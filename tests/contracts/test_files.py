@@ -17,6 +17,7 @@ T = 0.2 * np.arange(60)
 WAVES = np.stack([np.sin(T + p) for p in range(6)])[..., None]
 FIELD = np.tile(np.stack([np.sin(np.arange(4) * np.pi / 2 - 0.1 * np.arange(60)[:, None] + p) for p in range(6)]), 2)
 SMALL = {"hidden_size": 3, "steps": 4, "window": 20, "washout": 5, "batch_size": 4, "verbose": 0}
+pytestmark = pytest.mark.filterwarnings("ignore:free runs leave the attractor")
 FIELD_SMALL = {"hidden_size": 2, "kernel_size": 3, "steps": 4, "verbose": 0}
 
 
@@ -128,7 +129,6 @@ def _types(value):
 
 
 class TestNumbers:
-    @pytest.mark.filterwarnings("ignore:free runs leave the attractor")
     @pytest.mark.parametrize("cls", NUMPY)
     def test_of_numpy_train_and_are_saved_as_plain_ones(self, cls, tmp_path):
         from sklearn.base import clone
@@ -159,7 +159,7 @@ class TestNumbers:
                 baselines.EchoStateNetwork,
                 {"units": np.int64(5), "washout": np.int64(5), "ridge": np.float32(0.1), "seed": np.int64(1)},
             ),
-            (baselines.SINDy, {"degree": np.int64(1), "threshold": np.float32(0.1)}),
+            (baselines.SINDy, {"degree": np.int64(1), "threshold": np.float32(1e-4)}),
         ],
     )
     def test_of_numpy_train_the_baselines(self, make, settings):
