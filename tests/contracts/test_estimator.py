@@ -44,7 +44,7 @@ FITS = {
     "GRU": (lambda **c: baselines.GRU(**{**SMALL, **c}), WAVES),
     "Autoregression": (baselines.Autoregression, WAVES),
     "NeuralODE": (lambda: baselines.NeuralODE(hidden_size=2, steps=2, horizon=2), WAVES),
-    "SINDy": (lambda: baselines.SINDy(degree=1), WAVES),
+    "SINDy": (lambda: baselines.SINDy(degree=1, threshold=1e-6), WAVES),
     "EchoStateNetwork": (lambda: baselines.EchoStateNetwork(units=5, washout=5), WAVES),
 }
 TRAINED = ["gradient", "continuous", "field", "LSTM", "GRU"]
