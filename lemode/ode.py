@@ -203,9 +203,7 @@ class MultiscaleODE(nn.Module):
         >>> double.weight_zy.dtype, len(list(double.parameters()))
         (torch.float64, 0)
         """
-        for name, matrix in (("weight_ih", weight_ih), ("weight_hh", weight_hh), ("weight_zy", weight_zy)):
-            if matrix.dim() < 2:
-                raise ValueError(f"{name} of shape {tuple(matrix.shape)}: give a matrix, or the kernels of a convolution.")
+        _check_matrices(weight_ih, weight_hh, weight_zy)
         ode = cls.__new__(cls)
         nn.Module.__init__(ode)  # and not ours, which would make parameters and draw them
         ode.input_size, ode.hidden_size = weight_ih.shape[1], weight_zy.shape[0]
@@ -231,6 +229,12 @@ class MultiscaleODE(nn.Module):
         return f"{self.input_size}, {self.hidden_size}" + ("" if self.bias is not None else ", bias=False")
 
 
+def _check_matrices(weight_ih: Tensor, weight_hh: Tensor, weight_zy: Tensor) -> None:
+    for name, matrix in (("weight_ih", weight_ih), ("weight_hh", weight_hh), ("weight_zy", weight_zy)):
+        if matrix.dim() < 2:
+            raise ValueError(f"{name} of shape {tuple(matrix.shape)}: give a matrix, or the kernels of a convolution.")
+
+
 def _rows(scale: Tensor, matrix: Tensor) -> Tensor:
     """diag(scale) @ matrix."""
     return scale.unsqueeze(-1) * matrix
@@ -245,6 +249,7 @@ def plain(weight_ih: Any, weight_hh: Any, weight_zy: Any, bias: Any, linear: Cal
     >>> plain(*ode.parameters())(torch.zeros(4), torch.zeros(4), torch.ones(1))[0].shape
     torch.Size([4])
     """
+    _check_matrices(weight_ih, weight_hh, weight_zy)
     return cast(MultiscaleODE, _PlainODE(weight_ih, weight_hh, weight_zy, bias, linear))
 
 

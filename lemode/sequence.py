@@ -76,8 +76,7 @@ def _pieces(u: Tensor, dt: float | Tensor, path: Path) -> list[tuple[Tensor, flo
     return list(zip(u.split(lengths), _split(dt, lengths), path.reset[cuts].unbind(0)))
 
 
-# a graph break: where a sequence is cut depends on values, of which a graph knows nothing
-@torch.compiler.disable  # type: ignore[untyped-decorator]
+# torch.compile breaks its graph here: where a sequence is cut depends on values, of which a graph knows nothing
 def _cuts(reset: Tensor) -> list[int]:
     return sorted({0, *reset.any(1).nonzero().flatten().tolist()})
 

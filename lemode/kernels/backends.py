@@ -118,7 +118,7 @@ def fits_core(tensors: Sequence[Tensor]) -> bool:
     (True, False)
     """
     dtype = tensors[0].dtype
-    return dtype in core.DTYPES and all(t.device.type == "cpu" and t.dtype == dtype for t in tensors)
+    return dtype in core.DTYPES and all(t.is_cpu and t.dtype == dtype for t in tensors)
 
 
 def explain(function: Callable[..., object], *args: object, **options: object) -> str:

@@ -19,6 +19,9 @@ from .layer import Layer
 __all__ = ["backward", "check_sequence", "forward", "has_memory", "rollout", "saved_size", "tanh_"]
 
 
+_ORDINARY = (Tensor, nn.Parameter)
+
+
 def has_memory(t: Tensor) -> bool:
     """Whether t is an ordinary tensor, and not one that stands for another: fake, functional, a wrapper.
 
@@ -27,8 +30,9 @@ def has_memory(t: Tensor) -> bool:
     >>> has_memory(torch.zeros(2)), has_memory(torch.zeros(2, device="meta"))
     (True, False)
     """
-    plain = type(t) in (Tensor, nn.Parameter) or type(t).__torch_dispatch__ is torch._C._disabled_torch_dispatch_impl
-    return plain and t.device.type != "meta"
+    if type(t) not in _ORDINARY and type(t).__torch_dispatch__ is not torch._C._disabled_torch_dispatch_impl:
+        return False
+    return not t.is_meta
 
 
 def check_sequence(u: Tensor, y0: Tensor, z0: Tensor, dt: float | Tensor, *weights: Tensor) -> None:
@@ -70,7 +74,7 @@ def forward(
     L, N, d = call.L, call.N, call.d
     ys, zs = pool.empty((L, N, d), u.dtype), pool.empty((L, N, d), u.dtype)
     saved = pool.empty((saved_size(L, N, d, u.dtype) if save else 0,), u.dtype)
-    call.add(ys=(ys, (L, N, d)), zs=(zs, (L, N, d)), saved=(saved, None))
+    call.own(ys=ys, zs=zs, saved=saved)
     call()
     return ys, zs, saved
 
@@ -92,17 +96,19 @@ def backward(
     grad_dt = u.new_empty((L, N) if need_dt else (0,))
     grad_y0, grad_z0 = u.new_empty((N, d)), u.new_empty((N, d))
     grad_weights = {f"grad_{name}": u.new_empty(w.shape if need_weights else (0,)) for name, w in weights.items()}
-    kept = {"saved": (saved, (saved_size(L, N, d, u.dtype),) if saved.numel() else (0,))}
-    call.add(ys=(ys, (L, N, d)), zs=(zs, (L, N, d)), **kept)
-    call.add(
-        **{
-            name: (t, None)
-            for name, t in {"grad_u": grad_u, "grad_dt": grad_dt, "grad_y0": grad_y0, "grad_z0": grad_z0}.items()
-        }
-    )
-    call.add(**{name: (t, None) for name, t in grad_weights.items()})
-    call.add_strided("grad_ys", "gy", grad_ys, (L, N, d))
-    call.add_strided("grad_zs", "gz", grad_zs, (L, N, d))
+    states = {
+        "ys": (ys, (L, N, d)),
+        "zs": (zs, (L, N, d)),
+        "saved": (saved, (saved_size(L, N, d, u.dtype),) if saved.numel() else (0,)),
+    }
+    for name, (t, shape) in states.items():
+        _check(name, t, shape, u)
+        call.add(**{name: t})
+    call.own(grad_u=grad_u, grad_dt=grad_dt, grad_y0=grad_y0, grad_z0=grad_z0, **grad_weights)
+    for name, stride, g in (("grad_ys", "gy", grad_ys), ("grad_zs", "gz", grad_zs)):
+        if g is not None:
+            _check(name, g, (L, N, d), u)
+            call.add_strided(name, stride, g)
     call()
     if need_dt:
         grad_dt = grad_dt.sum_to_size(dt.shape)
@@ -120,7 +126,8 @@ def rollout(
     kept: list[Tensor] = []
 
     def address(name: str, t: Tensor, shape: tuple[int, ...]) -> int:
-        kept.append(_plain(name, t, shape, x0).contiguous())
+        _check(name, t, shape, x0)
+        kept.append(_readable(name, t).contiguous())
         return kept[-1].data_ptr()
 
     structs, m = (core.LayerStruct * len(layers))(), D + extra
@@ -165,6 +172,9 @@ def saved_size(L: int, N: int, d: int, dtype: torch.dtype) -> int:
 
 
 def _check(name: str, t: Tensor, shape: tuple[int, ...], like: Tensor) -> None:
+    fits = isinstance(t, Tensor) and t.dtype == like.dtype and t.shape == shape and t.device == like.device
+    if fits and t.layout == torch.strided:
+        return
     if not isinstance(t, Tensor):
         raise TypeError(f"{name} is {type(t).__name__}: give a torch tensor.")
     if t.dtype != like.dtype:
@@ -175,19 +185,17 @@ def _check(name: str, t: Tensor, shape: tuple[int, ...], like: Tensor) -> None:
         raise ValueError(
             f"{name} is on {t.device}, the input u on {like.device}: move one, e.g. module.to({str(like.device)!r})."
         )
-    if tuple(t.shape) != shape:
+    if t.shape != shape:
         raise ValueError(f"{name} has shape {tuple(t.shape)}: give {shape}, which fits the input and weight_zy.")
-    if t.layout != torch.strided:
-        raise ValueError(f"{name} is {t.layout}: give a dense tensor, {name}.to_dense().")
+    raise ValueError(f"{name} is {t.layout}: give a dense tensor, {name}.to_dense().")
 
 
-def _plain(name: str, t: Tensor, shape: tuple[int, ...] | None, like: Tensor) -> Tensor:
-    """t as it may be read: checked, and without the bits of a view that wait to be applied."""
-    _check(name, t, tuple(t.shape) if shape is None else shape, like)
-    if t.device.type != "cpu" or t.dtype not in core.DTYPES:
-        raise ValueError(f"{name} is {t.dtype} on {t.device}: the compiled core reads float32 and float64 on the CPU.")
+def _readable(name: str, t: Tensor) -> Tensor:
+    """t, whose shape was checked, as it may be read: with memory, and without the bits of a view that wait to be applied."""
     if not has_memory(t):
         raise ValueError(f"{name} is a {type(t).__name__} on {t.device}, without memory to read: use backend='reference'.")
+    if t.dtype not in core.DTYPES or not t.is_cpu:
+        raise ValueError(f"{name} is {t.dtype} on {t.device}: the compiled core reads float32 and float64 on the CPU.")
     return t.resolve_neg() if t.is_neg() else t
 
 
@@ -211,26 +219,28 @@ class _Sequence:
         sizes = {"L": self.L, "N": self.N, "m": self.m, "d": self.d}
         self.fields = {**sizes, "scheme": core.SCHEMES[scheme], "threads": threads}
         inputs = {"y0": y0, "z0": z0, "weight_ih": weight_ih, "weight_hh": weight_hh, "weight_zy": weight_zy, "bias": bias}
-        self.add(**{name: (t, None) for name, t in inputs.items()})  # their shapes are checked above
-        self.add_strided("u", "u", u, tuple(u.shape))
-        self.add_strided("dt", "dt", dt.unsqueeze(-1).expand(self.L, self.N, 1), (self.L, self.N, 1))
+        self.add(**inputs)
+        self.add_strided("u", "u", u)
+        self.add_strided("dt", "dt", dt.unsqueeze(-1).expand(self.L, self.N, 1))
 
-    def add(self, **tensors: tuple[Tensor, tuple[int, ...] | None]) -> None:
-        """Tensors with the shapes they must have; None where that is known already."""
-        for name, (t, shape) in tensors.items():
-            t = _plain(name, t, shape, self.like).contiguous()
+    def add(self, **tensors: Tensor) -> None:
+        """Tensors whose shapes are checked."""
+        for name, t in tensors.items():
+            self.own(**{name: _readable(name, t).contiguous()})
+
+    def own(self, **tensors: Tensor) -> None:
+        """Tensors that were made here."""
+        for name, t in tensors.items():
             self.kept.append(t)
             self.fields[name] = t.data_ptr()  # 0, NULL, where t is empty
 
-    def add_strided(self, name: str, stride: str, t: Tensor | None, shape: tuple[int, ...]) -> None:
+    def add_strided(self, name: str, stride: str, t: Tensor) -> None:
         """Features must be contiguous; time and sample may have any stride, 0 included."""
-        if t is None:
-            return
-        t = _plain(name, t, shape, self.like)
-        strides = t.stride()
-        if strides[2] != 1 and t.shape[2] != 1:
+        t = _readable(name, t)
+        shape, strides = t.shape, t.stride()
+        if strides[2] != 1 and shape[2] != 1:
             # the gradient of a sum is one number seen everywhere: copy it once, not L N times
-            L, N = (1 if s == 0 else n for n, s in zip(t.shape[:2], strides[:2], strict=True))
+            L, N = (1 if s == 0 else n for n, s in zip(shape[:2], strides[:2], strict=True))
             t = t[:L, :N].contiguous().expand(shape)
             strides = t.stride()
         self.kept.append(t)

@@ -100,7 +100,8 @@ class _Recursion(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad_ys: Tensor | None, grad_zn: Tensor | None) -> tuple[Tensor | None, ...]:
-        inputs, kept = ctx.saved_tensors[:7], ctx.saved_tensors[7:]
+        saved = ctx.saved_tensors  # once: gradient checkpointing allows no more
+        inputs, kept = saved[:7], saved[7:]
         if torch.is_grad_enabled() or backends.transformed():  # create_graph=True; vmap over incoming gradients
             grads = derivatives.gradients(ctx.plain.loop, inputs, (grad_ys, grad_zn), ctx.needs_input_grad[5:])
             return None, None, None, None, None, *grads

@@ -44,7 +44,7 @@ def windows(u: Tensor, kernel: torch.Size, circular: bool) -> Tensor:
     for axis, k in enumerate(kernel, start=2):
         x = x.unfold(axis, k, 1)
     around = x.movedim(1, 1 + len(kernel)).contiguous()
-    return around.view(len(u), u.shape[1] * u.shape[3:].numel(), u.shape[2] * kernel.numel())
+    return around.view(u.shape[0], u.shape[1] * u.shape[3:].numel(), u.shape[2] * kernel.numel())
 
 
 def is_wide(ode: MultiscaleODE) -> bool:
@@ -92,7 +92,7 @@ def run(
     choice = choose(
         backend, scheme, tensors, 0, native=not wide, why_not="recurrent kernels wider than 1 join the points of the grid"
     )
-    T, n, points = len(u), u.shape[1], u.shape[3:].numel()
+    T, n, points = u.shape[0], u.shape[1], u.shape[3:].numel()
     if not wide and choice.backend != "reference":
         ih, hh, zy = (w.flatten(1) for w in weights[:3])
         dense = plain(ih, hh, zy, weights[3])

@@ -70,9 +70,9 @@ class _Sequence(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad_ys: Tensor | None, grad_zs: Tensor | None) -> tuple[Tensor | None, ...]:
-        need = ctx.needs_input_grad[:8]
-        inputs = ctx.saved_tensors[:8]
+        # ctx.saved_tensors is read once on every way: gradient checkpointing allows no more
         if torch.is_grad_enabled() or backends.transformed():  # create_graph=True; vmap over incoming gradients
+            inputs, need = ctx.saved_tensors[:8], ctx.needs_input_grad[:8]
             return *derivatives.gradients(_loop(ctx.scheme), inputs, (grad_ys, grad_zs), need), None, None
         # torch calls an operator once for each of several gradients, and knows nothing of a foreign call
         function = _sequence_backward if backends.batched(grad_ys, grad_zs) else bridge.backward
