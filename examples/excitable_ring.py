@@ -29,7 +29,7 @@ parser.add_argument("--quick", action="store_true", help="a third of the gradien
 parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--out", type=Path, default=Path("out/excitable_ring"), help="folder for the plots")
 parser.add_argument("--quiet", action="store_true", help="no progress bars")
-options, _ = parser.parse_known_args()
+options = parser.parse_args(None if "__file__" in globals() else [])  # a notebook has arguments of its own
 options.out.mkdir(parents=True, exist_ok=True)
 
 N, length, epsilon, a, b, current = 64, 60.0, 0.08, 0.7, 0.8, 0.5

@@ -34,7 +34,7 @@ parser.add_argument("--steps", type=int, help="gradient steps (5,000; 600 with -
 parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--out", type=Path, default=Path("out/fitzhugh_nagumo"), help="folder for the model and the plots")
 parser.add_argument("--quiet", action="store_true", help="no progress bars")
-options, _ = parser.parse_known_args()  # a notebook or a gallery has arguments of its own
+options = parser.parse_args(None if "__file__" in globals() else [])  # a notebook has arguments of its own
 steps = options.steps or (600 if options.quick else 5000)
 n_test = 128 if options.quick else 1024
 
@@ -104,7 +104,7 @@ except ValueError as e:  # an undertrained surrogate may not oscillate at all
 net = model.network_
 cell = net.core.cells[0]
 with torch.no_grad():
-    u = net.normalise(torch.from_numpy(test.select(["v"]).x).transpose(0, 1).float())
+    u = net.normalise(torch.tensor(test.select(["v"]).x).transpose(0, 1).float())
     ((ys, zs),) = net.core.states(u)
     sample = slice(0, 8)
     J = step_jacobian(cell, u[1:, sample], (ys[:-1, sample], zs[:-1, sample])).matrix()

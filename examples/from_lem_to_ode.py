@@ -31,7 +31,7 @@ parser.add_argument("--quick", action="store_true", help="less training: about a
 parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--out", type=Path, default=Path("out/from_lem_to_ode"), help="folder for the plots")
 parser.add_argument("--quiet", action="store_true", help="no progress bars")
-options, _ = parser.parse_known_args()  # a notebook or a gallery has arguments of its own
+options = parser.parse_args(None if "__file__" in globals() else [])  # a notebook has arguments of its own
 options.out.mkdir(parents=True, exist_ok=True)
 
 fhn, interval = lemode.systems.FitzHughNagumo(), 0.4
@@ -55,7 +55,7 @@ print(f"Test RMSE one step ahead {model.rmse(fhn.trajectories(32, data.t, seed=o
 
 L = 300
 test = fhn.trajectories(1, data.t, seed=options.seed + 2).x[0, :, :1]
-u = net.normalise(torch.from_numpy(test))[:L]
+u = net.normalise(torch.tensor(test))[:L]
 t = cell.dt * torch.arange(L + 1, dtype=torch.float64)
 with torch.no_grad():
     y, z = lemode.solve(ode, t, lemode.Samples(t[1:], u), method="Radau", rtol=1e-9, atol=1e-11)
@@ -137,7 +137,7 @@ continuous.network_.double()
 def one_step_errors(times):
     """RMSE of v one step ahead, on 32 series sampled at `times`, without the first 20 time units, in which the state is found."""
     v = fhn.trajectories(32, times, seed=options.seed + 3).x[..., :1]
-    x = net.normalise(torch.from_numpy(v).transpose(0, 1))
+    x = net.normalise(torch.tensor(v).transpose(0, 1))
     actual = torch.from_numpy(np.diff(times)) / interval
     since = torch.cat([actual.new_ones(1), actual[:-1]])  # the time since the sample before; the first has none
     hidden, _ = rnn(x[:-1], dt=cell.dt * since)

@@ -33,7 +33,7 @@ parser.add_argument("--quick", action="store_true", help="a smaller model and fe
 parser.add_argument(
     "--model", type=Path, default=Path("out/fitzhugh_nagumo/fhn.lem"), help="a saved surrogate of one variable v"
 )
-options, _ = parser.parse_known_args()  # a notebook or a gallery has arguments of its own
+options = parser.parse_args(None if "__file__" in globals() else [])  # a notebook has arguments of its own
 
 
 def bias_gradient(cell, u, target):
@@ -94,7 +94,7 @@ model = load_or_fit()
 net = model.network_
 cell = net.core.cells[0].double()
 v = lemode.systems.FitzHughNagumo().trajectories(1, np.linspace(0, 400, 1001), seed=1).select(["v"]).x[0]
-series = net.double().normalise(torch.from_numpy(v))
+series = net.double().normalise(torch.tensor(v))
 ascent = 20 if options.quick else 100
 
 print(f"FitzHugh-Nagumo model, d = {cell.ode.hidden_size}, dt = {cell.dt:g}; target 0")

@@ -30,7 +30,7 @@ parser.add_argument("--seconds", type=float, default=600.0, help="of training")
 parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--out", type=Path, default=Path("out/kuramoto_sivashinsky"), help="folder for plots and model")
 parser.add_argument("--quiet", action="store_true", help="no progress bars")
-options, _ = parser.parse_known_args()  # a notebook or a gallery has arguments of its own
+options = parser.parse_args(None if "__file__" in globals() else [])  # a notebook has arguments of its own
 options.out.mkdir(parents=True, exist_ok=True)
 
 step, rate, warm = 0.5, 0.0482, 50

@@ -28,7 +28,7 @@ from lemode.baselines import LSTM, EchoStateNetwork
 parser = argparse.ArgumentParser(description="Forecast the El Nino series; compare with simple and usual methods.")
 parser.add_argument("--quick", action="store_true", help="fewer gradient steps")
 parser.add_argument("--out", type=Path, default=Path("out/measured_series"), help="folder for the plot")
-options, _ = parser.parse_known_args()
+options = parser.parse_args(None if "__file__" in globals() else [])  # a notebook has arguments of its own
 
 frame = sm.datasets.elnino.load_pandas().data
 sst = frame.iloc[:, 1:].to_numpy(dtype=float).ravel()

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from . import __version__
 from .report import audit_surrogate, read_series, write_report
 from .surrogate import Surrogate
 from .systems import describe
@@ -20,6 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="lemode", description="Long Expressive Memory as the discretization of a multiscale ODE."
     )
+    parser.add_argument("--version", action="version", version=f"lemode {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser(
         "audit", help="every bound of the theory beside its measured value, for a saved surrogate",

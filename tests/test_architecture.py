@@ -29,8 +29,8 @@ ROOMS = {
     "surrogate": {"lemode.surrogate"},
     "baselines": {"lemode.baselines"},
     "report": {"lemode.report", "lemode._page"},
-    "cli": {"lemode.cli"},
-    "top": {"lemode", "lemode.__main__"},
+    "top": {"lemode"},
+    "cli": {"lemode.cli", "lemode.__main__"},
 }
 MODEL = {"tools", "ode", "schemes", "kernels", "layers", "continuous"}
 # what a room may stand on
@@ -49,8 +49,8 @@ BELOW = {
     "surrogate": MODEL | {"trajectories", "systems", "metrics"},
     "baselines": {"tools", "trajectories", "systems", "surrogate"},
     "report": set(ROOMS) - {"report", "cli", "top"},
-    "cli": set(ROOMS) - {"cli", "top"},
-    "top": set(ROOMS) - {"top"},
+    "top": set(ROOMS) - {"cli", "top"},
+    "cli": set(ROOMS) - {"cli"},
 }
 # drawn on request: these may import plots inside a function, never at their heads
 DRAW_LATE = {"analysis", "surrogate"}

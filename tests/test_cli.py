@@ -1,8 +1,13 @@
-"""The command line: `lemode audit` on a saved surrogate, with and without data; errors are one line and exit status 2."""
+"""The command line: `lemode audit` on a saved surrogate, with and without data; errors are one line and exit status 2; the version.
+
+The scripts in examples/ are commands, too: they refuse options that they do not have.
+"""
 
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +15,7 @@ import pytest
 import lemode
 from lemode.cli import main
 
+ROOT = Path(__file__).parents[1]
 T = np.linspace(0, 12, 61)
 WAVES = np.stack([np.sin(T + p) for p in range(6)])[..., None]
 
@@ -75,6 +81,32 @@ def test_no_model_and_no_command():
     assert main(["audit", "nowhere.lem"]) == 2
     with pytest.raises(SystemExit):
         main([])
+
+
+def test_version_is_that_of_the_package_and_of_its_metadata(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out == f"lemode {lemode.__version__}\n"
+    assert re.search(r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text(), re.M)[1] == lemode.__version__
+    assert f"\nversion: {lemode.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+
+
+@pytest.mark.parametrize("script", sorted(path.name for path in (ROOT / "examples").glob("*.py")))
+def test_examples_refuse_options_that_they_do_not_have(script):
+    """Before anything is computed: the options are read first."""
+    code = (ROOT / "examples" / script).read_text()
+    head = code[: code.index("parse_args(")]
+    assert "parse_known_args" not in code
+    assert "lemode.systems." not in head
+    assert ".fit(" not in head
+
+
+def test_an_example_with_a_misspelt_option_stops(tmp_path):
+    script = ROOT / "examples" / "fitzhugh_nagumo.py"
+    done = subprocess.run([sys.executable, script, "--qick"], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "unrecognized arguments: --qick" in done.stderr
 
 
 def test_python_m_lemode():
