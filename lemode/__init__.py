@@ -4,11 +4,13 @@ from importlib import import_module
 from typing import Any
 
 from . import systems
+from ._renamed import moved
+from .continuous.inputs import Samples
+from .continuous.solve import solve
 from .conv import ConvLEM, ConvODE
-from .inputs import Samples
+from .errors import DiscontinuityWarning, SolveError
 from .lem import LEM, LEMCell
 from .ode import MultiscaleODE
-from .solve import solve
 from .surrogate import FieldSurrogate, Surrogate, fit
 from .trajectories import Trajectories
 
@@ -16,10 +18,12 @@ __all__ = [
     "LEM",
     "ConvLEM",
     "ConvODE",
+    "DiscontinuityWarning",
     "FieldSurrogate",
     "LEMCell",
     "MultiscaleODE",
     "Samples",
+    "SolveError",
     "Surrogate",
     "Trajectories",
     "fit",
@@ -30,6 +34,14 @@ __version__ = "0.1.0"
 
 # reached as attributes, and imported only then
 _LATE = ("analysis", "baselines", "metrics", "plots")
+
+
+for _old, _new in {
+    "analysis.report": "analysis.audit_report",
+    "inputs": "continuous.inputs",
+    "solvers": "continuous.integrators",
+}.items():
+    moved(f"{__name__}.{_old}", f"{__name__}.{_new}")
 
 
 def __getattr__(name: str) -> Any:

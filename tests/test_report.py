@@ -111,8 +111,8 @@ def test_titles_are_escaped(model_file, tmp_path):
 
 
 def test_the_audit_is_grouped_and_loose_bounds_are_folded():
-    from lemode._page import audit_tables
     from lemode.analysis import AuditReport, Row
+    from lemode.report.page import audit_tables
 
     rows = [
         Row("S1", "|y_n|", "layer 0", 0.9, 1.0),

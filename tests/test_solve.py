@@ -13,10 +13,8 @@ from scipy.interpolate import CubicHermiteSpline
 from transcription import load_into, random_parameters, vector_field
 
 import lemode
-from lemode import MultiscaleODE, Samples, solve
-from lemode.inputs import DiscontinuityWarning
-from lemode.solvers import ADAPTIVE, FIXED_STEP, SCIPY
-from lemode.systems.base import SolveError
+from lemode import DiscontinuityWarning, MultiscaleODE, Samples, SolveError, solve
+from lemode.continuous.integrators import ADAPTIVE, FIXED_STEP, SCIPY
 
 f64 = torch.float64
 TIGHT = {"rtol": 1e-9, "atol": 1e-11}

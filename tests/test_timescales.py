@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lemode import LEM
-from lemode.analysis.timescales import timescales
+from lemode.analysis import timescales
 
 
 def network(tau, dt=1.0, scheme="imex", layers=1):

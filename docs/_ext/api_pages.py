@@ -9,7 +9,6 @@ from pathlib import Path
 
 import lemode
 
-PACKAGES = ("analysis", "baselines", "kernels", "surrogate", "systems")
 
 
 def public_modules() -> list[str]:
@@ -84,7 +83,7 @@ def _get(path: str) -> object:
 
 
 ORDER = (
-    "lemode", "lemode.ode", "lemode.schemes", "lemode.lem", "lemode.solve", "lemode.inputs", "lemode.kernels", "lemode.analysis",
+    "lemode", "lemode.ode", "lemode.schemes", "lemode.lem", "lemode.continuous", "lemode.kernels", "lemode.analysis",
     "lemode.trajectories", "lemode.systems", "lemode.surrogate", "lemode.baselines", "lemode.metrics", "lemode.plots",
 )  # fmt: skip
 

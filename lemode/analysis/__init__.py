@@ -1,6 +1,7 @@
 """What can be proved about a LEM network, computed: Jacobians, bounds on states and gradients, stability, audits."""
 
-from .audit import audit
+from .audit_report import AuditReport, GradientFlow, Row
+from .auditing import audit
 from .bounds import (
     growth_rate,
     input_bound,
@@ -34,7 +35,6 @@ from .jacobian import (
 )
 from .lyapunov import LyapunovSpectrum, lyapunov_spectrum, spectrum_of_flow, spectrum_of_map
 from .lyapunov_network import spectrum_of_closed_loop, spectrum_of_lem
-from .report import AuditReport, GradientFlow, Row
 from .stability import (
     ContractionCertificate,
     LyapunovBounds,
@@ -43,7 +43,7 @@ from .stability import (
     logarithmic_norm,
     lyapunov_bounds,
 )
-from .timescales import KnownScale, Timescales, timescales
+from .time_scales import KnownScale, Timescales, timescales
 
 __all__ = [
     "AuditReport",

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from .._checks import array, checks, pair, real, tensor
 from ..kernels.adjoint import LEAKS
+from ..types import State
 from .engine import beta, gam, psi
-from .jacobian import State, coefficients
+from .jacobian import coefficients
 from .network import as_ode, leak, row_sums, unit_cube_cell, weights
 
 __all__ = [

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from .._checks import checks, count, pair, real, tensor
-from ..inputs import Samples
+from ..continuous.inputs import Samples
+from ..continuous.solve import solve
 from ..lem import LEMCell
 from ..ode import MultiscaleODE
 from ..schemes import get_scheme
-from ..solve import solve
+from ..types import Array
 from .discretization import global_error_bound, local_error_bound
 from .network import as_ode
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ConvergenceStudy", "convergence_study"]
 
-Array = NDArray[np.float64]
 RTOL, ATOL = 1e-11, 1e-13
 RESOLVED = 100 * RTOL  # smaller errors are partly the reference's own
 

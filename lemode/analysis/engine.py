@@ -10,13 +10,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from .._checks import array
+from ..types import Array
 
 __all__ = ["beta", "chi", "gam", "lem_G", "linear_growth", "psi", "psi_r"]
-
-Array = NDArray[np.float64]
 
 
 def psi(a: ArrayLike, b: ArrayLike) -> Any:

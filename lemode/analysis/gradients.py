@@ -16,10 +16,11 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from .._checks import array, checks, count, fitting, integer, pair, real, tensor
+from ..types import Array, State
 from .bounds import growth_rate
 from .engine import beta, linear_growth
-from .jacobian import State, check_group
-from .network import Array, as_cell, leak, row_sums, unit_cube_cell, weights
+from .jacobian import check_group
+from .network import as_cell, leak, row_sums, unit_cube_cell, weights
 from .recursion import adjoint_bound, block_recursion, posterior_recursion, radii, recursion
 from .stability import certificates
 

@@ -11,9 +11,10 @@ from torch.nn.functional import linear
 
 from .._checks import checks, count, pair, real, tensor
 from ..kernels.adjoint import LEAKS
+from ..types import State
 from .bounds import step_distance_bound
 from .engine import beta, chi
-from .jacobian import State, coefficients
+from .jacobian import coefficients
 from .network import as_cell, as_ode, leak, row_sums, unit_cube_cell, weights
 
 __all__ = ["gradient_floor", "highway_floor", "inverse_bound", "inverse_bound_posterior", "inverse_step"]

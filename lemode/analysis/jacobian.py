@@ -29,14 +29,13 @@ from torch.nn.functional import linear
 from .._checks import checks, fitting, pair, tensor
 from ..kernels.adjoint import LEAKS
 from ..ode import Blocks
+from ..types import State
 from .network import GROUPS, as_cell, as_ode
 
 __all__ = [
     "Coefficients", "StepJacobian", "coefficients", "field_jacobian", "input_jacobian",
     "parameter_jacobian", "step_jacobian", "trajectory_jvp", "trajectory_vjp",
 ]  # fmt: skip
-
-State = tuple[Tensor, Tensor]
 
 
 class Coefficients(NamedTuple):

@@ -28,7 +28,18 @@ from torch import Tensor
 from .._checks import checks, count, finite_positive, integer, real, seed
 from ..conv import ConvLEM
 from ..lem import LEM, LEMCell
-from ._qr import Array, LyapunovSpectrum, differentiate, finite, initial_state, positive, qr_spectrum, rk4, scipy_step, to_numpy
+from ..types import Array
+from .tangent import (
+    LyapunovSpectrum,
+    differentiate,
+    finite,
+    initial_state,
+    positive,
+    qr_spectrum,
+    rk4,
+    scipy_step,
+    to_numpy,
+)
 
 FLOW_METHODS = ("rk4", "DOP853", "RK45", "RK23", "Radau", "BDF", "LSODA")
 

@@ -17,7 +17,8 @@ from torch import Tensor
 from .._checks import checks, count, integer, pair, real, seed, tensor
 from ..conv import ConvLEM
 from ..lem import LEM, LEMCell
-from ._qr import Array, LyapunovSpectrum, finite, positive, qr_spectrum, to_numpy
+from ..types import Array
+from .tangent import LyapunovSpectrum, finite, positive, qr_spectrum, to_numpy
 
 __all__ = ["spectrum_of_closed_loop", "spectrum_of_lem"]
 

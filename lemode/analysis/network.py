@@ -6,17 +6,15 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from ..continuous.integrators import refreshed
 from ..conv import ConvODE
 from ..kernels.adjoint import LEAKS
 from ..lem import LEMCell
 from ..ode import Blocks, MultiscaleODE
-from ..solvers import refreshed
+from ..types import Array
 
 __all__ = ["GROUPS", "RowSums", "as_cell", "as_ode", "leak", "plain", "row_sums", "weights"]
-
-Array = NDArray[np.float64]
 
 GROUPS = Blocks._fields
 

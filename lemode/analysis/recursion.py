@@ -19,17 +19,15 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from ..types import Array
 from .bounds import state_radius
 from .engine import _lem_G
 from .jacobian import Coefficients, coefficients
 from .network import as_ode, row_sums, unit_cube_cell, weights
 
 __all__ = ["adjoint_bound", "block_recursion", "posterior_recursion", "recursion"]
-
-Array = NDArray[np.float64]
 
 
 def radii(cell: object, steps: int, x0: float) -> Array:

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from .._checks import checks, pair, real, tensor
 from ..lem import LEMCell
+from ..types import Array, State
 from .bounds import growth_rate
 from .engine import psi
-from .jacobian import State, field_jacobian
-from .network import Array, RowSums, as_ode, leak, row_sums, unit_cube_cell, weights
+from .jacobian import field_jacobian
+from .network import RowSums, as_ode, leak, row_sums, unit_cube_cell, weights
 
 __all__ = [
     "ContractionCertificate", "LyapunovBounds", "contraction_certificate", "contraction_rate",

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import SolveError
 from ..surrogate.parameters import check_count, check_number
-from ..systems.base import SolveError, System
+from ..systems.base import System
 from .base import Baseline, need
 
 __all__ = ["SINDy"]

@@ -1,11 +1,12 @@
 """Dynamical systems: right-hand sides with their Jacobians, facts and reference solutions."""
 
-from .base import CallableSystem, SolveError, System
+from ..errors import SolveError
+from .base import CallableSystem, System
 from .burgers import Burgers
+from .dysts_flows import from_dysts
 from .facts import Fact
 from .fitzhugh_nagumo import FitzHughNagumo
 from .forced_fitzhugh_nagumo import ForcedFitzHughNagumo
-from .from_dysts import from_dysts
 from .hodgkin_huxley import HodgkinHuxley
 from .kuramoto_sivashinsky import KuramotoSivashinsky
 from .linear_two_scale import LinearTwoScale

@@ -7,15 +7,15 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from ..errors import SolveError
 from ..trajectories import Trajectories
+from ..types import Array
 from .facts import Fact
-from .watch import SolveError, Watch, derivatives
+from .watch import Watch, derivatives
 
-__all__ = ["CallableSystem", "SolveError", "System"]
-
-Array = NDArray[np.float64]
+__all__ = ["CallableSystem", "System"]
 
 
 class System:

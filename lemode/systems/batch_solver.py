@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.integrate import DOP853
 
-__all__ = ["BatchDOP853"]
+from ..types import Array
 
-Array = NDArray[np.float64]
+__all__ = ["BatchDOP853"]
 
 
 class BatchDOP853(DOP853):  # type: ignore[misc]

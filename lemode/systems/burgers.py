@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from ..types import Array
 from .facts import Fact
 from .spectral import PeriodicField
 
 __all__ = ["Burgers"]
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
+
+from ..types import Array
 
 __all__ = ["Current", "Given", "Smooth", "Steps"]
-
-Array = NDArray[np.float64]
 
 
 @runtime_checkable

@@ -8,16 +8,17 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from ..errors import SolveError
 from ..trajectories import Trajectories
+from ..types import Array
 from ._arrays import constant, module_of
-from .base import SolveError, System
+from .base import System
 from .watch import Watch
 
 __all__ = ["ChebyshevDelay", "DelaySystem"]
 
-Array = NDArray[np.float64]
 History = Callable[[float], Any]
 
 

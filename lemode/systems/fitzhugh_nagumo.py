@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..types import Array
 from ._arrays import matrix, stack
 from .base import System
 from .facts import Fact
 
 __all__ = ["FitzHughNagumo"]
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ..trajectories import Trajectories
+from ..types import Array
 from .base import System
 from .currents import Current, Given, Smooth, Steps
 from .facts import Fact
@@ -18,7 +19,6 @@ from .fitzhugh_nagumo import FitzHughNagumo
 
 __all__ = ["ForcedFitzHughNagumo"]
 
-Array = NDArray[np.float64]
 Forcing = Current | Callable[[float], Any]
 
 

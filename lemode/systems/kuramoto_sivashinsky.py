@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..types import Array
 from .facts import Fact
 from .spectral import PeriodicField
 
 __all__ = ["KuramotoSivashinsky"]
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

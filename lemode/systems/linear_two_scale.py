@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from ..types import Array
 from ._arrays import constant, stack
 from .base import System
 from .facts import Fact
 
 __all__ = ["LinearTwoScale"]
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

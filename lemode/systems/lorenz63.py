@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..types import Array
 from ._arrays import matrix, stack
 from .base import System
 from .facts import Fact
 
 __all__ = ["Lorenz63"]
 
-Array = NDArray[np.float64]
 SPROTT = "0.9056, 0, -14.5723 by Sprott, Chaos and Time-Series Analysis (2003); Viswanath, PhD thesis, Cornell (1998), computes them, too, and is quoted with 0.90566 and -14.57233"
 
 

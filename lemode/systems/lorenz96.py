@@ -7,15 +7,13 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..types import Array
 from ._arrays import constant, module_of
 from .base import System
 from .facts import Fact
 
 __all__ = ["Lorenz96", "Lorenz96TwoScale"]
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

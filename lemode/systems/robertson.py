@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from ..types import Array
 from ._arrays import matrix, stack
 from .base import System
 from .facts import Fact
 
 __all__ = ["Robertson"]
 
-Array = NDArray[np.float64]
 FROM = "from (1, 0, 0): Radau at rtol 1e-13 and BDF at 1e-12, which agree"
 IVP = "; Mazzia and Magherini, Test Set for Initial Value Problem Solvers (2008), problem ROBER, has the same"
 

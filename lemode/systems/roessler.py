@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..types import Array
 from ._arrays import matrix, stack
 from .base import System
 from .facts import Fact
 
 __all__ = ["Roessler"]
 
-Array = NDArray[np.float64]
 SPROTT = "Sprott, Chaos and Time-Series Analysis (Oxford 2003), appendix A.5"
 
 

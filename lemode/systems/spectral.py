@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..errors import SolveError
+from ..types import Array
 from ._arrays import constant, module_of
-from .base import SolveError, System
+from .base import System
 from .etdrk4 import ETDRK4
 
 __all__ = ["FlowMap", "PeriodicField", "ResolutionWarning"]
 
-Array = NDArray[np.float64]
 TAIL = 1e-3  # of the largest amplitude: above it the high wavenumbers that are missing matter visibly
 
 

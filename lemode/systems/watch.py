@@ -9,11 +9,11 @@ from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-__all__ = ["SolveError", "Watch", "derivatives", "silent"]
+from ..errors import SolveError
+from ..types import Array
 
-Array = NDArray[np.float64]
+__all__ = ["Watch", "derivatives", "silent"]
 
 CHECK_EVERY = 50_000  # evaluations, after which stability is looked at
 TOO_MANY = 1_000_000  # further evaluations of a stiff system
@@ -22,17 +22,6 @@ PATIENCE = 5.0  # seconds without a sign of progress
 EXPLICIT = {"DOP853": (12, 3.0), "RK45": (6, 1.6), "RK23": (3, 1.2)}
 
 _quiet: ContextVar[bool] = ContextVar("quiet", default=False)
-
-
-class SolveError(RuntimeError):
-    """The solver could not reach the end; the message says where it stopped and what to try.
-
-    Examples
-    --------
-    >>> lemode.systems.CallableSystem(lambda t, x: x**2, dimension=1).solve([1.0], [0.0, 0.9, 2.0])
-    Traceback (most recent call last):
-    lemode.systems.watch.SolveError: DOP853 stopped shortly after t=0.9 (of 2): Required step size is less than spacing between numbers. The solution blows up there, or the system is stiff: check rhs near this time, or try method='Radau'.
-    """
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pack_sequence
 import lemode
 from lemode import analysis, metrics, plots
 from lemode.analysis import audit, lyapunov_spectrum
-from lemode.analysis.report import AuditReport, Row
+from lemode.analysis.audit_report import AuditReport, Row
 from lemode.systems import CallableSystem, SolveError
 
 f64 = torch.float64

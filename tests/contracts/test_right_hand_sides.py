@@ -12,6 +12,7 @@ T = np.linspace(0.0, 2.0, 21)
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # numpy, of the right-hand side itself: inf * 0
 def test_a_right_hand_side_that_is_not_finite_at_the_start(method, bad):
     for make in (
         lambda: CallableSystem(lambda t, x: x * bad + bad, 2).solve([1.0, 0.5], T, method=method),

@@ -226,7 +226,7 @@ NAN = math.nan
         (lambda: solve(ODE, [0, 1], lambda t: (0.53 - t[None]).sqrt()), RuntimeError, r"near t=0\.5.*u\(t\) is not finite"),
     ],
 )  # fmt: skip
-@pytest.mark.filterwarnings("ignore::lemode.inputs.DiscontinuityWarning")  # a square root that ends looks like a jump
+@pytest.mark.filterwarnings("ignore::lemode.DiscontinuityWarning")  # a square root that ends looks like a jump
 def test_what_cannot_be_solved_is_refused_with_its_cause(make, error, message):
     with pytest.raises(error, match=message):
         make()

@@ -15,9 +15,11 @@ from torch.nn.utils.rnn import PackedSequence
 
 from .. import kernels
 from .._checks import integer, pair
+from ..continuous.integrators import refreshed
 from ..lem import LEM, LEMCell
-from ..solvers import refreshed
 from ..threads import one_thread
+from ..types import Array, State
+from .audit_report import AuditReport, GradientFlow, Row
 from .bounds import (
     growth_rate,
     input_bound,
@@ -29,10 +31,9 @@ from .bounds import (
 from .discretization import global_error_bound, local_error_bound
 from .gradients import gradient_bound, quadratic_pull
 from .inverse import inverse_bound, inverse_bound_posterior
-from .jacobian import State, input_jacobian, step_jacobian, trajectory_vjp
-from .network import GROUPS, Array, plain, unit_cube_cell, weights
+from .jacobian import input_jacobian, step_jacobian, trajectory_vjp
+from .network import GROUPS, plain, unit_cube_cell, weights
 from .recursion import adjoint_bound, posterior_recursion, recursion
-from .report import AuditReport, GradientFlow, Row
 from .stability import contraction_certificate, logarithmic_norm
 
 __all__ = ["audit"]

@@ -7,13 +7,11 @@ import warnings
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..types import Array
 from .base import CallableSystem
 
 __all__ = ["DystsSystem", "from_dysts"]
-
-Array = NDArray[np.float64]
 
 
 class DystsSystem(CallableSystem):

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
+from ..errors import SolveError
+from ..ode import MultiscaleODE
 from .inputs import Input, Smooth
-from .ode import MultiscaleODE
-from .systems.base import SolveError
 
 __all__ = ["ADAPTIVE", "FIXED_STEP", "IMPLICIT", "SCIPY", "Scipy", "Settings", "Torch", "advance", "refreshed"]
 
@@ -84,7 +84,7 @@ def advance(solver: Torch | Scipy, t: Tensor, u: Input, x: Tensor) -> Tensor:
     What `lemode.solve` does, once its arguments are checked; both packages agree:
 
     >>> ode, t = lemode.MultiscaleODE(1, 2, dtype=torch.float64), torch.tensor([0.0, 1.0, 3.0], dtype=torch.float64)
-    >>> u, x0 = lemode.inputs.Constant(torch.ones(1, dtype=torch.float64)), torch.zeros(1, 4, dtype=torch.float64)
+    >>> u, x0 = lemode.continuous.inputs.Constant(torch.ones(1, dtype=torch.float64)), torch.zeros(1, 4, dtype=torch.float64)
     >>> by_torch = advance(Torch(ode, Settings("dopri5", 1e-9, 1e-9, 1000, {}), adjoint=False), t, u, x0)
     >>> by_scipy = advance(Scipy(ode, Settings("LSODA", 1e-9, 1e-9, 1000, {})), t, u, x0)
     >>> by_torch.shape, torch.allclose(by_torch, by_scipy, atol=1e-7)
@@ -122,7 +122,7 @@ class Torch:
     --------
     >>> ode, t = lemode.MultiscaleODE(1, 2), torch.tensor([0.0, 1.0], dtype=torch.float64)
     >>> solver = Torch(ode, Settings("dopri5", 1e-7, 1e-9, 1000, {}), adjoint=True)
-    >>> advance(solver, t, lemode.inputs.Constant(torch.zeros(1)), torch.zeros(1, 4))[-1].sum().backward()
+    >>> advance(solver, t, lemode.continuous.inputs.Constant(torch.zeros(1)), torch.zeros(1, 4))[-1].sum().backward()
     >>> ode.weight_zy.grad.shape
     torch.Size([2, 2])
     """
@@ -166,7 +166,7 @@ class Scipy:
     --------
     >>> ode, t = lemode.MultiscaleODE(1, 2), torch.tensor([0.0, 1.0], dtype=torch.float64)
     >>> solver = Scipy(ode, Settings("Radau", 1e-7, 1e-9, 1000, {}))
-    >>> x = advance(solver, t, lemode.inputs.Constant(torch.zeros(1)), torch.zeros(1, 4))
+    >>> x = advance(solver, t, lemode.continuous.inputs.Constant(torch.zeros(1)), torch.zeros(1, 4))
     >>> x.dtype, x.requires_grad
     (torch.float64, False)
     """
@@ -215,7 +215,7 @@ def refreshed(ode: MultiscaleODE) -> MultiscaleODE:
     >>> import torch.nn.utils.prune
     >>> ode = torch.nn.utils.prune.l1_unstructured(lemode.MultiscaleODE(1, 2), "weight_zy", amount=2)
     >>> _ = ode.weight_zy_orig.data.fill_(7.0)
-    >>> float(refreshed(ode).weight_zy.max())
+    >>> float(refreshed(ode).weight_zy.detach().max())
     7.0
     """
     if ode._forward_pre_hooks:

@@ -7,15 +7,12 @@ import html
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from . import plots, systems
-from ._page import STYLE, audit_tables, figure, folded, plot, table
-from .analysis import (
+from .. import plots, systems
+from ..analysis import (
     AuditReport,
     audit,
     contraction_certificate,
@@ -24,16 +21,16 @@ from .analysis import (
     lyapunov_spectrum,
     timescales,
 )
-from .conv import ConvLEM
-from .lem import LEM, LEMCell
-from .surrogate import Surrogate
-from .surrogate.continuous import ContinuousNetwork
-from .surrogate.field_network import FieldNetwork
-from .trajectories import Trajectories
+from ..conv import ConvLEM
+from ..lem import LEM, LEMCell
+from ..surrogate import Surrogate
+from ..surrogate.continuous import ContinuousNetwork
+from ..surrogate.field_network import FieldNetwork
+from ..trajectories import Trajectories
+from ..types import FloatArray
+from .page import STYLE, audit_tables, figure, folded, plot, table
 
 __all__ = ["audit_surrogate", "read_series", "write_report"]
-
-Array = NDArray[np.floating[Any]]
 
 # of one series of a field, each of whose points is a sequence, the first so many samples are audited
 POINT_SAMPLES = 300
@@ -88,7 +85,7 @@ def write_report(
 
 def _test_series(
     model: Surrogate, data: Path | None, system: str | None
-) -> tuple[Array | None, Array | None, dict[str, float], str]:
+) -> tuple[FloatArray | None, FloatArray | None, dict[str, float], str]:
     """Series ``(n, T, D)``, inputs, known time scales, and where they are from."""
     if data is not None:
         return *read_series(data, model.names_), {}, data.name
@@ -106,11 +103,11 @@ def _listed(names: tuple[str, ...]) -> str:
     return ", ".join(names if len(names) <= 8 else (*names[:3], "...", names[-1]))
 
 
-def _joined(x: Array, u: Array | None) -> Array:
+def _joined(x: FloatArray, u: FloatArray | None) -> FloatArray:
     return x if u is None else np.concatenate([x, u], -1)
 
 
-def _training(model: Surrogate, x: Array | None, u: Array | None, known: dict[str, float]) -> Iterator[str]:
+def _training(model: Surrogate, x: FloatArray | None, u: FloatArray | None, known: dict[str, float]) -> Iterator[str]:
     history = model.history_
     yield f"<h2>Training</h2><p>{len(history.loss):,} gradient steps in {history.seconds:.0f} s; {html.escape(history.stopped)}.</p>"
     yield "<p class='note'>The error of one step ahead over the standard deviation of a step: 1 is no better than the present value.</p>"
@@ -119,7 +116,7 @@ def _training(model: Surrogate, x: Array | None, u: Array | None, known: dict[st
     yield plot(lambda ax: plots.training_history(history, ax))
 
 
-def _free_run(model: Surrogate, x: Array | None, u: Array | None, known: dict[str, float]) -> Iterator[str]:
+def _free_run(model: Surrogate, x: FloatArray | None, u: FloatArray | None, known: dict[str, float]) -> Iterator[str]:
     if x is None:
         return
     T, dt = x.shape[1], model.step_
@@ -159,7 +156,7 @@ def _free_run(model: Surrogate, x: Array | None, u: Array | None, known: dict[st
         yield plot(lambda ax: plots.lyapunov_convergence(spectrum, ax=ax))
 
 
-def _scales(model: Surrogate, x: Array | None, u: Array | None, known: dict[str, float]) -> Iterator[str]:
+def _scales(model: Surrogate, x: FloatArray | None, u: FloatArray | None, known: dict[str, float]) -> Iterator[str]:
     if x is None:
         return
     core, read = _core(model), _read_by_core(model, x, u)
@@ -179,7 +176,7 @@ def _scales(model: Surrogate, x: Array | None, u: Array | None, known: dict[str,
         yield table(covered, head)
 
 
-def _audit(model: Surrogate, x: Array | None, u: Array | None, known: dict[str, float]) -> Iterator[str]:
+def _audit(model: Surrogate, x: FloatArray | None, u: FloatArray | None, known: dict[str, float]) -> Iterator[str]:
     report = audit_surrogate(model, x, u)
     yield (
         f"<h2>Audit</h2><p>{report.verdict}</p><p class='note'>Every bound of the theory beside the measured value. "
@@ -191,7 +188,7 @@ def _audit(model: Surrogate, x: Array | None, u: Array | None, known: dict[str, 
     yield "<p>Notes:</p><ul class='note'>" + "".join(f"<li>{html.escape(note)}</li>" for note in report.notes) + "</ul>"
 
 
-def _stability(model: Surrogate, x: Array | None, u: Array | None, known: dict[str, float]) -> Iterator[str]:
+def _stability(model: Surrogate, x: FloatArray | None, u: FloatArray | None, known: dict[str, float]) -> Iterator[str]:
     core = _core(model)
     read = None if x is None else _read_by_core(model, x, u)
     states = None
@@ -244,7 +241,7 @@ def _core(model: Surrogate) -> LEM:
     return core
 
 
-def _read_by_core(model: Surrogate, x: Array, u: Array | None) -> torch.Tensor:
+def _read_by_core(model: Surrogate, x: FloatArray, u: FloatArray | None) -> torch.Tensor:
     """The core's own input ``(T - 1, n, m)``: with delays and known inputs it is what the network hands it."""
     net = model.network_
     m = len(net.input_std)
@@ -270,7 +267,7 @@ def _hand_over(model: Surrogate, series: torch.Tensor, inputs: torch.Tensor) -> 
     return net.core.windows(read[0]) if isinstance(net.core, ConvLEM) else read[0]
 
 
-def audit_surrogate(model: Surrogate, x: Array | None = None, u: Array | None = None) -> AuditReport:
+def audit_surrogate(model: Surrogate, x: FloatArray | None = None, u: FloatArray | None = None) -> AuditReport:
     """The audit of a surrogate's core on the loss it was trained with: scaled increments through the linear head.
 
     Parameters
@@ -325,7 +322,7 @@ def audit_surrogate(model: Surrogate, x: Array | None = None, u: Array | None = 
     return report
 
 
-def read_series(path: Path, names: tuple[str, ...]) -> tuple[Array, Array | None]:
+def read_series(path: Path, names: tuple[str, ...]) -> tuple[FloatArray, FloatArray | None]:
     r"""The model's variables ``(n, T, D)`` and known inputs ``(n, T, m)``, if there are any, from a file.
 
     Raises
@@ -368,9 +365,9 @@ def read_series(path: Path, names: tuple[str, ...]) -> tuple[Array, Array | None
     return x, u
 
 
-def _time_first(x: Array) -> torch.Tensor:
+def _time_first(x: FloatArray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(x.swapaxes(0, 1))).double()
 
 
-def _norm(x: Array) -> float:
+def _norm(x: FloatArray) -> float:
     return float(np.sqrt(np.sum(np.square(x))))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .network import Array
+from ..types import Array
 
 __all__ = ["AuditReport", "GradientFlow", "Row"]
 

@@ -8,23 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = [
-    "Array",
-    "LyapunovSpectrum",
-    "differentiate",
-    "finite",
-    "initial_state",
-    "positive",
-    "qr_spectrum",
-    "rk4",
-    "scipy_step",
-    "to_numpy",
-]
+from ..types import Array
 
-Array = NDArray[np.float64]
+__all__ = ["LyapunovSpectrum"]
 
 
 @dataclass(frozen=True)

@@ -11,24 +11,11 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Constant", "DiscontinuityWarning", "Function", "Input", "Interpolation", "Samples", "Smooth"]
+from ..errors import DiscontinuityWarning
+
+__all__ = ["Constant", "Function", "Input", "Interpolation", "Samples", "Smooth"]
 
 KINDS = ("constant", "linear", "cubic")
-
-
-class DiscontinuityWarning(UserWarning):
-    """An input function jumps at a time of which the solver was not told.
-
-    Examples
-    --------
-    >>> import warnings
-    >>> step = lambda t: (t > 0.3).to(t)[None]
-    >>> with warnings.catch_warnings(record=True) as caught:
-    ...     warnings.simplefilter("always")
-    ...     _ = lemode.solve(lemode.MultiscaleODE(1, 2), torch.tensor([0.0, 1.0]), step)
-    >>> caught[0].category.__name__, str(caught[0].message)[:20]
-    ('DiscontinuityWarning', 'u jumps near t = 0.3')
-    """
 
 
 class Smooth(NamedTuple):
@@ -58,7 +45,7 @@ class Input(Protocol):
     ...     def breaks(self): return torch.tensor([1.0], dtype=torch.float64)
     ...     def sample(self, k): return self
     ...     def requires_grad(self): return False
-    >>> from lemode.solvers import Settings, Torch, advance
+    >>> from lemode.continuous.integrators import Settings, Torch, advance
     >>> solver = Torch(lemode.MultiscaleODE(1, 2), Settings("dopri5", 1e-7, 1e-9, 1000, {}), adjoint=False)
     >>> advance(solver, torch.tensor([0.0, 2.0], dtype=torch.float64), Ramp(), torch.zeros(1, 4)).shape
     torch.Size([2, 1, 4])

@@ -9,10 +9,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .analysis import AuditReport
-from .analysis.report import Row
-
-__all__ = ["STYLE", "audit_tables", "figure", "folded", "plot", "table"]
+from ..analysis import AuditReport
+from ..analysis.audit_report import Row
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; }

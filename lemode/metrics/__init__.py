@@ -1,6 +1,6 @@
 """Measures of a forecast: how long it holds, how well it oscillates, and whether it keeps the climate."""
 
-from ._metrics.climate import (
+from .climate import (
     correlation_dimension,
     drift,
     energy_ratio,
@@ -9,8 +9,8 @@ from ._metrics.climate import (
     spectrum_distance,
     wasserstein,
 )
-from ._metrics.forecast import nrmse, rmse, valid_prediction_time
-from ._metrics.oscillation import crossing_times, period, period_error, phase_error, spike_f1
+from .oscillation import crossing_times, period, period_error, phase_error, spike_f1
+from .pointwise import nrmse, rmse, valid_prediction_time
 
 __all__ = [
     "correlation_dimension",

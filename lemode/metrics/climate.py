@@ -7,9 +7,10 @@ take a run ``(T, D)`` or several ``(n, T, D)`` sampled evenly after the transien
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from .._checks import array, checks, count, real, seed
+from ..types import Array
 
 __all__ = [
     "correlation_dimension",
@@ -20,8 +21,6 @@ __all__ = [
     "spectrum_distance",
     "wasserstein",
 ]
-
-Array = NDArray[np.float64]
 
 
 @checks(x=array, dt=real, segment=count)

@@ -8,16 +8,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from .._checks import array, checks, pair, real, tensor
 from ..kernels.adjoint import LEAKS
 from ..lem import LEM, LEMCell
+from ..types import Array
 
 __all__ = ["KnownScale", "Timescales", "timescales"]
 
-Array = NDArray[np.float64]
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from .._checks import array, checks, real
+from ..types import Array
 
 __all__ = ["nrmse", "rmse", "valid_prediction_time"]
-
-Array = NDArray[np.float64]
 
 
 @checks(prediction=array, truth=array)

@@ -11,14 +11,13 @@ import torch
 from torch import Tensor
 from torch.autograd.forward_ad import unpack_dual
 
-from .conv import ConvODE
+from ..conv import ConvODE
+from ..ode import MultiscaleODE
+from ..types import State
 from .inputs import Constant, Function, Input, Samples
-from .ode import MultiscaleODE
-from .solvers import ADAPTIVE, FIXED_STEP, SCIPY, Scipy, Settings, Torch, advance, refreshed
+from .integrators import ADAPTIVE, FIXED_STEP, SCIPY, Scipy, Settings, Torch, advance, refreshed
 
 __all__ = ["METHODS", "solve"]
-
-State = tuple[Tensor, Tensor]
 
 METHODS = (*ADAPTIVE, *FIXED_STEP, *SCIPY)
 
@@ -85,7 +84,7 @@ def solve(
     ------
     ValueError, TypeError
         For input that does not fit; the message names the value and the remedy.
-    lemode.systems.base.SolveError
+    lemode.SolveError
         If the solver gives up. The message names the time, the stiffness ratio found there (largest over smallest decay rate of
         the Jacobian), and a solver to try.
     RuntimeError
@@ -94,7 +93,7 @@ def solve(
 
     Warns
     -----
-    lemode.inputs.DiscontinuityWarning
+    lemode.continuous.inputs.DiscontinuityWarning
         If a callable u jumps at a time that is not among `event_times`.
 
     Examples

@@ -1,0 +1,1 @@
+"""The ODE between samples: `lemode.solve`, the inputs u(t) that it reads, and the integrators behind it."""
