@@ -32,12 +32,12 @@ WORDS = {"works": "works", "differs": "differs", "refuses": "refuses", "wrong": 
 def table(quick: bool) -> None:
     print("| pattern | " + " | ".join(FAMILIES) + " |\n" + "|---" * (1 + len(FAMILIES)) + "|")
     notes: list[str] = []
-    for p in PATTERNS.values():
+    for key, p in PATTERNS.items():
         if quick and p.slow:
             continue
         cells = []
         for name, family in FAMILIES.items():
-            kind, why = outcome(p, family)
+            kind, why = outcome(key, family)
             cells.append(WORDS[kind])
             if why:
                 first = " ".join(why.split("\n")[0].split())

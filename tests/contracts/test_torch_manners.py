@@ -7,11 +7,16 @@ from patterns import FAMILIES, PATTERNS, outcome
 SENTENCES = ("ValueError", "TypeError", "NotImplementedError", "RuntimeError: Error(s) in loading", "RuntimeError: one of the")
 
 
+def _marks(p):
+    # those of processes share one interpreter: on one worker
+    return [pytest.mark.slow] * p.slow + [pytest.mark.xdist_group("processes")] * p.processes
+
+
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if p.slow else ()) for name, p in PATTERNS.items()])
+@pytest.mark.parametrize("name", [pytest.param(name, marks=_marks(p)) for name, p in PATTERNS.items()])
 def test_pattern(name, family):
     p = PATTERNS[name]
-    kind, why = outcome(p, FAMILIES[family])
+    kind, why = outcome(name, FAMILIES[family])
     if kind == "-":
         pytest.skip("nn.LSTM's counterpart has no such thing")
     assert kind != "wrong", why
