@@ -3,7 +3,7 @@ BIN    := .venv/bin
 # one thread a process: small recurrent networks gain nothing from more, and two test workers share two cores
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: env demo test sanitize lint docs docs-quick docs-check docs-env clean
+.PHONY: env demo test lowest sanitize lint docs docs-quick docs-check docs-env clean
 
 env: .venv/.installed
 
@@ -18,6 +18,16 @@ demo: env
 
 test: env
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+# what pyproject.toml claims: lemode installed with the lowest versions of all it needs, and tests of what stands on each of them.
+# Old packages warn of what newer ones have dropped.
+lowest:
+	test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
+	mkdir -p build && .venv-lowest/bin/python .ci/lowest.py test > build/lowest.txt
+	.venv-lowest/bin/python -m pip install --quiet -C build-dir=build/lowest -c build/lowest.txt '.[test]'
+	.venv-lowest/bin/pytest -n 2 -p no:cacheprovider -W ignore::DeprecationWarning tests/test_equation.py tests/test_schemes.py \
+		tests/test_lem.py tests/test_metrics.py tests/test_plots.py tests/test_readme.py tests/contracts/test_sklearn.py \
+		tests/contracts/test_files.py
 
 lint: env
 	$(BIN)/ruff check .
@@ -57,4 +67,4 @@ docs-env: .venv/.docs-installed
 	touch $@
 
 clean:
-	rm -rf .venv build dist out docs/_build *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf .venv .venv-lowest build dist out docs/_build *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
