@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ._checks import array, checks, finite_positive
+from .types import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from .analysis import AuditReport, LyapunovSpectrum, Timescales
-    from .analysis.convergence import ConvergenceStudy
-    from .surrogate.training import History
 
 __all__ = [
     "forecast",
@@ -34,9 +32,98 @@ __all__ = [
 BLACK, ORANGE, BLUE, GREEN, VERMILION = "#000000", "#E69F00", "#0072B2", "#009E73", "#D55E00"
 
 
-def _of(kind: str, name: str, value: Any, where: str) -> None:
-    if type(value).__name__ != kind:
-        raise TypeError(f"{name} is {type(value).__name__}: give a {kind}, from {where}.")
+class TrainingHistory(Protocol):
+    """What `training_history` draws: a surrogate's ``history_``."""
+
+    @property
+    def loss(self) -> Sequence[float]: ...
+    @property
+    def validation(self) -> Sequence[tuple[int, float]]: ...
+    @property
+    def best_step(self) -> int: ...
+
+
+@runtime_checkable
+class Study(Protocol):
+    """What `order_plot` draws: errors ``(n,)`` of steps ``dt (n,)``, with their bounds where there are any."""
+
+    @property
+    def scheme(self) -> str: ...
+    @property
+    def order(self) -> int: ...
+    @property
+    def dt(self) -> Array: ...
+    @property
+    def local_error(self) -> Array: ...
+    @property
+    def global_error(self) -> Array: ...
+    @property
+    def local_bound(self) -> Array | None: ...
+    @property
+    def global_bound(self) -> Array | None: ...
+
+
+class Known(Protocol):
+    """A known time scale."""
+
+    @property
+    def scale(self) -> float: ...
+
+
+@runtime_checkable
+class Scales(Protocol):
+    """What `time_scale_histogram` draws: medians ``(layers, 2, d)``, z before y, and known scales."""
+
+    @property
+    def median(self) -> Array: ...
+    @property
+    def known(self) -> Sequence[Known]: ...
+
+
+@runtime_checkable
+class Spectrum(Protocol):
+    """What `lyapunov_convergence` draws: running estimates ``trace (n, k)`` at ``times (n,)``, and their ends ``(k,)``."""
+
+    @property
+    def exponents(self) -> Array: ...
+    @property
+    def standard_error(self) -> Array: ...
+    @property
+    def times(self) -> Array: ...
+    @property
+    def trace(self) -> Array: ...
+
+
+class Flow(Protocol):
+    """One layer of what `gradient_flow` draws, each ``(N + 1,)``."""
+
+    @property
+    def layer(self) -> int: ...
+    @property
+    def smallest(self) -> Array: ...
+    @property
+    def median(self) -> Array: ...
+    @property
+    def largest(self) -> Array: ...
+    @property
+    def floor(self) -> Array: ...
+    @property
+    def ceiling(self) -> Array: ...
+    @property
+    def ceiling_posterior(self) -> Array: ...
+
+
+@runtime_checkable
+class Flows(Protocol):
+    """What `gradient_flow` draws: an audit's flows, one a layer."""
+
+    @property
+    def flows(self) -> Sequence[Flow]: ...
+
+
+def _of(kind: type, name: str, value: Any, where: str) -> None:
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} is {type(value).__name__}: give what {where} returns.")
 
 
 def _axes(ax: Axes | None) -> Axes:
@@ -167,7 +254,7 @@ def time_scales(t: ArrayLike, tau: ArrayLike, known: dict[str, float] | None = N
     return ax
 
 
-def training_history(history: History | Any, ax: Axes | None = None) -> Axes:
+def training_history(history: TrainingHistory, ax: Axes | None = None) -> Axes:
     """Training loss and validation error over gradient steps, both as root mean square in units of the increment's std.
 
     Examples
@@ -187,7 +274,7 @@ def training_history(history: History | Any, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def order_plot(study: ConvergenceStudy, ax: Axes | None = None) -> Axes:
+def order_plot(study: Study, ax: Axes | None = None) -> Axes:
     """Local and global errors of a scheme over the step size, lines of the declared orders, and the proved bounds where there are any.
 
     Examples
@@ -197,7 +284,7 @@ def order_plot(study: ConvergenceStudy, ax: Axes | None = None) -> Axes:
     >>> order_plot(study).get_title()
     'strang: order 2'
     """
-    _of("ConvergenceStudy", "study", study, "lemode.analysis.convergence_study")
+    _of(Study, "study", study, "lemode.analysis.convergence_study")
     ax = _axes(ax)
     p = study.order
     for name, error, bound, slope, color, marker in (
@@ -282,7 +369,7 @@ def spacetime(
     return axes
 
 
-def time_scale_histogram(scales: Timescales, names: tuple[str, ...] = (), ax: Axes | None = None) -> Axes:
+def time_scale_histogram(scales: Scales, names: tuple[str, ...] = (), ax: Axes | None = None) -> Axes:
     """How many units rest at which time scale, y and z, with the known scales of the system as lines.
 
     Parameters
@@ -302,7 +389,7 @@ def time_scale_histogram(scales: Timescales, names: tuple[str, ...] = (), ax: Ax
     >>> time_scale_histogram(timescales(lemode.LEM(1, 8), torch.zeros(20, 1), known=[5.0])).get_xscale()
     'log'
     """
-    _of("Timescales", "scales", scales, "lemode.analysis.timescales")
+    _of(Scales, "scales", scales, "lemode.analysis.timescales")
     ax = _axes(ax)
     median = scales.median  # (layers, 2, d), z before y
     known = [k.scale for k in scales.known]
@@ -320,7 +407,7 @@ def time_scale_histogram(scales: Timescales, names: tuple[str, ...] = (), ax: Ax
     return ax
 
 
-def lyapunov_convergence(spectrum: LyapunovSpectrum, known: ArrayLike | None = None, ax: Axes | None = None) -> Axes:
+def lyapunov_convergence(spectrum: Spectrum, known: ArrayLike | None = None, ax: Axes | None = None) -> Axes:
     """The running estimates of the Lyapunov exponents over time, with their standard errors at the end, and known values dashed.
 
     Parameters
@@ -340,7 +427,7 @@ def lyapunov_convergence(spectrum: LyapunovSpectrum, known: ArrayLike | None = N
     >>> lyapunov_convergence(halving, known=[-0.693]).get_xlabel()
     'averaging time'
     """
-    _of("LyapunovSpectrum", "spectrum", spectrum, "lemode.analysis.lyapunov_spectrum")
+    _of(Spectrum, "spectrum", spectrum, "lemode.analysis.lyapunov_spectrum")
     ax = _axes(ax)
     colors = (BLUE, VERMILION, GREEN, ORANGE, BLACK)
     for i in range(spectrum.trace.shape[1]):
@@ -421,14 +508,9 @@ def stability_region(ax: Axes | None = None) -> Axes:
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['LEM, $2/(1 + \\omega)$', 'old z, $2/(1 + \\omega^2)$']
     """
-    from .analysis import stability_region as stable
-
     ax = _axes(ax)
-    omega, leak = np.linspace(0, 6, 241), np.linspace(0.01, 2.2, 220)
-    a = np.broadcast_to(leak[:, None], (len(leak), len(omega)))
-    ax.contourf(
-        omega, leak, stable(a, a, -(np.broadcast_to(omega, a.shape) ** 2)), levels=[0.5, 1.5], colors=[BLUE], alpha=0.25
-    )
+    omega = np.linspace(0, 6, 241)
+    ax.fill_between(omega, 2 / (1 + omega), color=BLUE, alpha=0.25, lw=0)
     ax.plot(omega, 2 / (1 + omega), color=BLUE, lw=1.5, label=r"LEM, $2/(1 + \omega)$")
     ax.plot(omega, 2 / (1 + omega**2), color=VERMILION, lw=1.5, ls="--", label=r"old z, $2/(1 + \omega^2)$")
     ax.axhline(1, color=BLACK, lw=0.8, ls=":")
@@ -439,7 +521,7 @@ def stability_region(ax: Axes | None = None) -> Axes:
     return ax
 
 
-def gradient_flow(report: AuditReport, layer: int = -1, ax: Axes | None = None) -> Axes:
+def gradient_flow(report: Flows, layer: int = -1, ax: Axes | None = None) -> Axes:
     """The gradient of the loss at the last step by the state at step k, with its floor and ceilings: ``report.plot`` on an Axes.
 
     Parameters
@@ -458,8 +540,28 @@ def gradient_flow(report: AuditReport, layer: int = -1, ax: Axes | None = None) 
     >>> gradient_flow(audit(lemode.LEM(1, 2, dt=0.1), torch.randn(10, 3, 1))).get_yscale()
     'log'
     """
-    _of("AuditReport", "report", report, "lemode.analysis.audit")
+    _of(Flows, "report", report, "lemode.analysis.audit")
     if not -len(report.flows) <= layer < len(report.flows):
         raise ValueError(f"layer={layer}: the audit has layers 0 to {len(report.flows) - 1}.")
-    drawn: Axes = report.plot(_axes(ax), layer=layer)
-    return drawn
+    ax, flow = _axes(ax), report.flows[layer]
+    k = np.arange(len(flow.median))
+    ax.fill_between(k, flow.smallest, flow.largest, color=BLUE, alpha=0.25, lw=0, label="measured, range over samples")
+    ax.plot(k, flow.median, color=BLUE, label="measured, median")
+    # bounds that run away exponentially are drawn only near the data
+    low, top = 1e-6 * max(flow.smallest[flow.smallest > 0].min(initial=1.0), 1e-280), 1e6 * flow.largest.max()
+    for values, color, style, label in (
+        (flow.ceiling_posterior, VERMILION, "--", "ceiling, a posteriori (J2)"),
+        (flow.ceiling, VERMILION, "-", "ceiling, a priori (J1)"),
+        (flow.floor, GREEN, "-", "floor, a priori (5.2)"),
+    ):
+        near = (values >= low) & (values <= top)
+        if near.sum() > 1:
+            ax.plot(k, np.where(near, values, np.nan), color=color, ls=style, label=label)
+    ax.set(
+        yscale="log",
+        xlabel="step k",
+        ylabel=r"$\|\partial E_N / \partial x_k\|_1$",
+        title=f"gradient flow, layer {flow.layer}",
+    )
+    ax.legend(frameon=False)
+    return ax

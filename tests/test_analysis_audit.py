@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import lemode
-from lemode.analysis import audit, report
+from lemode.analysis import audit, audit_report
 from lemode.analysis.network import GROUPS
 
 
@@ -130,13 +130,13 @@ def test_long_times_come_with_a_note_and_a_bound_that_stays_useful():
 
 
 def test_a_violated_bound_is_reported():
-    row = report.Row("J1", "||J||_inf", "layer 0", measured=1.1, bound=1.0)
-    floor = report.Row("5.2", "flow", "layer 0", measured=0.9, bound=1.0, lower=True)
+    row = audit_report.Row("J1", "||J||_inf", "layer 0", measured=1.1, bound=1.0)
+    floor = audit_report.Row("5.2", "flow", "layer 0", measured=0.9, bound=1.0, lower=True)
     assert not row.holds
     assert not floor.holds
     assert row.ratio > 1
     assert floor.ratio > 1
-    bad = report.AuditReport([row, floor], [])
+    bad = audit_report.AuditReport([row, floor], [])
     assert not bad.holds
     assert "0 of 2 statements hold" in str(bad)
     assert "NO" in str(bad)

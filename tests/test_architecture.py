@@ -57,17 +57,14 @@ DRAW_LATE = {"analysis", "surrogate"}
 
 # What is wrong today, with the reason. The list may only become shorter: an entry that is no longer needed fails, too.
 KNOWN_ARROWS: dict[tuple[str, str], str] = {
-    ("lemode.plots", "lemode.analysis"): "stability_region draws what it computes: it is to be given the region",
     ("lemode.surrogate.storage", "lemode"): "the version that a file carries is read from the package that imports storage",
 }
 # imports without which there would be no circle: of those that run, and of those for types only
 RUNNING_CIRCLES = {
-    ("lemode.plots", "lemode.analysis"): KNOWN_ARROWS["lemode.plots", "lemode.analysis"],
     ("lemode.surrogate.storage", "lemode"): KNOWN_ARROWS["lemode.surrogate.storage", "lemode"],
 }
 KNOWN_CIRCLES = RUNNING_CIRCLES | {
     ("lemode.surrogate.checkpoint", "lemode.surrogate.training"): "the state of a run is to be a file below both",
-    ("lemode.plots", "lemode.analysis.convergence"): "what is drawn is to be a Protocol of plots",
 }
 
 

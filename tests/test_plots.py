@@ -13,7 +13,7 @@ import torch
 
 import lemode
 from lemode import plots
-from lemode.analysis import audit, lyapunov_spectrum, timescales
+from lemode.analysis import audit, lyapunov_spectrum, stability_region, timescales
 
 T = np.linspace(0, 20, 201)
 
@@ -81,6 +81,19 @@ def test_stability_region_is_that_of_the_formula(ax):
     assert plots.stability_region(ax) is ax
     for x, y in zip(*ax.lines[0].get_data()):
         assert y == pytest.approx(2 / (1 + x))
+    shaded = ax.collections[0].get_paths()[0]
+    for omega in np.linspace(0.05, 5.95, 12):
+        for leak in np.linspace(0.03, 2.13, 15):  # on no grid line is the leak equal to the limit
+            assert shaded.contains_point((omega, leak)) == stability_region(leak, leak, -(omega**2))
+
+
+def test_a_plot_refuses_what_it_cannot_draw(ax):
+    for draw, name, origin in (
+        (plots.order_plot, "study", "convergence_study"), (plots.time_scale_histogram, "scales", "timescales"),
+        (plots.lyapunov_convergence, "spectrum", "lyapunov_spectrum"), (plots.gradient_flow, "report", "audit"),
+    ):  # fmt: skip
+        with pytest.raises(TypeError, match=f"{name} is list: give what lemode.analysis.{origin} returns"):
+            draw([], ax=ax)
 
 
 def test_gradient_flow_and_the_rest_take_axes(ax):

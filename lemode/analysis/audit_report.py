@@ -137,30 +137,9 @@ class AuditReport:
             from matplotlib.figure import Figure
 
             ax = Figure(figsize=(6.4, 4.0), layout="constrained").add_subplot()
-        from ..plots import BLUE, GREEN, VERMILION
+        from ..plots import gradient_flow
 
-        flow = self.flows[layer]
-        k = np.arange(len(flow.median))
-        ax.fill_between(k, flow.smallest, flow.largest, color=BLUE, alpha=0.25, lw=0, label="measured, range over samples")
-        ax.plot(k, flow.median, color=BLUE, label="measured, median")
-        # bounds that run away exponentially are drawn only near the data
-        low, top = 1e-6 * max(flow.smallest[flow.smallest > 0].min(initial=1.0), 1e-280), 1e6 * flow.largest.max()
-        for values, color, style, label in (
-            (flow.ceiling_posterior, VERMILION, "--", "ceiling, a posteriori (J2)"),
-            (flow.ceiling, VERMILION, "-", "ceiling, a priori (J1)"),
-            (flow.floor, GREEN, "-", "floor, a priori (5.2)"),
-        ):
-            near = (values >= low) & (values <= top)
-            if near.sum() > 1:
-                ax.plot(k, np.where(near, values, np.nan), color=color, ls=style, label=label)
-        ax.set(
-            yscale="log",
-            xlabel="step k",
-            ylabel=r"$\|\partial E_N / \partial x_k\|_1$",
-            title=f"gradient flow, layer {flow.layer}",
-        )
-        ax.legend(frameon=False)
-        return ax
+        return gradient_flow(self, layer, ax)
 
     def __str__(self) -> str:
         head = ("statement", "quantity", "scope", "measured", "bound", "ratio", "holds")

@@ -16,7 +16,8 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from .._checks import array, checks, pair, real, tensor
-from ..kernels.adjoint import LEAKS
+from ..kernels.backends import LEAKY
+from ..schemes import SCHEMES
 from ..types import State
 from .engine import beta, gam, psi
 from .jacobian import coefficients
@@ -73,8 +74,9 @@ def state_radius(
     >>> state_radius(2.0, 3)  # beyond dt = 1 the state may leave the cube
     6.0
     """
-    if scheme not in LEAKS:
-        raise ValueError(f"scheme={scheme!r}: the statements cover {', '.join(LEAKS)}.")
+    phi = SCHEMES[scheme].leak if scheme in LEAKY else None
+    if phi is None:
+        raise ValueError(f"scheme={scheme!r}: the statements cover {', '.join(LEAKY)}.")
     if not (math.isfinite(dt) and dt > 0):
         raise ValueError(f"dt={dt:g}: the step size must be a finite positive number.")
     size = np.abs(np.asarray(x0, dtype=np.float64))
@@ -83,7 +85,7 @@ def state_radius(
     met = np.asarray(gate_max if gates is None else gates, dtype=np.float64)
     if not ((met >= 0) & (met <= 1)).all():
         raise ValueError("gates: a gate lies in [0, 1]; give the gates themselves, not dt * gate.")
-    leaks = LEAKS[scheme][0](torch.as_tensor(dt * met)).numpy()
+    leaks = phi(torch.as_tensor(dt * met)).numpy()
     if gates is not None:
         if (leaks > 1).any():
             raise ValueError(f"dt={dt:g}: the product bound needs dt * gate <= 1; give n instead of gates.")

@@ -10,12 +10,11 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from .._checks import checks, count, pair, real, tensor
-from ..kernels.adjoint import LEAKS
 from ..types import State
 from .bounds import step_distance_bound
 from .engine import beta, chi
 from .jacobian import coefficients
-from .network import as_cell, as_ode, leak, row_sums, unit_cube_cell, weights
+from .network import as_cell, as_ode, leak, leaks, row_sums, unit_cube_cell, weights
 
 __all__ = ["gradient_floor", "highway_floor", "inverse_bound", "inverse_bound_posterior", "inverse_step"]
 
@@ -215,7 +214,7 @@ def inverse_step(cell: object, u: Tensor, state: State) -> State:
             "W2 is not zero: the gate of y then depends on the y that is sought, and the step has no explicit inverse; solve "
             "y = (y_n - l2(y) yhat) / (1 - l2(y)) by iteration, or train with W2 = 0."
         )
-    phi, _ = LEAKS[cell.scheme.name]
+    phi, _ = leaks(cell)
     l2 = phi(cell.dt * torch.sigmoid(linear(u, p.V2, p.b2)))
     y = (y - l2 * torch.tanh(linear(z, p.Wy) + linear(u, p.Vy, p.by))) / _open(1 - l2)
     l1 = phi(cell.dt * torch.sigmoid(linear(y, p.W1) + linear(u, p.V1, p.b1)))

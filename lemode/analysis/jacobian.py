@@ -27,10 +27,9 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from .._checks import checks, fitting, pair, tensor
-from ..kernels.adjoint import LEAKS
 from ..ode import Blocks
 from ..types import State
-from .network import GROUPS, as_cell, as_ode
+from .network import GROUPS, as_cell, as_ode, leaks
 
 __all__ = [
     "Coefficients", "StepJacobian", "coefficients", "field_jacobian", "input_jacobian",
@@ -145,7 +144,7 @@ def coefficients(cell: object, u: Tensor, state: State) -> Coefficients:
     torch.Size([5, 3])
     """
     cell = as_cell(cell)
-    phi, dphi = LEAKS[cell.scheme.name]
+    phi, dphi = leaks(cell)
     (y, z), p = state, cell.ode.blocks()
     fitting(cell.ode, u, y, z)
     g1, g2 = cell.ode.gates(y, u)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..continuous.integrators import refreshed
 from ..conv import ConvODE
-from ..kernels.adjoint import LEAKS
+from ..kernels.backends import LEAKY
 from ..lem import LEMCell
 from ..ode import Blocks, MultiscaleODE
 from ..types import Array
@@ -52,9 +54,9 @@ def as_cell(network: object) -> LEMCell:
     """
     if not isinstance(network, LEMCell):
         raise TypeError(f"network is {type(network).__name__}: give a lemode.LEMCell, such as rnn.cells[0] of a lemode.LEM.")
-    if network.scheme.name not in LEAKS:
+    if network.scheme.name not in LEAKY:
         raise ValueError(
-            f"scheme={network.scheme.name!r}: the statements cover {', '.join(LEAKS)}; build the cell with one of these schemes."
+            f"scheme={network.scheme.name!r}: the statements cover {', '.join(LEAKY)}; build the cell with one of these schemes."
         )
     refreshed(network.ode)
     return network
@@ -130,6 +132,14 @@ def row_sums(network: object) -> RowSums:
     return RowSums(*(np.abs(w[name]).sum(1) for name in GROUPS[:8]))
 
 
+def leaks(cell: LEMCell) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
+    r""":math:`\varphi` and its slope, of the scheme of a cell that `as_cell` has accepted."""
+    phi, slope = cell.scheme.leak, cell.scheme.leak_slope
+    assert phi is not None
+    assert slope is not None
+    return phi, slope
+
+
 def leak(cell: LEMCell, gate: float) -> float:
     r"""The leak :math:`\ell = \varphi(\Delta t\,g)` of the cell's scheme at a gate g; at g = 1 the largest leak there is.
 
@@ -138,7 +148,7 @@ def leak(cell: LEMCell, gate: float) -> float:
     >>> [round(leak(lemode.LEMCell(1, 2, dt=0.5, scheme=s), 1.0), 4) for s in ("imex", "semi_implicit", "exponential")]
     [0.5, 0.3333, 0.3935]
     """
-    phi, _ = LEAKS[cell.scheme.name]
+    phi, _ = leaks(cell)
     return float(phi(torch.tensor(cell.dt * gate, dtype=torch.float64)))
 
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from .._checks import array, checks, pair, real, tensor
-from ..kernels.adjoint import LEAKS
 from ..lem import LEM, LEMCell
+from ..schemes import get_scheme
 from ..types import Array
 
 __all__ = ["KnownScale", "Timescales", "timescales"]
@@ -187,7 +187,9 @@ def timescales(
             assert isinstance(cell, LEMCell)
             y0 = torch.zeros_like(ys[:1]) if state is None else state[0][k].unsqueeze(0)
             gates = cell.ode.gates(torch.cat([y0, ys[:-1]]), seq)
-            leak, _ = LEAKS[{"explicit": "imex", "strang": "exponential"}.get(cell.scheme.name, cell.scheme.name)]
+            # the leak of the schemes that are no LEM: Euler's, and the exact one
+            leak = get_scheme({"explicit": "imex", "strang": "exponential"}.get(cell.scheme.name, cell.scheme.name)).leak
+            assert leak is not None
             # (2, L N, d), z before y
             taus.append(torch.stack([dt_physical / leak(cell.dt * g).double().flatten(0, 1) for g in gates]).cpu().numpy())
             seq = ys

@@ -366,7 +366,7 @@ def read_series(path: Path, names: tuple[str, ...]) -> tuple[FloatArray, FloatAr
 
 
 def _time_first(x: FloatArray) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(x.swapaxes(0, 1))).double()
+    return torch.from_numpy(np.array(x.swapaxes(0, 1), dtype=np.float64, order="C"))  # a copy: series may be read-only
 
 
 def _norm(x: FloatArray) -> float:
