@@ -37,7 +37,7 @@ options.out.mkdir(parents=True, exist_ok=True)
 fhn, interval = lemode.systems.FitzHughNagumo(), 0.4
 data = fhn.trajectories(96, np.linspace(0, 400, 1001), seed=options.seed)
 model = lemode.Surrogate(
-    hidden_size=16, dt=interval, observe=["v"], steps=100 if options.quick else 1500, dtype="float32", seed=options.seed,
+    hidden_size=16, dt=interval, observe=["v"], steps=600 if options.quick else 1500, dtype="float32", seed=options.seed,
     verbose=not options.quiet,
 )  # fmt: skip
 model.fit(data[:64], validation=data[64:])

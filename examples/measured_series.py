@@ -6,7 +6,7 @@ Monthly sea surface temperature of the eastern Pacific (0-10 S, 80-90 W), 1950 t
 a strong season. Nobody knows its equations. What a surrogate is worth here is decided by forecasts from many origins that it has
 not seen, beside the simplest things that could be done.
 
-``python examples/measured_series.py`` needs ``pip install lemode[baselines]``; ``--quick`` trains shorter.
+``python examples/measured_series.py`` needs ``pip install '.[baselines]'`` and takes about a minute.
 """
 
 # %%
@@ -26,7 +26,6 @@ import lemode
 from lemode.baselines import LSTM, EchoStateNetwork
 
 parser = argparse.ArgumentParser(description="Forecast the El Nino series; compare with simple and usual methods.")
-parser.add_argument("--quick", action="store_true", help="fewer gradient steps")
 parser.add_argument("--out", type=Path, default=Path("out/measured_series"), help="folder for the plot")
 options = parser.parse_args(None if "__file__" in globals() else [])  # a notebook has arguments of its own
 
@@ -44,14 +43,33 @@ validation = lemode.Trajectories(year[:first_test], columns[:first_test], names)
 # %%
 # Models
 # ------
-# All read the past and the season. The recurrent ones are small, and stopped by validation: 480 values are few.
+# All read the past and the season. The recurrent ones are small, since 480 values are few. From some draws of the first
+# weights the forecasts of a year leave the data by many kelvin. So three are drawn, and the one is taken whose forecasts over the validation
+# years are best. The echo state network's setting is chosen in the same way.
 
 settings = {
     "hidden_size": 8, "observe": ("sst",), "inputs": ("sin", "cos"), "window": 120, "washout": 24, "lr": 3e-3,
-    "steps": 100 if options.quick else 400, "stages": ("one-step", "closed-loop"), "horizon": 12, "verbose": 0,
+    "steps": 400, "stages": ("one-step", "closed-loop"), "horizon": 12, "verbose": 0,
 }  # fmt: skip
-surrogate = lemode.Surrogate(**settings).fit(training, validation=validation)
-lstm = LSTM(**settings).fit(training, validation=validation)
+validation_origins = range(first_validation, first_test - 12, 6)
+
+
+def recurrent(model):
+    return lambda k: model.forecast(columns[:k], 12, inputs=columns[k : k + 12, 1:])[:, 0]
+
+
+def best_over_validation(models, forecaster):
+    """The model with the smallest squared error of its forecasts of a year from every half year of the validation years."""
+    return min(models, key=lambda m: np.mean([(forecaster(m)(k) - sst[k : k + 12]) ** 2 for k in validation_origins]))
+
+
+def choose(kind):
+    """The best of three draws."""
+    draws = [kind(**settings, seed=seed).fit(training, validation=validation) for seed in range(3)]
+    return best_over_validation(draws, recurrent)
+
+
+surrogate, lstm = choose(lemode.Surrogate), choose(LSTM)
 
 climate = np.array([sst[:first_validation][k::12].mean() for k in range(12)])
 anomaly = sst - climate[month % 12]
@@ -60,24 +78,25 @@ order = min(range(1, 25), key=lambda p: AutoReg(train_anomaly, p).fit().bic)
 autoregression = AutoReg(train_anomaly, order).fit()
 
 
-def choose_esn():
-    """The setting whose one-year forecasts over the validation years are best; the season is seen through the anomaly."""
-    best, model = np.inf, None
-    for scaling in (0.1, 0.5):
-        for radius in (0.5, 0.9):
-            for ridge in (1e-2, 1.0, 100.0):
-                esn = EchoStateNetwork(
-                    units=200, input_scaling=scaling, spectral_radius=radius, ridge=ridge, leak=0.5, washout=24
-                ).fit(train_anomaly[None, :, None])
-                origins = range(first_validation, first_test - 12, 6)
-                errors = [esn.forecast(anomaly[:k, None], 12)[:, 0] - anomaly[k : k + 12] for k in origins]
-                score = float(np.mean(np.square(errors)))
-                if score < best:
-                    best, model = score, esn
-    return model
+def of_season(k):
+    return climate[month[k : k + 12] % 12]
 
 
-esn = choose_esn()
+def by_anomaly(esn):
+    return lambda k: of_season(k) + esn.forecast(anomaly[:k, None], 12)[:, 0]
+
+
+esn = best_over_validation(
+    [
+        EchoStateNetwork(units=200, input_scaling=scaling, spectral_radius=radius, ridge=ridge, leak=0.5, washout=24).fit(
+            train_anomaly[None, :, None]
+        )
+        for scaling in (0.1, 0.5)
+        for radius in (0.5, 0.9)
+        for ridge in (1e-2, 1.0, 100.0)
+    ],
+    by_anomaly,
+)
 
 # %%
 # Rolling origins
@@ -94,20 +113,12 @@ def ar_forecast(history, lead):
     return np.array(values[order:])
 
 
-def recurrent(model):
-    return lambda k: model.forecast(columns[:k], 12, inputs=columns[k : k + 12, 1:])[:, 0]
-
-
-def of_season(k):
-    return climate[month[k : k + 12] % 12]
-
-
 models = {
     "season (climatology)": of_season,
     "seasonal naive (last year)": lambda k: sst[k - 12 : k],
     "persistence of the anomaly": lambda k: of_season(k) + anomaly[k - 1],
     f"AR({order}) of the anomaly, statsmodels": lambda k: of_season(k) + ar_forecast(anomaly[:k], 12),
-    "echo state network, reservoirpy": lambda k: of_season(k) + esn.forecast(anomaly[:k, None], 12)[:, 0],
+    "echo state network, reservoirpy": by_anomaly(esn),
     "torch.nn.LSTM(8)": recurrent(lstm),
     "lemode.Surrogate, LEM(8)": recurrent(surrogate),
 }
