@@ -15,7 +15,7 @@ from lemode.schemes import SCHEMES, get_scheme
 
 pytestmark = pytest.mark.skipif(not core.available(), reason="lemode was installed without its compiled core")
 
-LEAKY = list(core.SCHEMES)
+LEAKY = list(core.SCHEME_CODES)
 ISAS = ("avx512", "avx2", "baseline")
 TOLERANCE = {torch.float32: 3e-6, torch.float64: 1e-12}
 

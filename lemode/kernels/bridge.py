@@ -135,7 +135,7 @@ def rollout(
         d = layer.weight_zy.shape[0]
         shapes = {"weight_ih": (4 * d, m), "weight_hh": (3 * d, d), "weight_zy": (d, d), "bias": (4 * d,)}
         structs[k] = core.LayerStruct(
-            m=m, d=d, dt=layer.dt, scheme=core.SCHEMES[layer.scheme],
+            m=m, d=d, dt=layer.dt, scheme=core.SCHEME_CODES[layer.scheme],
             y0=address(f"y of layer {k}", y, (N, d)), z0=address(f"z of layer {k}", z, (N, d)),
             **{name: address(f"{name} of layer {k}", getattr(layer, name), shape) for name, shape in shapes.items()},
         )  # fmt: skip
@@ -217,7 +217,7 @@ class _Sequence:
         self.kept: list[Tensor] = []
         threads = core.threads(self.L * self.N * 4.0 * self.d * (self.d + self.m))
         sizes = {"L": self.L, "N": self.N, "m": self.m, "d": self.d}
-        self.fields = {**sizes, "scheme": core.SCHEMES[scheme], "threads": threads}
+        self.fields = {**sizes, "scheme": core.SCHEME_CODES[scheme], "threads": threads}
         inputs = {"y0": y0, "z0": z0, "weight_ih": weight_ih, "weight_hh": weight_hh, "weight_zy": weight_zy, "bias": bias}
         self.add(**inputs)
         self.add_strided("u", "u", u)

@@ -13,7 +13,7 @@ import torch
 
 __all__ = [
     "DTYPES",
-    "SCHEMES",
+    "SCHEME_CODES",
     "LayerStruct",
     "RolloutStruct",
     "SequenceStruct",
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 DTYPES = {torch.float32: "f32", torch.float64: "f64"}
-SCHEMES = {"imex": 0, "semi_implicit": 1, "exponential": 2}
+SCHEME_CODES = {"imex": 0, "semi_implicit": 1, "exponential": 2}
 VERSION = 3  # of csrc/lemode.h
 
 _int, _int32, _pointer = ctypes.c_int64, ctypes.c_int32, ctypes.c_void_p
@@ -77,6 +77,8 @@ def _load() -> ctypes.CDLL | None:
             function = getattr(core, f"lemode_{name}_{suffix}")
             function.argtypes, function.restype = [_pointer, _pointer, _int], None
     core.lemode_trim.argtypes, core.lemode_trim.restype = [], None
+    core.lemode_multiply_adds.argtypes = [_int, ctypes.POINTER(ctypes.c_double)]
+    core.lemode_multiply_adds.restype = ctypes.c_double
     core.lemode_isa.restype = ctypes.c_char_p
     core.lemode_select.argtypes = [ctypes.c_char_p]
     return core

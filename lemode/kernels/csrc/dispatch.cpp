@@ -193,6 +193,8 @@ void lemode_tanh_f64(const double *x, double *out, int64_t n) { current().kernel
 void lemode_sigmoid_f32(const float *x, float *out, int64_t n) { current().kernels->sigmoid[0](x, out, n); }
 void lemode_sigmoid_f64(const double *x, double *out, int64_t n) { current().kernels->sigmoid[1](x, out, n); }
 
+double lemode_multiply_adds(int64_t n, double *sum) { return current().kernels->multiply_adds(n, sum); }
+
 const char *lemode_isa(void) { return current().name; }
 
 int lemode_select(const char *name) {

@@ -57,6 +57,19 @@ void map_sigmoid(const void *x, void *out, long n) {
   map<T>(x, out, n, [](Vec<T> v) { return sigmoid<T>(v); });
 }
 
+// n times a fused multiply-add of float vectors into each of ten registers, which hides the latency on every processor of today.
+double multiply_adds(long n, double *sum) {
+  constexpr int registers = 10;
+  Vec<float> x[registers];
+  const Vec<float> a = Vec<float>{} + 0.999f, b = Vec<float>{} + 1e-3f;
+  for (int i = 0; i < registers; ++i) x[i] = Vec<float>{} + float(i);
+  for (long k = 0; k < n; ++k)
+    for (int i = 0; i < registers; ++i) x[i] = x[i] * a + b;
+  for (int i = 0; i < registers; ++i)
+    for (int j = 0; j < Simd<float>::lanes; ++j) *sum += double(x[i][j]);  // somebody must want every lane
+  return 2.0 * double(n) * registers * Simd<float>::lanes;
+}
+
 }  // namespace
 }  // namespace LEMODE_ISA
 
@@ -70,4 +83,5 @@ const LemodeKernels NAME(LEMODE_ISA) = {
     {LEMODE_ISA::run_rollout<float>, LEMODE_ISA::run_rollout<double>},
     {LEMODE_ISA::map_tanh<float>, LEMODE_ISA::map_tanh<double>},
     {LEMODE_ISA::map_sigmoid<float>, LEMODE_ISA::map_sigmoid<double>},
+    LEMODE_ISA::multiply_adds,
 };

@@ -17,6 +17,7 @@ struct LemodeKernels {
   size_t (*rollout[2])(const LemodeRollout &, long begin, long end, char *memory);
   void (*tanh[2])(const void *x, void *out, long n);
   void (*sigmoid[2])(const void *x, void *out, long n);
+  double (*multiply_adds)(long n, double *sum);
 };
 
 extern const LemodeKernels lemode_baseline;

@@ -74,6 +74,10 @@ LEMODE_API void lemode_tanh_f64(const double *x, double *out, int64_t n);
 LEMODE_API void lemode_sigmoid_f32(const float *x, float *out, int64_t n);
 LEMODE_API void lemode_sigmoid_f64(const double *x, double *out, int64_t n);
 
+// The greatest rate of the hardware: does n fused multiply-adds of float vectors in each of several registers, adds what they hold
+// to *sum and returns the floating-point operations done (for the benchmarks).
+LEMODE_API double lemode_multiply_adds(int64_t n, double *sum);
+
 // The instruction set in use: "avx512", "avx2" or "baseline". The first call takes the best there is, or what the
 // environment variable LEMODE_ISA names. lemode_select returns 0 if it took the one named, 1 if this machine lacks it.
 LEMODE_API const char *lemode_isa(void);
