@@ -8,6 +8,7 @@ import doctest
 import importlib
 import re
 import sys
+import warnings
 from pathlib import Path
 from types import GenericAlias
 
@@ -116,7 +117,35 @@ def test_pages_of_the_issue_exist_and_are_linked():
         assert page.startswith(("auto_", "api/")) or (DOCS / f"{page}.md").is_file()
 
 
+def test_series_and_field_of_the_front_page_run(monkeypatch, tmp_path):
+    """The other code of that page is in docs/figures, and draws its pictures."""
+    monkeypatch.chdir(tmp_path)
+    series, field = re.findall(r"```python\n(.*?)```", (DOCS / "index.md").read_text(), re.S)
+    t = np.linspace(0, 20, 101)
+    table = np.c_[t, np.sin(t), np.cos(t)]
+    table[5, 1] = np.nan
+    np.savetxt("station.csv", table, delimiter=",", header="time,temperature,pressure", comments="")
+    scope = {"np": np, "lemode": lemode}
+    exec(series.replace("hidden_size=8", "hidden_size=4, steps=10, verbose=0"), scope)
+    assert scope["ahead"].shape == (1, 24, 2)
+    quick = field.replace("2001", "101").replace("hidden_size=32", "hidden_size=4, steps=2, verbose=0")
+    assert quick.count("steps=") == 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", lemode.surrogate.training.FitWarning)  # of two steps
+        exec(quick.replace(", budget=40.0", ""), scope)
+    assert scope["free"].shape == (400, 66)
+
+
+def test_pictures_of_the_front_page_are_there():
+    for page in (DOCS / "index.md", DOCS.parent / "README.md"):
+        for picture in re.findall(r"!\[[^\]]+\]\(([^)]+)\)", page.read_text()):
+            assert (page.parent / picture).is_file(), picture
+    for script in re.findall(r"figures/\w+\.py", (DOCS / "index.md").read_text()):
+        assert (DOCS / script).is_file(), script
+
+
 def test_code_of_start_and_migrating_runs(monkeypatch, tmp_path):
+    pytest.importorskip("pandas")
     monkeypatch.chdir(tmp_path)
     start = re.findall(r"```python\n(.*?)```", (DOCS / "start.md").read_text(), re.S)
     quick = start[0].replace('names=("x", "v"))', 'names=("x", "v"), steps=20, n=10)')
@@ -124,9 +153,13 @@ def test_code_of_start_and_migrating_runs(monkeypatch, tmp_path):
     t = np.linspace(0, 20, 201)
     x = np.stack([np.stack([np.sin(t + p), np.cos(t + p)], -1) for p in range(10)])
     scope = {"np": np, "torch": torch, "t": t, "x": x}
-    for code in (quick, start[1], start[2].replace("hidden_size=16", "hidden_size=4, steps=10, verbose=0"), start[3]):
+    np.savetxt("station.csv", np.c_[t, x[0]], delimiter=",", header="time,v,w", comments="")
+    few = [re.sub(r"(Surrogate\()hidden_size=\d+", r"\1hidden_size=4, steps=10, verbose=0", code) for code in start]
+    for code in (quick, *few[1:]):
         exec(compile(code, "docs/start.md", "exec"), scope)
     assert scope["free"].shape == (1000, 2)
+    assert list(scope["ahead"].columns) == ["v", "w"]
+    assert np.allclose(scope["ahead"].index, 20 + 0.1 * np.arange(1, 25))
     migrating = re.findall(r"```python\n(.*?)```", (DOCS / "migrating.md").read_text(), re.S)
     scope = {"lemode": lemode, "torch": torch}
     exec(compile(migrating[1], "docs/migrating.md", "exec"), scope)
