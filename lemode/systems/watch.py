@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
@@ -18,6 +19,7 @@ __all__ = ["Watch", "derivatives", "silent"]
 CHECK_EVERY = 50_000  # evaluations, after which stability is looked at
 TOO_MANY = 1_000_000  # further evaluations of a stiff system
 PATIENCE = 5.0  # seconds without a sign of progress
+PAUSE = 30.0  # seconds between two lines in a file, in which a bar would leave its control characters
 # evaluations a step, and half of the decay rate times step at which the explicit method turns unstable (Hairer and Wanner, IV.2)
 EXPLICIT = {"DOP853": (12, 3.0), "RK45": (6, 1.6), "RK23": (3, 1.2)}
 
@@ -38,6 +40,10 @@ def silent() -> Iterator[None]:
         yield
     finally:
         _quiet.reset(token)
+
+
+def _screen() -> bool:
+    return sys.stderr.isatty() or "ipykernel" in sys.modules
 
 
 def derivatives(value: Any, shape: tuple[int, ...], t: Any, x: Any) -> Array:
@@ -91,7 +97,7 @@ class Watch:
         self.t0, self.t1, self.part = float(start), float(end), part
         self.calls, self.broken, self.pace_from = 0, 0, float(start)
         self.bad: str | None = None  # where rhs last began not to be finite
-        self.began = time.monotonic()
+        self.began, self.said = time.monotonic(), -np.inf
         self.bar: Any = None
 
     def __enter__(self) -> Watch:
@@ -158,13 +164,18 @@ class Watch:
             )
 
     def _show(self, t: float) -> None:
+        k, parts = self.part
+        done = (k + (t - self.t0) / (self.t1 - self.t0)) / parts
+        if not _screen():
+            if time.monotonic() - self.said > PAUSE:
+                print(f"solve by {self.method}: {max(0.0, done):.0%}", file=sys.stderr, flush=True)
+                self.said = time.monotonic()
+            return
         from tqdm.auto import tqdm
 
-        k, parts = self.part
         if self.bar is None:
             bar = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
             self.bar = tqdm(total=1.0, desc=f"solve by {self.method}", bar_format=bar, mininterval=0.5, leave=False)
-        done = (k + (t - self.t0) / (self.t1 - self.t0)) / parts
         self.bar.update(max(0.0, done - self.bar.n))
 
 

@@ -113,6 +113,7 @@ class Bars:
 @pytest.mark.parametrize("method", ["DOP853", "Radau"])
 def test_a_slow_solve_shows_its_progress_unless_asked_not_to(monkeypatch, method):
     monkeypatch.setattr("tqdm.auto.tqdm", Bars)
+    monkeypatch.setattr(watch, "_screen", lambda: True)
     start = [[1.0, 1.0, 20.0], [2.0, 1.0, 20.0]]
     Bars.made = ()
     lemode.systems.Lorenz63().solve(start, T, method=method, rtol=1e-6)
@@ -125,6 +126,13 @@ def test_a_slow_solve_shows_its_progress_unless_asked_not_to(monkeypatch, method
     lemode.systems.Lorenz63().solve(start, T, method=method, rtol=1e-6)
     assert Bars.made[-1].n == pytest.approx(Bars.made[-1].total, abs=0.1)  # the last evaluation is within the last step
     assert all(bar.closed for bar in Bars.made)
+
+
+def test_in_a_file_progress_is_lines_without_control_characters(monkeypatch, capsys):
+    monkeypatch.setattr(watch, "PATIENCE", -1.0)
+    lemode.systems.Lorenz63().solve([1.0, 1.0, 20.0], T, rtol=1e-6)
+    (line,) = capsys.readouterr().err.splitlines()  # the next one would be half a minute later
+    assert line == "solve by DOP853: 0%"
 
 
 @pytest.mark.parametrize(
