@@ -140,6 +140,7 @@ def test_fake_and_meta_tensors_give_shapes(options):
         assert make().to("meta")(torch.zeros(u, device="meta"))[0].shape == expected
 
 
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")  # of the checks of shapes, which a trace fixes anyway
 @pytest.mark.parametrize(
     "make", [lambda: LEM(2, 3), lambda: LEM(2, 3, scheme="strang"), lambda: ConvLEM(1, 2, 3, recurrent_kernel_size=3)]
 )

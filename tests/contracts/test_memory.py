@@ -23,7 +23,7 @@ def empty_pool():
 def test_blocks_without_use_are_freed():
     """Sequences of changing length left up to 871 MiB idle; now a size that does not come back goes."""
     rnn, mib = LEM(4, 64), 1 << 20
-    for length in range(400, 1200, 20):
+    for length in range(400, 1200, 80):
         out, _ = rnn(torch.zeros(length, 64, 4))
         out.sum().backward()
         del out
