@@ -64,7 +64,6 @@ RUNNING_CIRCLES = {
     ("lemode.surrogate.storage", "lemode"): KNOWN_ARROWS["lemode.surrogate.storage", "lemode"],
 }
 KNOWN_CIRCLES = RUNNING_CIRCLES | {
-    ("lemode.surrogate.checkpoint", "lemode.surrogate.training"): "the state of a run is to be a file below both",
 }
 
 

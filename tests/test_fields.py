@@ -11,11 +11,12 @@ from lemode import ConvLEM, FieldSurrogate, Surrogate, Trajectories
 from lemode.analysis.lyapunov import spectrum_of_map
 from lemode.analysis.lyapunov_network import spectrum_of_closed_loop
 from lemode.baselines import LSTM
-from lemode.surrogate import training
+from lemode.surrogate import run, training
 from lemode.surrogate.data import Series
 from lemode.surrogate.field_network import FieldNetwork, reflected
 from lemode.surrogate.forecast import free_run_power
 from lemode.surrogate.optimizers import EigenAdam
+from lemode.surrogate.recipe import FIELD_RECIPE
 
 # most of these fits are too short to run free
 pytestmark = pytest.mark.filterwarnings("ignore:free runs leave the attractor")
@@ -109,9 +110,9 @@ def test_mirror_images_are_learned_from_and_never_leak_into_validation(monkeypat
 
     def capture(network, series, validation, *rest):
         seen["training"], seen["validation"] = (network.denormalise(s.x).transpose(0, 1).numpy() for s in (series, validation))
-        return training.History()
+        return run.History()
 
-    monkeypatch.setattr("lemode.surrogate.base.train", capture)
+    monkeypatch.setattr("lemode.surrogate.fitters.train", capture)
     data = waves(n=10)
     FieldSurrogate(hidden_size=2, kernel_size=3, symmetry="odd", verbose=0).fit(data)
     held = np.arange(10) % 5 == 4
@@ -155,7 +156,8 @@ def test_the_start_of_a_cut_series_does_not_count(monkeypatch):
         seen["validation" if generator is None else "training"].add(washout)
         return plain(network, window, washout, weights, state, noise, generator)
 
-    monkeypatch.setattr(training, "one_step_loss", watched)
+    for module in (training, run):
+        monkeypatch.setattr(module, "one_step_loss", watched)
     FieldSurrogate(hidden_size=2, kernel_size=3, washout=10, steps=20, verbose=0).fit(waves())
     assert seen == {"training": {2}, "validation": {10}}
     seen["training"].clear()
@@ -209,11 +211,7 @@ def test_a_fit_that_was_cut_off_goes_on_to_the_same_weights(monkeypatch, tmp_pat
     """With averages and noise: 10 steps, then the rest from the file, against 30 in one go."""
     settings = {"hidden_size": 2, "kernel_size": 3, "steps": 30, "verbose": 0}
 
-    def recipe(self, T, names, plain=FieldSurrogate._recipe):
-        object.__setattr__(r := plain(self, T, names), "validate_every", 5)
-        return r
-
-    monkeypatch.setattr(FieldSurrogate, "_recipe", recipe)
+    monkeypatch.setattr(FieldSurrogate, "_default_recipe", dataclasses.replace(FIELD_RECIPE, validate_every=5))
     whole = FieldSurrogate(**settings).fit(waves())
     count, plain = 0, training._stage_loss
 
@@ -318,7 +316,7 @@ def test_a_fit_leaves_the_random_numbers_of_others_alone():
 
 def test_a_fit_says_if_free_runs_leave_the_attractor(monkeypatch, recwarn):
     settings = {"hidden_size": 2, "kernel_size": 3, "verbose": 0}
-    for train, where in (("all", "lemode.surrogate.training"), ("readout", "lemode.surrogate.field_surrogate")):
+    for train, where in (("all", "lemode.surrogate.run"), ("readout", "lemode.surrogate.field_surrogate")):
         model = FieldSurrogate(steps=2, train=train, **settings)
         monkeypatch.setattr(f"{where}.free_run_power", lambda *args: 1.0)
         model.fit(waves())
@@ -385,9 +383,6 @@ def test_weights_whose_free_runs_stay_come_first(powers, errors, kept, monkeypat
     """Also after an interruption; the noise follows the smallest error of all, whichever weights are kept."""
     steps, noises, plain_loss = 0, [], training.one_step_loss
 
-    def recipe(self, T, names, plain=FieldSurrogate._recipe):
-        return dataclasses.replace(plain(self, T, names), validate_every=5)
-
     def loss(network, window, washout, weights=None, state=None, noise=0.0, generator=None):
         if generator is None:
             return torch.tensor(errors[steps // 5 - 1] ** 2, dtype=torch.float64)
@@ -401,9 +396,10 @@ def test_weights_whose_free_runs_stay_come_first(powers, errors, kept, monkeypat
             raise RuntimeError("the power failed")
         return plain(*args)
 
-    monkeypatch.setattr(FieldSurrogate, "_recipe", recipe)
-    monkeypatch.setattr(training, "one_step_loss", loss)
-    monkeypatch.setattr(training, "free_run_power", lambda *args: powers[steps // 5 - 1])
+    monkeypatch.setattr(FieldSurrogate, "_default_recipe", dataclasses.replace(FIELD_RECIPE, validate_every=5))
+    for module in (training, run):
+        monkeypatch.setattr(module, "one_step_loss", loss)
+    monkeypatch.setattr(run, "free_run_power", lambda *args: powers[steps // 5 - 1])
     monkeypatch.setattr(training, "_stage_loss", step)
     settings = {"hidden_size": 2, "kernel_size": 3, "steps": 15, "input_noise": 1e-3, "verbose": 0}
     fails = 0
@@ -425,8 +421,8 @@ def test_weights_whose_free_runs_stay_come_first(powers, errors, kept, monkeypat
 def test_a_fit_says_if_it_gave_up_more_accurate_weights(monkeypatch, recwarn):
     model = FieldSurrogate(hidden_size=2, kernel_size=3, verbose=0)
     for errors, best, said in (([0.4, 0.3, 0.2], 15, 0), ([0.4, 0.3, 0.2], 10, 1)):
-        history = training.History([], list(zip((5, 10, 15), errors, strict=True)), best, 1.0)
-        monkeypatch.setattr("lemode.surrogate.base.train", lambda *args, h=history: h)
+        history = run.History([], list(zip((5, 10, 15), errors, strict=True)), best, 1.0)
+        monkeypatch.setattr("lemode.surrogate.fitters.train", lambda *args, h=history: h)
         model.fit(waves())
         assert len(recwarn) == said
     message = str(recwarn.pop(training.FitWarning).message)

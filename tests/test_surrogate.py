@@ -259,7 +259,7 @@ class TestStagesAndBudgets:
         assert resolve_budget("quick", None, 3.0) == (10**9, 3.0)
         assert resolve_budget(12, None, None) == (10**9, 12.0)
         model = quick(steps=None, budget=0.3).fit(waves())
-        assert "max_time=0.3" in model.history_.stopped
+        assert model.history_.stopped == "max_time reached"
 
     def test_weights_shift_the_effort(self):
         a = quick(weights={"a": 100.0}, steps=150).fit(waves())
@@ -275,12 +275,13 @@ class TestStagesAndBudgets:
 
 class TestStoredStates:
     def test_a_window_goes_on_from_the_state_that_the_series_leads_to(self):
-        from lemode.surrogate.data import Grid, to_series
-        from lemode.surrogate.training import _Starts, one_step_loss
+        from lemode.surrogate.data import Grid
+        from lemode.surrogate.losses import one_step_loss
+        from lemode.surrogate.run import Starts
 
         net = quick(inputs=("I",), delays=2, steps=5).fit(driven()).network_
-        series = to_series(net, Grid(driven().x), 1)
-        starts, generator = _Starts(series, window=20), torch.Generator().manual_seed(0)
+        series = net.series(Grid(driven().x))
+        starts, generator = Starts(series, window=20), torch.Generator().manual_seed(0)
         assert len(starts.states) == 1  # before the first pass: from rest, at the start
         offsets = set()
         for _ in range(5):
@@ -302,10 +303,10 @@ class TestStoredStates:
 
     def test_nothing_is_stored_where_a_window_is_the_series(self):
         from lemode.surrogate.data import Series
-        from lemode.surrogate.training import _Starts
+        from lemode.surrogate.run import Starts
 
         net = IncrementNetwork(torch.nn.LSTM(1, 4), 4, 1)
-        starts = _Starts(Series(torch.randn(30, 5, 1)), window=29)
+        starts = Starts(Series(torch.randn(30, 5, 1)), window=29)
         starts.refresh(net, torch.Generator())
         assert starts.states == [(0, None)]
         assert starts.draw(2, 3, torch.Generator())[2] == 0  # the start of a series counts

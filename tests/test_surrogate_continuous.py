@@ -7,7 +7,7 @@ from scipy.integrate import solve_ivp
 
 from lemode import LEM, Surrogate, Trajectories
 from lemode.baselines import GRU
-from lemode.surrogate.continuous import ContinuousNetwork
+from lemode.surrogate.flow_network import FlowNetwork
 from lemode.surrogate.network import IncrementNetwork
 
 T = np.linspace(0, 20, 101)
@@ -27,7 +27,7 @@ def network(inputs=0, substeps=1, layers=1):
     """Random, with large weights, so that the equation is far from linear."""
     torch.manual_seed(3)
     core = LEM(2 + 2 * inputs, 4, layers, dt=0.8, dtype=torch.float64)
-    net = ContinuousNetwork(core, 4, 2, torch.float64, inputs, substeps)
+    net = FlowNetwork(core, 4, 2, torch.float64, inputs, substeps)
     for p in net.parameters():
         p.data.mul_(1.5)
     net.increment.copy_(torch.tensor([0.3, 0.7]))

@@ -6,9 +6,12 @@ import torch
 
 import lemode
 from lemode import Surrogate, Trajectories
-from lemode.surrogate.data import Grid, Series, fill, hold_out, lay_out, to_series, usual_interval
+from lemode.surrogate.data import Grid, Series, hold_out, lay_out, usual_interval
+from lemode.surrogate.forecast import fill
+from lemode.surrogate.losses import closed_loop_loss, one_step_loss
 from lemode.surrogate.recipe import Recipe
-from lemode.surrogate.training import _Starts, closed_loop_loss, one_step_loss, train
+from lemode.surrogate.run import Starts
+from lemode.surrogate.training import train
 
 T = np.linspace(0, 20, 101)
 NAN = np.nan
@@ -294,7 +297,7 @@ class TestFit:
             grid = lay_out(data, 0.2, 1)
             raw = torch.tensor(grid.values).transpose(0, 1)
             net.set_scales(raw[..., :1], raw[..., 1:])
-            series = to_series(net, grid, 1)
+            series = net.series(grid)
             assert (~series.mask).sum() > 200
             ended = ~series.mask.flip(0).int().cummax(0).values.flip(0).bool()
             x = series.x.where(series.mask | (torch.arange(len(series.x)) == 0)[:, None, None], series.x + junk)
@@ -307,7 +310,7 @@ class TestFit:
     def test_a_window_is_drawn_from_series_that_have_not_ended(self):
         mask = torch.ones(60, 5, 1, dtype=torch.bool)
         mask[25:, :3] = False
-        starts = _Starts(Series(torch.zeros(60, 5, 1), None, None, mask), window=10)
+        starts = Starts(Series(torch.zeros(60, 5, 1), None, None, mask), window=10)
         starts.states = [(30, None)]
         window, _, _ = starts.draw(5, 2, torch.Generator())
         assert window.mask.all()
@@ -337,7 +340,7 @@ class TestFit:
         x = torch.randn(30, 4, 1, dtype=torch.float64)
         mask = torch.rand(30, 4, 1) > 0.4
         mask[0], mask[20:, 1] = True, False
-        starts = _Starts(Series(x, None, None, mask), window=10)
+        starts = Starts(Series(x, None, None, mask), window=10)
         starts.refresh(net, torch.Generator())
         filled = starts.series.x
         predicted, _ = net.step(filled)

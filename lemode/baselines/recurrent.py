@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ..surrogate.estimator import Surrogate
+from ..surrogate.surrogate import Surrogate
 
 __all__ = ["GRU", "LSTM"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import html
 from collections.abc import Iterator
 from functools import partial
@@ -24,7 +23,6 @@ from ..analysis import (
 from ..conv import ConvLEM
 from ..lem import LEM, LEMCell
 from ..surrogate import Surrogate
-from ..surrogate.continuous import ContinuousNetwork
 from ..surrogate.field_network import FieldNetwork
 from ..trajectories import Trajectories
 from ..types import FloatArray
@@ -253,18 +251,13 @@ def _read_by_core(model: Surrogate, x: FloatArray, u: FloatArray | None) -> torc
 
 
 def _hand_over(model: Surrogate, series: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
-    net = copy.copy(model.network_)
-    if isinstance(net, ContinuousNetwork):  # of which one step of the core is the discretization
-        net.discrete = True
+    net = model.network_
     if isinstance(net, FieldNetwork):
         series, inputs = series[:POINT_SAMPLES, :1], inputs[:POINT_SAMPLES, :1]
-    read: list[torch.Tensor] = []
-    hook = net.core.register_forward_pre_hook(lambda _, args: read.append(args[0].detach()))
     dtype = net.mean.dtype
     with torch.no_grad():
-        net(series[:-1].to(dtype), inputs[:-1].to(dtype) if len(net.input_std) else None)
-    hook.remove()
-    return net.core.windows(read[0]) if isinstance(net.core, ConvLEM) else read[0]
+        read = net.core_input(series[:-1].to(dtype), inputs[:-1].to(dtype) if len(net.input_std) else None)
+    return net.core.windows(read) if isinstance(net.core, ConvLEM) else read
 
 
 def audit_surrogate(model: Surrogate, x: FloatArray | None = None, u: FloatArray | None = None) -> AuditReport:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import os
 import warnings
 from typing import Any, TypeVar
@@ -13,29 +14,17 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ..trajectories import Trajectories
-from . import checkpoint as checkpoints
-from . import forecast, frames, storage
-from .continuous import ContinuousNetwork, train_continuous
-from .data import (
-    Grid,
-    as_columns,
-    fill,
-    forecast_times,
-    hold_out,
-    known_names,
-    lay_out,
-    lay_out_future,
-    to_series,
-    torch_dtype,
-    usual_interval,
-)
+from . import frames, storage
+from .checkpoint import Checkpoint, digest
+from .data import FitData, Grid, Series, SeriesData, lay_out_fit, lay_out_forecast, lay_out_series
 from .errors import FitTimeWarning
+from .fitters import Fitter, choose_fitter
+from .forecast import fill, run_ahead
 from .network import IncrementNetwork
 from .parameters import Parameters, check_count
-from .readout import draw, fit_readout
 from .recipe import Recipe, check_seed, checked_recipe
+from .run import History, Stopped
 from .seeds import torch_stream
-from .training import History, train
 
 __all__ = ["Estimator"]
 
@@ -76,6 +65,8 @@ class Estimator(Parameters):
     _architecture: tuple[str, ...] = ()
     # parameters that a class has from another, and no use for
     _unused: tuple[str, ...] = ()
+    # the numbers of a fit that are not asked for
+    _default_recipe = Recipe()
 
     # -- scikit-learn's protocol -------------------------------------------------------------------------------------
 
@@ -180,65 +171,42 @@ class Estimator(Parameters):
         former: Estimator | None,
     ) -> None:
         """Everything that a fit does, on a model that nobody sees yet."""
-        if checkpoint is not None:
-            if self.train == "readout":
-                raise ValueError("checkpoint: train='readout' is one regression, with nothing to go on from; leave it out.")
-            storage.check_writable(checkpoint)
-        names, input_names = self._choose_names(known_names(X))
-        columns, D = (*names, *input_names), len(names)
-        data = as_columns(X, columns)
-        step = usual_interval(data)
-        if validation is None:
-            training, held_out = hold_out(data)
-        else:
-            training, held_out = data, as_columns(validation, columns, step)
-        grids = [lay_out(part, step, D) for part in (training, held_out)]
-        recipe = self._recipe(min(int(part.lengths.max()) for part in (training, held_out)), names)
-        dtype = torch_dtype(self.dtype, data.x)
+        check_seed(self.seed)
+        data = self._lay_out(X, validation)
+        recipe, fitter = self._recipe(data.names), self._fitter()
+        fitter.check(recipe, checkpoint)
         self.fitted_with_ = self.get_params()
-        if former is not None:
-            self._check_same_network(former, names, input_names)
-            network = copy.deepcopy(former.network_)
+        self.names_, self.input_names_, self.step_ = data.names, data.input_names, data.interval
+        self.warmup_ = max(min(recipe.washout, data.samples - 1), 1)
+        if former is None:
+            self.network_ = network = self._empty(len(data.names), len(data.input_names), data.dtype)
+            fitter.draw(network, self.seed)
+            network.fit_scales(data.training)
         else:
-            network = self._build(D, len(input_names), dtype)
-            if self.train == "readout":
-                draw(network.core, torch_stream(self.seed, "weights"))
-            raw = torch.tensor(grids[0].values).transpose(0, 1)
-            x, e = raw[..., :D], raw[..., D:] if input_names else None
-            if grids[0].r is None:
-                network.set_scales(x, e)
-            else:
-                r = torch.tensor(grids[0].r).transpose(0, 1)
-                network.check_intervals()
-                network.set_scales(x, e, r)
-                network.fit_steps(float(r.max()))
-        self.network_, self.names_, self.input_names_, self.step_ = network, names, input_names, step
-        self.warmup_ = max(min(recipe.washout, training.x.shape[1] - 1), 1)
-        series, judge = (to_series(network, grid, D) for grid in grids)
-        if self.train == "readout":
-            self.history_ = fit_readout(network, series, judge, recipe.washout)
-            return
-        fingerprint = None if checkpoint is None else self._fingerprint(grids)
-        options = (recipe, torch_stream(self.seed, "batches"), self.verbose, checkpoint, fingerprint)
-        if isinstance(network, ContinuousNetwork):
-            self.history_ = train_continuous(network, series, judge, *options)
-        else:
-            self.history_ = train(network, series, judge, *options)
+            self._check_same_network(former, data)
+            self.network_ = network = copy.deepcopy(former.network_)
+        series, judge = network.series(data.training), network.series(data.validation)
+        going_on = None if checkpoint is None else Checkpoint(checkpoint, self._fingerprint(data))
+        self.history_ = fitter.fit(network, series, judge, recipe, torch_stream(self.seed, "batches"), self.verbose, going_on)
+        self._warn(recipe, judge)
+
+    def _warn(self, recipe: Recipe, judge: Series) -> None:
+        """What is to be said of a fit that has succeeded; a warning may be an error."""
         p = self.fitted_with_
         named = isinstance(p["budget"], str) and p["steps"] is None and p["max_time"] is None
-        if named and self.history_.stopped.startswith("max_time"):
+        if named and self.history_.stopped == Stopped.MAX_TIME:
             warnings.warn(
-                f"the clock ended the fit: {self.history_.stopped} after {len(self.history_.loss):,} of {recipe.steps:,} steps of "
-                f"budget={p['budget']!r}. On a faster machine the model is another; steps=... does them all.",
+                f"the clock ended the fit: max_time={recipe.max_time:g} s reached after {len(self.history_.loss):,} of "
+                f"{recipe.steps:,} steps of budget={p['budget']!r}. On a faster machine the model is another; steps=... does them all.",
                 FitTimeWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
-    def _check_same_network(self, former: Estimator, names: tuple[str, ...], input_names: tuple[str, ...]) -> None:
+    def _check_same_network(self, former: Estimator, data: FitData) -> None:
         """ValueError if a warm start could not go on with the network there is."""
-        if (names, input_names) != (former.names_, former.input_names_):
+        if (data.names, data.input_names) != (former.names_, former.input_names_):
             raise ValueError(
-                f"warm_start: the model knows {former.names_ + former.input_names_}, the data are {names + input_names}."
+                f"warm_start: the model knows {former.names_ + former.input_names_}, the data are {data.names + data.input_names}."
             )
         for name in self._architecture:
             before, now = former.fitted_with_[name], self.fitted_with_[name]
@@ -247,7 +215,7 @@ class Estimator(Parameters):
                     f"warm_start: {name}={now!r}, and the model was fitted with {before!r}; set it back, or warm_start=False."
                 )
 
-    def _fingerprint(self, grids: list[Grid]) -> dict[str, Any]:
+    def _fingerprint(self, data: FitData) -> dict[str, Any]:
         """What has to be the same for a fit to go on from a checkpoint, by the names of which a refusal speaks."""
         return {
             "class": type(self).__name__,
@@ -255,22 +223,36 @@ class Estimator(Parameters):
             **{name: _listed(self.fitted_with_[name]) for name in self._architecture},
             "names": [*self.names_, *self.input_names_],
             "interval": self.step_,
-            "training data": checkpoints.digest(grids[0]),
-            "validation data": checkpoints.digest(grids[1]),
-            "weights to start from": checkpoints.digest(*self.network_.state_dict().values()),
+            "training data": digest(data.training),
+            "validation data": digest(data.validation),
+            "weights to start from": digest(*self.network_.state_dict().values()),
         }
 
-    def _recipe(self, T: int, names: tuple[str, ...]) -> Recipe:
-        """The numbers of the fit, checked; subclasses change some."""
-        return checked_recipe(self.get_params(), T, names)
+    def _recipe(self, names: tuple[str, ...]) -> Recipe:
+        """The numbers of the fit, checked."""
+        settable = {"budget", *(field.name for field in dataclasses.fields(Recipe))}
+        numbers = {name: value for name, value in self.get_params().items() if name in settable}
+        return checked_recipe(names, self._default_recipe, **numbers)
+
+    def _fitter(self) -> Fitter:
+        """How to train; subclasses have more ways."""
+        return choose_fitter(self.train)
+
+    def _lay_out(self, X: Trajectories | ArrayLike, validation: Trajectories | ArrayLike | None) -> FitData:
+        """The data of a fit; subclasses choose."""
+        return lay_out_fit(X, validation, self._choose_names, self.dtype)
 
     def _build(self, dimension: int, inputs: int, dtype: torch.dtype) -> IncrementNetwork:
         """The network with the initial weights of the seed; torch's global generator is neither read nor moved."""
-        check_seed(self.seed)
+        network = self._empty(dimension, inputs, dtype)
+        self._fitter().draw(network, self.seed)
+        return network
+
+    def _empty(self, dimension: int, inputs: int, dtype: torch.dtype) -> IncrementNetwork:
+        """The network without weights."""
         with torch.device("meta"):
             network = self._network(dimension, inputs, dtype)
         network.to_empty(device="cpu")
-        network.reset_parameters(torch_stream(self.seed, "weights"))
         return network
 
     def _choose_names(self, known: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -291,15 +273,14 @@ class Estimator(Parameters):
         Trajectories may be sampled at any times: the prediction is for the time of the next sample, or one usual interval after the
         last. What is missing is replaced by its own prediction; behind the end of a shorter trajectory there is NaN.
         """
-        data, single = self._input(X)
-        values = self._predict(data)
+        data, grid, single = self._series(X)
+        values = self._predict(data, grid)
         return self._as_asked(values[0] if single else values, data.t)
 
-    def _predict(self, data: Trajectories) -> Array:
-        grid = lay_out(data, self.step_, len(self.names_))
-        _, out = fill(self.network_, to_series(self.network_, grid, len(self.names_)))
+    def _predict(self, data: Trajectories, grid: Grid) -> Array:
+        _, out = fill(self.network_, self.network_.series(grid))
         assert out is not None
-        values = self._output(self.network_.denormalise(out), data.x.dtype, False)
+        values = _time_second(self.network_.denormalise(out), data.x.dtype)
         if grid.at is not None:  # of the steps from one sample to the next, the last one arrives there
             after = np.concatenate([grid.at[:, 1:], np.full((len(data), 1), -1)], 1)
             values = np.take_along_axis(values, np.where(after < 0, grid.at, after - 1).clip(0)[..., None], 1)
@@ -339,49 +320,11 @@ class Estimator(Parameters):
         ValueError
             For a history that is too short, times that are not behind it, or inputs that do not fit.
         """
-        data, single = self._input(history)
-        shortest = int(data.lengths.min())
-        if self.warmup_ > shortest:
-            raise ValueError(
-                f"history has {shortest} samples, the model needs at least {self.warmup_} to find its hidden state: give a "
-                "longer history, or fit with a smaller washout."
-            )
-        usual = t is None and (dt is None or dt == self.step_)
-        times = forecast_times(data, steps, self.step_ if dt is None and t is None else dt, t)
-        future = self._future(inputs, data.x, times.shape[1])
-        net, D = self.network_, len(self.names_)
-        if usual and lay_out(data, self.step_, D).plain:
-            T, steps = data.x.shape[1], times.shape[1]
-            x, e, _, _ = to_series(net, Grid(np.concatenate([data.x, future], axis=1)), D)
-            out = forecast.free_run(
-                net, x[:T], steps, None if e is None else e[:T], None if e is None else e[T : T + steps - 1]
-            )
-            return self._as_asked(self._output(net.denormalise(out), data.x.dtype, single), times)
-        # the values to come are missing ones
-        future[..., :D] = np.nan
-        grid, ahead = lay_out_future(data, times, future, self.step_, D)
-        series, _ = fill(net, to_series(net, grid, D))
-        values = self._output(net.denormalise(series.x), data.x.dtype, False)
-        values = np.take_along_axis(values, ahead[..., None], 1)
-        return self._as_asked(values[0] if single else values, times)
-
-    def _future(self, inputs: ArrayLike | None, history: Array, steps: int) -> Array:
-        """Rows to append to the history: nothing known of the observed variables, and the inputs."""
-        n, m, D = len(history), len(self.input_names_), len(self.names_)
-        future = np.zeros((n, steps, D + m), dtype=history.dtype)
-        if not m:
-            if inputs is not None:
-                raise ValueError("inputs: this model has none; leave them out.")
-            return future
-        if inputs is None:
-            raise ValueError(f"inputs are missing: give {', '.join(self.input_names_)} at the {steps} times of the forecast.")
-        values = np.asarray(inputs, dtype=history.dtype)
-        if values.shape not in {(steps, m), (n, steps, m)}:
-            raise ValueError(f"inputs have shape {values.shape}: give ({steps}, {m}), or ({n}, {steps}, {m}) for one each.")
-        if not np.isfinite(values).all():
-            raise ValueError(f"inputs hold a value that is not finite, first at {tuple(np.argwhere(~np.isfinite(values))[0])}.")
-        future[..., D:] = values
-        return future
+        self._check_fitted()
+        columns, observed = (*self.names_, *self.input_names_), len(self.names_)
+        data = lay_out_forecast(history, columns, observed, self.step_, self.warmup_, steps, inputs, dt, t)
+        values = _time_second(run_ahead(self.network_, data), data.dtype)
+        return self._as_asked(values[0] if data.single else values, data.times)
 
     def score(self, X: Trajectories | ArrayLike, y: None = None, *, multioutput: str = "uniform_average") -> Any:
         """Coefficient of determination R^2 of the one-step increments, averaged over variables: 1 is perfect, persistence is about 0.
@@ -411,11 +354,11 @@ class Estimator(Parameters):
 
     def _errors(self, X: Trajectories | ArrayLike) -> tuple[Array, Array]:
         """One-step errors and true increments, ``(n, T - 1, D)`` each, in float64; NaN where a value is missing."""
-        data, _ = self._input(X)
+        data, grid, _ = self._series(X)
         if data.x.shape[1] < 2:
             raise ValueError("X has a single sample: an error needs at least two.")
         x = data.x[..., : len(self.names_)].astype(np.float64)
-        error, truth = self._predict(data)[:, :-1] - x[:, 1:], np.diff(x, axis=1)
+        error, truth = self._predict(data, grid)[:, :-1] - x[:, 1:], np.diff(x, axis=1)
         return error, np.where(np.isnan(error), np.nan, truth)
 
     # -- files -------------------------------------------------------------------------------------------------------
@@ -480,16 +423,14 @@ class Estimator(Parameters):
             name = type(self).__name__
             raise RuntimeError(f"this {name} is not fitted yet: call fit(trajectories) first, or {name}.load(path).")
 
-    def _input(self, X: Trajectories | ArrayLike) -> tuple[Trajectories, bool]:
+    def _series(self, X: Trajectories | ArrayLike) -> SeriesData:
         self._check_fitted()
-        columns = (*self.names_, *self.input_names_)
-        data = as_columns(X, columns, self.step_)
-        return data, not isinstance(X, Trajectories) and np.ndim(X) == 2
+        return lay_out_series(X, (*self.names_, *self.input_names_), len(self.names_), self.step_)
 
-    @staticmethod
-    def _output(x: Tensor, dtype: np.dtype[Any], single: bool) -> Array:
-        values = x.transpose(0, 1).numpy().astype(dtype)
-        return values[0] if single else np.ascontiguousarray(values)
+
+def _time_second(x: Tensor, dtype: np.dtype[Any]) -> Array:
+    """Tensors have time first, what a user has is ``(n, T, D)``."""
+    return np.ascontiguousarray(x.transpose(0, 1).numpy().astype(dtype))
 
 
 def _subclasses(cls: type[Estimator]) -> list[type[Estimator]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,17 +15,21 @@ from . import storage
 from .data import Grid
 from .errors import FitWarning
 from .recipe import Recipe
+from .run import History, Run
 
-if TYPE_CHECKING:
-    from .training import _Run
-
-__all__ = ["digest", "load", "save"]
+__all__ = ["Checkpoint", "digest"]
 
 FORMAT = "lemode checkpoint"
 
 
-def save(path: str | os.PathLike[str], run: _Run) -> None:
-    """Write weights, best weights, optimizer, random generator, schedule and history; replaces the file atomically.
+@dataclass(frozen=True)
+class Checkpoint:
+    """A file of the fit that is under way.
+
+    Parameters
+    ----------
+    path : of the file
+    fingerprint : what has to be the same for a fit to go on from it, by the names of which a refusal speaks
 
     Examples
     --------
@@ -39,38 +43,9 @@ def save(path: str | os.PathLike[str], run: _Run) -> None:
     >>> tensors, metadata = storage.read(path, "lemode checkpoint")
     >>> sorted({name.split(".")[0] for name in tensors}), metadata["step"]
     (['best', 'generator', 'network', 'optimizer'], 5)
-    """
-    optimizer = run.optimizer.state_dict()
-    tensors = {f"network.{k}": v for k, v in run.network.state_dict().items()}
-    for part, weights in (("best", run.best_weights), ("before", run.before_weights)):
-        tensors |= {f"{part}.{k}": v for k, v in (weights or {}).items()}
-    tensors |= {f"average.{i}": v for i, v in enumerate(run.averages)}
-    tensors["generator"] = run.before_refresh
-    numbers: dict[str, Any] = {}
-    for index, state in optimizer["state"].items():
-        for key, value in state.items():
-            target = tensors if isinstance(value, torch.Tensor) else numbers
-            target[f"optimizer.{index}.{key}"] = value
-    metadata = {
-        "recipe": asdict(run.recipe), "history": asdict(run.history), "stage": run.stage, "step": run.step,
-        "fingerprint": run.fingerprint, "best": run.best, "reached": run.reached, "free_before": run.free_before, "numbers": numbers, "groups": optimizer["param_groups"],
-    }  # fmt: skip
-    storage.write(path, {k: v.clone() for k, v in tensors.items()}, metadata, FORMAT)
 
-
-def load(path: str | os.PathLike[str], run: _Run) -> None:
-    """Put what `save` wrote back into `run`; ValueError if the file belongs to another fit: other data, seed or hyper-parameters.
-
-    That of an older lemode does not say what data it is of: it is taken, with a FitWarning.
-
-    Examples
-    --------
     Where the file is that of a finished fit nothing is left to do; that of another fit is refused:
 
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> path, wave = Path(tempfile.mkdtemp()) / "fit.ckpt", np.sin(np.linspace(0, 60, 601))[:, None]
-    >>> model = lemode.Surrogate(hidden_size=2, steps=5, verbose=0).fit(wave, checkpoint=path)
     >>> losses = model.history_.loss
     >>> model.fit(wave, checkpoint=path).history_.loss == losses
     True
@@ -80,42 +55,74 @@ def load(path: str | os.PathLike[str], run: _Run) -> None:
     ...     print(str(error).split("fit.ckpt: ")[1])
     the checkpoint of a fit with other lr; remove the file to start anew, or fit as before.
     """
-    tensors, metadata = storage.read(path, FORMAT)
-    recipe = asdict(run.recipe)
-    saved = asdict(Recipe()) | {k: tuple(v) if isinstance(v, list) else v for k, v in metadata["recipe"].items()}
-    known = metadata.get("fingerprint")
-    if known is None:
-        warnings.warn(
-            f"{path}: the checkpoint of an older lemode, which does not say what data and seed it is of: the fit goes on as if "
-            "they were the same.",
-            FitWarning,
-            stacklevel=6,
-        )
-        known = run.fingerprint
-    different = [k for k in recipe if saved.get(k) != recipe[k]]
-    different += [k for k in {**run.fingerprint, **known} if known.get(k) != run.fingerprint.get(k)]
-    network = _part(tensors, "network.")
-    shapes = {k: v.shape for k, v in run.network.state_dict().items()}
-    if different or shapes != {k: v.shape for k, v in network.items()}:
-        what = f"with other {', '.join(different)}" if different else "of a network of other sizes"
-        raise ValueError(f"{path}: the checkpoint of a fit {what}; remove the file to start anew, or fit as before.")
-    run.network.load_state_dict(network)
-    run.averages = [tensors[f"average.{i}"] for i in range(len(run.averages))]
-    run.best, run.best_weights = metadata["best"], _part(tensors, "best.") or None
-    run.reached = metadata.get("reached", run.best)  # of an older lemode
-    run.free_before, run.before_weights = metadata["free_before"], _part(tensors, "before.") or None
-    run.stage, run.step = metadata["stage"], metadata["step"]
-    state: dict[int, dict[str, Any]] = {}
-    for key, value in [*tensors.items(), *metadata["numbers"].items()]:
-        if key.startswith("optimizer."):
-            _, index, name = key.split(".", 2)
-            state.setdefault(int(index), {})[name] = value
-    run.optimizer.load_state_dict({"state": state, "param_groups": metadata["groups"]})
-    run.generator.set_state(tensors["generator"])
-    run.starts.refresh(run.network, run.generator)
-    history = metadata["history"]
-    history["validation"] = [tuple(row) for row in history["validation"]]
-    vars(run.history).update(history)
+
+    path: str | os.PathLike[str]
+    fingerprint: dict[str, Any]
+
+    def beside(self, suffix: str) -> Checkpoint:
+        """Another one of the same fit, in the file of that name with the suffix."""
+        return Checkpoint(f"{os.fspath(self.path)}{suffix}", self.fingerprint)
+
+    def save(self, run: Run) -> None:
+        """Write weights, best weights, optimizer, random generator, schedule and history; replaces the file atomically."""
+        optimizer = run.optimizer.state_dict()
+        tensors = {f"network.{k}": v for k, v in run.network.state_dict().items()}
+        for part, weights in (("best", run.best_weights), ("before", run.before_weights)):
+            tensors |= {f"{part}.{k}": v for k, v in (weights or {}).items()}
+        tensors |= {f"average.{i}": v for i, v in enumerate(run.averages)}
+        tensors["generator"] = run.before_refresh
+        numbers: dict[str, Any] = {}
+        for index, state in optimizer["state"].items():
+            for key, value in state.items():
+                target = tensors if isinstance(value, torch.Tensor) else numbers
+                target[f"optimizer.{index}.{key}"] = value
+        metadata = {
+            "recipe": asdict(run.recipe), "history": asdict(run.history), "stage": run.stage, "step": run.step,
+            "fingerprint": self.fingerprint, "best": run.best, "reached": run.reached, "free_before": run.free_before, "numbers": numbers, "groups": optimizer["param_groups"],
+        }  # fmt: skip
+        storage.write(self.path, {k: v.clone() for k, v in tensors.items()}, metadata, FORMAT)
+
+    def load(self, run: Run) -> None:
+        """Put what `save` wrote back into `run`, if there is a file; ValueError if it belongs to another fit: other data, seed or hyper-parameters.
+
+        That of an older lemode does not say what data it is of: it is taken, with a FitWarning.
+        """
+        if not os.path.exists(self.path):
+            return
+        tensors, metadata = storage.read(self.path, FORMAT)
+        recipe = asdict(run.recipe)
+        saved = asdict(Recipe()) | {k: tuple(v) if isinstance(v, list) else v for k, v in metadata["recipe"].items()}
+        known = metadata.get("fingerprint")
+        if known is None:
+            warnings.warn(
+                f"{self.path}: the checkpoint of an older lemode, which does not say what data and seed it is of: the fit goes on as if "
+                "they were the same.",
+                FitWarning,
+                stacklevel=6,
+            )
+            known = self.fingerprint
+        different = [k for k in recipe if saved.get(k) != recipe[k]]
+        different += [k for k in {**self.fingerprint, **known} if known.get(k) != self.fingerprint.get(k)]
+        network = _part(tensors, "network.")
+        shapes = {k: v.shape for k, v in run.network.state_dict().items()}
+        if different or shapes != {k: v.shape for k, v in network.items()}:
+            what = f"with other {', '.join(different)}" if different else "of a network of other sizes"
+            raise ValueError(f"{self.path}: the checkpoint of a fit {what}; remove the file to start anew, or fit as before.")
+        run.network.load_state_dict(network)
+        run.averages = [tensors[f"average.{i}"] for i in range(len(run.averages))]
+        run.best, run.best_weights = metadata["best"], _part(tensors, "best.") or None
+        run.reached = metadata.get("reached", run.best)  # of an older lemode
+        run.free_before, run.before_weights = metadata["free_before"], _part(tensors, "before.") or None
+        run.stage, run.step = metadata["stage"], metadata["step"]
+        state: dict[int, dict[str, Any]] = {}
+        for key, value in [*tensors.items(), *metadata["numbers"].items()]:
+            if key.startswith("optimizer."):
+                _, index, name = key.split(".", 2)
+                state.setdefault(int(index), {})[name] = value
+        run.optimizer.load_state_dict({"state": state, "param_groups": metadata["groups"]})
+        run.generator.set_state(tensors["generator"])
+        run.starts.refresh(run.network, run.generator)
+        run.history = History(**metadata["history"])
 
 
 def digest(*parts: Grid | torch.Tensor) -> str:

@@ -1,8 +1,10 @@
-"""From what a user has, arrays or trajectories, to the series that a network reads.
+"""From what a user has, arrays, frames or trajectories, to what a network reads; each use is laid out here once.
+
+`lay_out_fit`, `lay_out_series` and `lay_out_forecast` are the three ways in.
 
 Where samples are uneven, or values missing, the network walks on a grid of its own: a gap of about k usual intervals is crossed in k
-steps, between which nothing was observed. What is read in place of a value that is missing is the network's own prediction (`fill`), so
-a gap, a missing value and a forecast are the same thing.
+steps, between which nothing was observed. What is read in place of a value that is missing is the network's own prediction (`lemode.surrogate.forecast.fill`),
+so a gap, a missing value and a forecast are the same thing.
 """
 
 from __future__ import annotations
@@ -17,24 +19,32 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from .._renamed import renamed
 from ..trajectories import Trajectories
 from . import frames
-from .network import IncrementNetwork
 from .parameters import check_count, check_number
 
 __all__ = [
+    "FitData",
+    "ForecastData",
     "Grid",
     "Series",
+    "SeriesData",
     "as_columns",
     "even_and_complete",
-    "fill",
     "hold_out",
     "known_names",
     "lay_out",
+    "lay_out_fit",
+    "lay_out_forecast",
+    "lay_out_series",
     "rank",
     "torch_dtype",
     "usual_interval",
 ]
+
+# old names, for one version
+__getattr__ = renamed(__name__, {"fill": "lemode.surrogate.forecast.fill"})
 
 Array = NDArray[np.floating[Any]]
 SPARSE = 50  # grid points per sample beyond which a gap is no gap any more
@@ -103,7 +113,7 @@ class Grid:
         return self.r is None and self.at is None and not bool(np.isnan(self.values).any())
 
 
-def lay_out(data: Trajectories, step: float, observed: int) -> Grid:
+def lay_out(data: Trajectories, interval: float, observed: int) -> Grid:
     """The grid for data whose first `observed` variables are predicted and the rest, which must be there, are read only.
 
     Examples
@@ -111,7 +121,7 @@ def lay_out(data: Trajectories, step: float, observed: int) -> Grid:
     A gap of two usual intervals is crossed in two steps, one of 1.25 in a single longer one:
 
     >>> data = Trajectories(np.array([0.0, 1.0, 3.0, 4.25]), np.array([[[5.0], [6.0], [7.0], [8.0]]]))
-    >>> grid = lay_out(data, step=1.0, observed=1)
+    >>> grid = lay_out(data, interval=1.0, observed=1)
     >>> grid.values[0, :, 0], grid.at[0]
     (array([ 5.,  6., nan,  7.,  8.]), array([0, 1, 3, 4]))
     >>> grid.r[0, :, 1]  # the interval after each
@@ -120,18 +130,18 @@ def lay_out(data: Trajectories, step: float, observed: int) -> Grid:
     inputs = data.x[..., observed:]
     if observed < data.x.shape[-1] and np.isnan(inputs[np.isfinite(np.broadcast_to(data.t, data.x.shape[:2]))]).any():
         raise ValueError("an input has missing values: it is known ahead by definition; interpolate it, or observe it instead.")
-    if data.x.shape[1] == 1 or (data.even() and abs(data.step / step - 1) <= 1e-6):
+    if data.x.shape[1] == 1 or (data.even() and abs(data.step / interval - 1) <= 1e-6):
         return Grid(data.x)
     n, T, columns = data.x.shape
     lengths, times = data.lengths, np.broadcast_to(data.t, (n, T))
-    gaps = np.diff(times) / step
+    gaps = np.diff(times) / interval
     parts = np.where(np.isfinite(gaps), np.maximum(np.rint(np.nan_to_num(gaps)), 1), 0).astype(np.int64)
     at = np.concatenate([np.zeros((n, 1), np.int64), parts.cumsum(1)], 1)
     G = int(at.max()) + 1
     if G > SPARSE * T:
         i, k = (int(index) for index in np.unravel_index(int(np.argmax(parts)), parts.shape))
         raise ValueError(
-            f"trajectory {i} has a gap of {np.diff(times)[i, k]:g} after time index {k}, the usual interval is {step:g}: split it there, "
+            f"trajectory {i} has a gap of {np.diff(times)[i, k]:g} after time index {k}, the usual interval is {interval:g}: split it there, "
             "with Trajectories.ragged."
         )
     values, r = np.full((n, G, columns), np.nan, data.x.dtype), np.ones((n, G, 2))
@@ -148,7 +158,7 @@ def lay_out(data: Trajectories, step: float, observed: int) -> Grid:
     return Grid(values, None if (r == 1).all() else r, at)
 
 
-def forecast_times(data: Trajectories, steps: int | None, dt: float | None, t: ArrayLike | None) -> Array:
+def _forecast_times(data: Trajectories, steps: int | None, dt: float | None, t: ArrayLike | None) -> Array:
     """The times of a forecast ``(n, steps)``, behind the last one of each trajectory."""
     times = np.broadcast_to(data.t, data.x.shape[:2])
     ends = np.nanmax(times, axis=1)
@@ -166,78 +176,163 @@ def forecast_times(data: Trajectories, steps: int | None, dt: float | None, t: A
     return future
 
 
-def lay_out_future(
-    data: Trajectories, times: Array, future: Array, step: float, observed: int
-) -> tuple[Grid, NDArray[np.int64]]:
+def _append(data: Trajectories, times: Array, future: Array, interval: float, observed: int) -> tuple[Grid, NDArray[np.int64]]:
     """The grid of the data with values ``(n, steps, D + m)`` appended at `times`, and the places of these, ``(n, steps)``."""
     n, T, _ = data.x.shape
     lengths, known = data.lengths, np.broadcast_to(data.t, (n, T))
     rows = [
         (np.concatenate([known[i, :k], times[i]]), np.concatenate([data.x[i, :k], future[i]])) for i, k in enumerate(lengths)
     ]
-    grid = lay_out(Trajectories.ragged(rows, data.names, missing=True), step, observed)
+    grid = lay_out(Trajectories.ragged(rows, data.names, missing=True), interval, observed)
     places = lengths[:, None] + np.arange(times.shape[1])
     return grid, places if grid.at is None else np.take_along_axis(grid.at, places, 1)
 
 
-def to_series(network: IncrementNetwork, grid: Grid, observed: int) -> Series:
-    """Normalised; the inputs at both ends of each step are known when it is predicted."""
-    if grid.r is not None:
-        network.check_intervals()
-    dtype = network.mean.dtype
+class FitData(NamedTuple):
+    """What a fit learns from: see `lay_out_fit`.
 
-    def tensor(array: Array) -> Tensor:
-        return torch.tensor(array.swapaxes(0, 1), dtype=dtype)
+    training, validation : on the grid of the network
+    interval : the usual one between samples
+    samples : T of the training data
+    """
 
-    values = tensor(grid.values)
-    x, e = network.normalise(values[..., :observed]), None
-    if values.shape[-1] > observed:
-        e = network.normalise_inputs(values[..., observed:].nan_to_num())
-        e = torch.cat([e, torch.cat([e[1:], e[-1:]])], -1)
-    there = x.isfinite()
-    if there.all():
-        return Series(x, e, None if grid.r is None else tensor(grid.r))
-    return Series(_last_seen(x, there), e, None if grid.r is None else tensor(grid.r), there)
+    names: tuple[str, ...]
+    input_names: tuple[str, ...]
+    training: Grid
+    validation: Grid
+    interval: float
+    samples: int
+    dtype: torch.dtype
 
 
-def _last_seen(x: Tensor, there: Tensor) -> Tensor:
-    """Missing values replaced by the last one before, or by the mean."""
-    index = torch.arange(len(x))[:, None, None].where(there, torch.tensor(-1)).cummax(0).values
-    return x.gather(0, index.clamp_min(0)).where(index >= 0, torch.zeros((), dtype=x.dtype))
+class SeriesData(NamedTuple):
+    """Given series: as trajectories, on the grid of the network, and whether they were a single one ``(T, D)``."""
+
+    data: Trajectories
+    grid: Grid
+    single: bool
 
 
-@torch.no_grad()
-def fill(network: IncrementNetwork, series: Series, trailing: bool = True) -> tuple[Series, Tensor | None]:
-    """The series with the network's own predictions in place of what is missing, and the predictions ``(T, n, D)`` along it.
+class ForecastData(NamedTuple):
+    """A history with the samples to come appended, as missing values, and their times ``(n, steps)``.
 
-    Without `trailing` nothing is filled in behind the last value of a series, and there are no predictions.
+    places : ``(n, steps)``, where they are on the grid; None where the grid is plain up to them, which are its last ones
+    """
+
+    grid: Grid
+    times: Array
+    places: NDArray[np.int64] | None
+    dtype: np.dtype[Any]
+    single: bool
+
+
+def lay_out_fit(
+    X: Trajectories | ArrayLike,
+    validation: Trajectories | ArrayLike | None,
+    choose: Callable[[tuple[str, ...]], tuple[tuple[str, ...], tuple[str, ...]]],
+    dtype: str | None = None,
+    even: str | None = None,
+    more: Callable[[Trajectories], Trajectories] | None = None,
+) -> FitData:
+    """Training and validation data of a fit.
+
+    Parameters
+    ----------
+    X, validation : as in `lemode.Surrogate.fit`
+    choose : of the names in X those to predict, and those to read only
+    dtype : 'float32', 'float64', or None for that of X
+    even : who takes neither gaps nor uneven samples, if anybody
+    more : what is trained on instead of the training part: what comes of it must not be in the validation part
 
     Examples
     --------
-    With a network that adds one at every step, and of four samples two missing:
-
-    >>> network = IncrementNetwork(lemode.LEM(1, 2), 2, 1)
-    >>> _ = torch.nn.init.zeros_(network.head.weight), torch.nn.init.ones_(network.head.bias)
-    >>> x = torch.tensor([1.0, 0.0, 0.0, 7.0]).reshape(4, 1, 1)
-    >>> mask = torch.tensor([True, False, False, True]).reshape(4, 1, 1)
-    >>> filled, predictions = fill(network, Series(x, mask=mask))
-    >>> filled.x.flatten(), predictions.flatten()
-    (tensor([1., 2., 3., 7.]), tensor([2., 3., 4., 8.]))
+    >>> found = lay_out_fit(np.zeros((10, 50, 2)), None, lambda known: (known[:1], known[1:]))
+    >>> found.names, found.input_names, found.training.values.shape, found.validation.values.shape
+    (('x0',), ('x1',), (8, 50, 2), (2, 50, 2))
     """
-    if series.mask is None:
-        return series, network.step(*series.known())[0] if trailing else None
-    x, missing = series.x.clone(), ~series.mask
-    if not trailing:
-        missing &= series.mask.any(-1, keepdim=True).flip(0).int().cummax(0).values.flip(0).bool()
-    begin, state, predictions = 0, None, []
-    stops = (missing.flatten(1).any(1)).nonzero().flatten().tolist()
-    for end in [k for k in stops if k] + [len(x)] * trailing:  # all that is observed between two stops is read in one go
-        predicted, state = network.step(*series._replace(x=x).part(begin, end).known(state))
-        predictions.append(predicted)
-        if end < len(x):
-            x[end] = torch.where(missing[end], predicted[-1], x[end])
-        begin = end
-    return series._replace(x=x), torch.cat(predictions) if trailing else None
+    names, input_names = choose(known_names(X))
+    columns, observed = (*names, *input_names), len(names)
+    data = _columns(X, columns, None, even)
+    interval = usual_interval(data)
+    if validation is None:
+        training, held_out = hold_out(data)
+    else:
+        training, held_out = data, _columns(validation, columns, interval, even)
+    if more is not None:
+        training = more(training)
+    shortest = min(int(part.lengths.max()) for part in (training, held_out))
+    if shortest < 3:
+        raise ValueError(f"the training or validation series have {shortest} samples: a surrogate needs at least 3.")
+    grid, judge = (lay_out(part, interval, observed) for part in (training, held_out))
+    return FitData(names, input_names, grid, judge, interval, training.x.shape[1], torch_dtype(dtype, data.x))
+
+
+def lay_out_series(X: Trajectories | ArrayLike, columns: tuple[str, ...], observed: int, interval: float) -> SeriesData:
+    """Given series of these columns, of which the first `observed` are predicted and the others read only.
+
+    Examples
+    --------
+    >>> found = lay_out_series(np.zeros((5, 2)), ("v", "I"), observed=1, interval=0.5)
+    >>> found.data.step, found.grid.plain, found.single
+    (0.5, True, True)
+    """
+    data = as_columns(X, columns, interval)
+    single = not isinstance(X, Trajectories) and np.ndim(X) == 2
+    return SeriesData(data, lay_out(data, interval, observed), single)
+
+
+def lay_out_forecast(
+    history: Trajectories | ArrayLike,
+    columns: tuple[str, ...],
+    observed: int,
+    interval: float,
+    least: int,
+    steps: int | None,
+    inputs: ArrayLike | None,
+    dt: float | None,
+    t: ArrayLike | None,
+) -> ForecastData:
+    """A history of at least `least` samples, with the samples to come; see `lemode.Surrogate.forecast` for the last four.
+
+    Examples
+    --------
+    >>> found = lay_out_forecast(np.zeros((5, 1)), ("v",), 1, 0.5, 3, steps=2, inputs=None, dt=None, t=None)
+    >>> found.grid.values.shape, found.times, found.places
+    ((1, 7, 1), array([[2.5, 3. ]]), None)
+    """
+    data, grid, single = lay_out_series(history, columns, observed, interval)
+    shortest = int(data.lengths.min())
+    if least > shortest:
+        raise ValueError(
+            f"history has {shortest} samples, the model needs at least {least} to find its hidden state: give a "
+            "longer history, or fit with a smaller washout."
+        )
+    usual = t is None and (dt is None or dt == interval)
+    times = _forecast_times(data, steps, interval if dt is None and t is None else dt, t)
+    future = _future(inputs, data.x, times.shape[1], columns[observed:])
+    if usual and grid.plain:
+        return ForecastData(Grid(np.concatenate([data.x, future], axis=1)), times, None, data.x.dtype, single)
+    grid, places = _append(data, times, future, interval, observed)
+    return ForecastData(grid, times, places, data.x.dtype, single)
+
+
+def _future(inputs: ArrayLike | None, history: Array, steps: int, input_names: tuple[str, ...]) -> Array:
+    """Rows to append to the history: nothing known of the observed variables, and the inputs."""
+    n, m = len(history), len(input_names)
+    future = np.full((n, steps, history.shape[-1]), np.nan, dtype=history.dtype)
+    if not m:
+        if inputs is not None:
+            raise ValueError("inputs: this model has none; leave them out.")
+        return future
+    if inputs is None:
+        raise ValueError(f"inputs are missing: give {', '.join(input_names)} at the {steps} times of the forecast.")
+    values = np.asarray(inputs, dtype=history.dtype)
+    if values.shape not in {(steps, m), (n, steps, m)}:
+        raise ValueError(f"inputs have shape {values.shape}: give ({steps}, {m}), or ({n}, {steps}, {m}) for one each.")
+    if not np.isfinite(values).all():
+        raise ValueError(f"inputs hold a value that is not finite, first at {tuple(np.argwhere(~np.isfinite(values))[0])}.")
+    future[..., -m:] = values
+    return future
 
 
 def usual_interval(data: Trajectories) -> float:
@@ -305,12 +400,12 @@ def known_names(X: Trajectories | ArrayLike) -> tuple[str, ...]:
     return tuple(f"x{i}" for i in range(rank(X).shape[-1]))
 
 
-def as_columns(X: Trajectories | ArrayLike, columns: tuple[str, ...], step: float = 1.0) -> Trajectories:
-    """The named columns of X; a plain array has them in this order, or is named x0, x1, ..., at the interval `step`.
+def as_columns(X: Trajectories | ArrayLike, columns: tuple[str, ...], interval: float = 1.0) -> Trajectories:
+    """The named columns of X; a plain array has them in this order, or is named x0, x1, ..., at that interval.
 
     Examples
     --------
-    >>> data = as_columns(np.arange(6.0).reshape(3, 2), ("v", "w"), step=0.5)
+    >>> data = as_columns(np.arange(6.0).reshape(3, 2), ("v", "w"), interval=0.5)
     >>> data.t, as_columns(data, ("w",)).x.flatten()
     (array([0. , 0.5, 1. ]), array([1., 3., 5.]))
     """
@@ -319,7 +414,7 @@ def as_columns(X: Trajectories | ArrayLike, columns: tuple[str, ...], step: floa
     if isinstance(X, Trajectories):
         return X.select(columns)
     x = rank(X)
-    t = step * np.arange(x.shape[-2], dtype=np.float64)
+    t = interval * np.arange(x.shape[-2], dtype=np.float64)
     if x.shape[-1] == len(columns):
         return Trajectories(t, x, columns)
     data = Trajectories(t, x)
@@ -328,8 +423,14 @@ def as_columns(X: Trajectories | ArrayLike, columns: tuple[str, ...], step: floa
     return data.select(columns)
 
 
-def even_and_complete(X: Trajectories | ArrayLike, columns: tuple[str, ...], step: float | None, who: str) -> Trajectories:
-    """As `as_columns`, for what takes neither gaps nor uneven samples, nor another interval than `step`; ValueError for these.
+def _columns(X: Trajectories | ArrayLike, columns: tuple[str, ...], interval: float | None, even: str | None) -> Trajectories:
+    if even is not None:
+        return even_and_complete(X, columns, interval, even)
+    return as_columns(X, columns, 1.0 if interval is None else interval)
+
+
+def even_and_complete(X: Trajectories | ArrayLike, columns: tuple[str, ...], interval: float | None, who: str) -> Trajectories:
+    """As `as_columns`, for what takes neither gaps nor uneven samples, nor another interval; ValueError for these.
 
     Examples
     --------
@@ -346,11 +447,11 @@ def even_and_complete(X: Trajectories | ArrayLike, columns: tuple[str, ...], ste
             f"the data hold nan or inf, first in trajectory {i[0] if i else 0} at time index {k}, variable {name!r}: remove or repair it; "
             f"{who} takes no missing values."
         )
-    data = as_columns(X, columns, 1.0 if step is None else step)
+    data = as_columns(X, columns, 1.0 if interval is None else interval)
     if data.t.ndim != 1 or data.missing or (len(data.t) > 1 and not data.even()):
         raise ValueError(f"the data are uneven, ragged or have missing values: {who} takes none of these; resample.")
-    if step is not None and len(data.t) > 1 and abs(data.step / step - 1) > 1e-3:
-        raise ValueError(f"the data are sampled every {data.step:g}, the training data every {step:g}: resample.")
+    if interval is not None and len(data.t) > 1 and abs(data.step / interval - 1) > 1e-3:
+        raise ValueError(f"the data are sampled every {data.step:g}, the training data every {interval:g}: resample.")
     return data
 
 

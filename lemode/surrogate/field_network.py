@@ -95,8 +95,13 @@ class FieldNetwork(IncrementNetwork):
         _refuse(e=e, r=r)
         # training takes states by series, which it expects in the second dimension
         state = None if state is None else tuple(s.squeeze(0) for s in state)
-        y, (y_n, z_n) = self.core(x.reshape(*x.shape[:2], self.channels, *self.grid), state)
+        y, (y_n, z_n) = self.core(self.core_input(x), state)
         return y.movedim(2, -1), (y_n.unsqueeze(0), z_n.unsqueeze(0))
+
+    def core_input(self, x: Tensor, e: Tensor | None = None, past: Tensor | None = None) -> Tensor:
+        """What the core reads ``(T, n, channels, *grid)`` where the network reads normalised x; e and past have to be None."""
+        _refuse(e=e, past=past)
+        return x.reshape(*x.shape[:2], self.channels, *self.grid)
 
     def regressors(self, y: Tensor) -> Tensor:
         """What leaves a cell minus what enters it, if the mean is conserved: y, or anything else ``(T, n, *grid, features)``."""
@@ -120,7 +125,7 @@ class FieldNetwork(IncrementNetwork):
 
 def _refuse(**given: Tensor | None) -> None:
     """ValueError for what a field network would not look at."""
-    whats = {"e": "known inputs", "r": "intervals of their own: resample the data to one interval"}
+    whats = {"e": "known inputs", "past": "previous values", "r": "intervals of their own: resample the data to one interval"}
     for name, value in given.items():
         if value is not None:
             raise ValueError(f"{name}: a field network takes no {whats[name]}.")

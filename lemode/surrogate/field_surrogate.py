@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import math
-import os
 import warnings
 
 import numpy as np
@@ -15,22 +13,18 @@ from numpy.typing import ArrayLike
 from ..conv import ConvLEM
 from ..trajectories import Trajectories
 from .base import Array, Estimator
-from .data import Grid, even_and_complete, hold_out, known_names, to_series
+from .data import FitData, Series, lay_out_fit
 from .errors import FitWarning
 from .field_network import FieldNetwork, reflected
 from .forecast import free_run_power
-from .network import IncrementNetwork
-from .parameters import check_number
-from .recipe import Recipe
-from .training import FREE_RUNS
+from .network import IncrementNetwork, check_core
+from .recipe import FIELD_RECIPE, Recipe
+from .run import FREE_RUNS
 
 __all__ = ["FieldSurrogate"]
 
 # Training series are cut to this many samples, so that a pass for stored states can take a random part of them
 PIECE = 200
-
-# of the free runs that show, at every validation and at the end, whether they stay on the attractor
-FREE_STEPS = 500
 
 
 class FieldSurrogate(Estimator):
@@ -104,6 +98,7 @@ class FieldSurrogate(Estimator):
     _architecture = (
         "hidden_size", "kernel_size", "recurrent_kernel_size", "channels", "grid", "conserve", "dt", "scheme", "dtype"
     )  # fmt: skip
+    _default_recipe = FIELD_RECIPE
 
     def __init__(
         self,
@@ -165,59 +160,57 @@ class FieldSurrogate(Estimator):
         self.warm_start = warm_start
         self.verbose = verbose
 
-    def _learn(
-        self,
-        X: Trajectories | ArrayLike,
-        validation: Trajectories | ArrayLike | None,
-        checkpoint: str | os.PathLike[str] | None,
-        former: Estimator | None,
-    ) -> None:
-        """X has the points of the grid for its variables, those of one channel after those of another."""
-        names = known_names(X)
-        grid, parity = self._points(len(names)), self._parity()
-        data = even_and_complete(X, names, None, "a field surrogate")
-        if former is not None:
-            network = former.network_
-            assert isinstance(network, FieldNetwork)
-            if (grid, self.channels) != (network.grid, network.channels):
-                raise ValueError(
-                    f"warm_start: the model has grid={network.grid}, channels={network.channels}; the data have {grid}, {self.channels}."
-                )
-        if validation is None:  # before the images are made: else that of a validation series would be trained on
-            data, held_out = hold_out(data)
-        else:
-            held_out = even_and_complete(validation, names, data.step, "a field surrogate")
-        x = data.x
-        if parity is not None:
-            x = np.concatenate([x, reflected(x, grid, parity)])
-        x = _pieces(x)
-        super()._learn(Trajectories(data.t[: x.shape[1]], x, names), held_out, checkpoint, former)
-        self._check_climate(held_out.x[:FREE_RUNS])
+    def _choose_names(self, known: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """All are points of the grid, those of one channel after those of another."""
+        self._points(len(known))
+        return known, ()
 
-    def _check_climate(self, x: Array) -> None:
-        """Warn if free runs along these series leave the attractor, or if weights were given up because theirs did."""
-        history = self.history_
-        if x.shape[1] <= self.warmup_ or not np.ptp(x, (0, 1)).any():
+    def _lay_out(self, X: Trajectories | ArrayLike, validation: Trajectories | ArrayLike | None) -> FitData:
+        parity = self._parity()
+
+        def more(training: Trajectories) -> Trajectories:
+            x = training.x
+            if parity is not None:
+                x = np.concatenate([x, reflected(x, self._points(x.shape[-1]), parity)])
+            x = _pieces(x)
+            return Trajectories(training.t[: x.shape[1]], x, training.names)
+
+        return lay_out_fit(X, validation, self._choose_names, self.dtype, "a field surrogate", more)
+
+    def _check_same_network(self, former: Estimator, data: FitData) -> None:
+        network, grid = former.network_, self._points(len(data.names))
+        assert isinstance(network, FieldNetwork)
+        if (grid, self.channels) != (network.grid, network.channels):
+            raise ValueError(
+                f"warm_start: the model has grid={network.grid}, channels={network.channels}; the data have {grid}, {self.channels}."
+            )
+        super()._check_same_network(former, data)
+
+    def _warn(self, recipe: Recipe, judge: Series) -> None:
+        """Also if free runs along the validation series leave the attractor, or if weights were given up because theirs did."""
+        super()._warn(recipe, judge)
+        history, judge = self.history_, judge.map(lambda s: s[:, :FREE_RUNS])
+        if len(judge.x) <= self.warmup_ or (judge.x == judge.x[:1, :1]).all():
             return
         power = history.free_power
         if power is None:
-            power = free_run_power(self.network_, to_series(self.network_, Grid(x), x.shape[-1]), self.warmup_, FREE_STEPS)
+            power = free_run_power(self.network_, judge, self.warmup_, recipe.free_steps)
         remedy = "Train for longer, or raise input_noise or kernel_size; conserve and symmetry help where they apply."
         errors = dict(history.validation)
         kept, least = errors.get(history.best_step, 0.0), min(errors.values(), default=0.0)
         if not 0.5 <= power <= 2:
             warnings.warn(
-                f"free runs leave the attractor: over {FREE_STEPS} steps they have {power:.3g} times the power of the validation "
+                f"free runs leave the attractor: over {recipe.free_steps} steps they have {power:.3g} times the power of the validation "
                 f"series. {remedy}",
                 FitWarning,
-                stacklevel=5,
+                stacklevel=4,
             )
         elif not history.stages and least < kept:
             warnings.warn(
                 f"the weights of step {history.best_step} are kept, with a validation error of {kept:.3g} increments: free runs of those "
                 f"with a smaller one, down to {least:.3g}, did not keep the power of the validation series. {remedy}",
                 FitWarning,
-                stacklevel=5,
+                stacklevel=4,
             )
 
     def on_grid(self, *grid: int) -> FieldSurrogate:
@@ -270,28 +263,8 @@ class FieldSurrogate(Estimator):
             )
         return tuple(int(g) for g in grid)
 
-    def _recipe(self, T: int, names: tuple[str, ...]) -> Recipe:
-        noise = self.input_noise
-        try:
-            first, last = (
-                check_number("", n, zero=True) for n in (noise if isinstance(noise, (tuple, list)) else (noise, noise))
-            )
-        except ValueError:
-            first, last = -1.0, 0.0
-        if not (first >= last >= 0 and (last > 0 or first == 0)):
-            raise ValueError(f"input_noise={noise!r}: give one number, 0 for none, or two positive ones, the larger first.")
-        if check_number("noisy", self.noisy, hint="; no noise at all is input_noise=0") > 1:
-            raise ValueError(f"noisy={self.noisy!r}: give a share above 0, up to 1; no noise at all is input_noise=0.")
-        if check_number("average", self.average, zero=True) >= 1:
-            raise ValueError(f"average={self.average!r}: give a number from 0 to below 1.")
-        recipe = super()._recipe(T, names)
-        # a pass over the series for stored states costs as much as many steps, which are short
-        return dataclasses.replace(
-            recipe, input_noise=(first, last), noisy=self.noisy, average=self.average, start_counts=False, validate_every=500,
-            free_steps=FREE_STEPS,
-        )  # fmt: skip
-
     def _network(self, dimension: int, inputs: int, dtype: torch.dtype) -> IncrementNetwork:
+        check_core(self.hidden_size, self.dt, self.scheme)
         grid = self._points(dimension)
         if isinstance(self.kernel_size, int) and self.kernel_size > min(grid):
             raise ValueError(

@@ -12,7 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 from ..systems.base import CallableSystem, System
 from ..systems.watch import silent
 from ..trajectories import Trajectories
-from .estimator import Surrogate
+from .recipe import check_seed
+from .seeds import stream
+from .surrogate import Surrogate
 
 __all__ = ["fit"]
 
@@ -70,6 +72,7 @@ def fit(
             f"system is {type(system).__name__}: give a callable rhs(t, x), a System, or Trajectories; data without an equation go to "
             "lemode.Surrogate().fit(data)."
         )
+    check_seed(seed)
     if isinstance(system, Trajectories):
         if x0 is not None or t is not None:
             raise ValueError("x0 and t belong to the trajectories already: leave them out.")
@@ -84,7 +87,7 @@ def fit(
             f"{len(data)} trajectories: lemode.fit holds out two fifths for validation and report; give at least 5, or use "
             "lemode.Surrogate().fit(data), which takes one."
         )
-    order = np.random.default_rng(seed).permutation(len(data))
+    order = stream(seed, "split").permutation(len(data))
     fifth = len(data) // 5
     model = Surrogate(seed=seed, verbose=verbose, **hyperparameters)
     model.fit(data[order[2 * fifth :]], validation=data[order[fifth : 2 * fifth]])
@@ -104,7 +107,7 @@ def _sample(
     method: str | None,
     seed: int,
 ) -> Trajectories:
-    rng = np.random.default_rng(seed)
+    rng = stream(seed, "sampling")
     if not isinstance(system, System):
         if x0 is None:
             raise ValueError(

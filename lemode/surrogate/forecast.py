@@ -1,4 +1,4 @@
-"""Free-running forecast: the surrogate fed with its own predictions."""
+"""Free-running forecast: the surrogate fed with its own predictions; and so what is missing in a series is filled in."""
 
 from __future__ import annotations
 
@@ -9,10 +9,44 @@ from torch import Tensor
 
 from ..kernels import Layer, rollout
 from ..lem import LEM
-from .data import Series, fill
+from .data import ForecastData, Series
 from .network import IncrementNetwork
 
-__all__ = ["closed_loop", "free_run", "free_run_error", "free_run_power"]
+__all__ = ["closed_loop", "fill", "free_run", "free_run_error", "free_run_power", "run_ahead"]
+
+
+@torch.no_grad()
+def fill(network: IncrementNetwork, series: Series, trailing: bool = True) -> tuple[Series, Tensor | None]:
+    """The series with the network's own predictions in place of what is missing, and the predictions ``(T, n, D)`` along it.
+
+    Without `trailing` nothing is filled in behind the last value of a series, and there are no predictions.
+
+    Examples
+    --------
+    With a network that adds one at every step, and of four samples two missing:
+
+    >>> network = IncrementNetwork(lemode.LEM(1, 2), 2, 1)
+    >>> _ = torch.nn.init.zeros_(network.head.weight), torch.nn.init.ones_(network.head.bias)
+    >>> x = torch.tensor([1.0, 0.0, 0.0, 7.0]).reshape(4, 1, 1)
+    >>> mask = torch.tensor([True, False, False, True]).reshape(4, 1, 1)
+    >>> filled, predictions = fill(network, Series(x, mask=mask))
+    >>> filled.x.flatten(), predictions.flatten()
+    (tensor([1., 2., 3., 7.]), tensor([2., 3., 4., 8.]))
+    """
+    if series.mask is None:
+        return series, network.step(*series.known())[0] if trailing else None
+    x, missing = series.x.clone(), ~series.mask
+    if not trailing:
+        missing &= series.mask.any(-1, keepdim=True).flip(0).int().cummax(0).values.flip(0).bool()
+    begin, state, predictions = 0, None, []
+    stops = (missing.flatten(1).any(1)).nonzero().flatten().tolist()
+    for end in [k for k in stops if k] + [len(x)] * trailing:  # all that is observed between two stops is read in one go
+        predicted, state = network.step(*series._replace(x=x).part(begin, end).known(state))
+        predictions.append(predicted)
+        if end < len(x):
+            x[end] = torch.where(missing[end], predicted[-1], x[end])
+        begin = end
+    return series._replace(x=x), torch.cat(predictions) if trailing else None
 
 
 @torch.no_grad()
@@ -43,6 +77,19 @@ def free_run(
     else:
         rest = closed_loop(network, first, state, steps - 1, e_future)
     return torch.cat([first[None], rest])
+
+
+@torch.no_grad()
+def run_ahead(network: IncrementNetwork, data: ForecastData) -> Tensor:
+    """The values ``(steps, n, D)`` at the times of a forecast, in the units of the data."""
+    series = network.series(data.grid)
+    if data.places is not None:  # the values to come are missing ones
+        filled = network.denormalise(fill(network, series)[0].x)
+        places = torch.from_numpy(data.places.T)[..., None]
+        return filled.gather(0, places.expand(-1, -1, filled.shape[-1]))
+    steps = data.times.shape[1]
+    history, coming = series.part(0, -steps), series.part(-steps, -1)
+    return network.denormalise(free_run(network, history.x, steps, history.e, coming.e))
 
 
 def closed_loop(

@@ -5,13 +5,18 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..lem import LEM
 from ..ode import MultiscaleODE
+from ..schemes import get_scheme
+from .data import Grid, Series
+from .parameters import check_count, check_number
 
-__all__ = ["IncrementNetwork", "draw_weights", "scales"]
+__all__ = ["IncrementNetwork", "check_core", "draw_weights", "scales"]
 
 
 class IncrementNetwork(nn.Module):
@@ -100,6 +105,37 @@ class IncrementNetwork(nn.Module):
             self.input_mean.copy_(mean)
             self.input_std.copy_(std)
 
+    def fit_scales(self, grid: Grid) -> None:
+        """Learn the scales from training data as they were laid out, and a step of the core that their longest interval admits."""
+        raw, m = torch.tensor(grid.values).transpose(0, 1), len(self.input_mean)
+        x, e = (raw[..., :-m], raw[..., -m:]) if m else (raw, None)
+        if grid.r is None:
+            self.set_scales(x, e)
+        else:
+            r = torch.tensor(grid.r).transpose(0, 1)
+            self.check_intervals()
+            self.set_scales(x, e, r)
+            self.fit_steps(float(r.max()))
+
+    def series(self, grid: Grid) -> Series:
+        """Laid out data, normalised; the inputs at both ends of each step are known when it is predicted."""
+        if grid.r is not None:
+            self.check_intervals()
+        values, r = (None if a is None else self._time_first(a) for a in (grid.values, grid.r))
+        assert values is not None
+        m = len(self.input_mean)
+        x, e = self.normalise(values[..., :-m] if m else values), None
+        if m:
+            e = self.normalise_inputs(values[..., -m:].nan_to_num())
+            e = torch.cat([e, torch.cat([e[1:], e[-1:]])], -1)
+        there = x.isfinite()
+        if there.all():
+            return Series(x, e, r)
+        return Series(_last_seen(x, there), e, r, there)
+
+    def _time_first(self, array: NDArray[np.floating[Any]]) -> Tensor:
+        return torch.tensor(array.swapaxes(0, 1), dtype=self.mean.dtype)
+
     def normalise(self, x: Tensor) -> Tensor:
         """Data to normalised variables."""
         return (x - self.mean) / self.std
@@ -124,14 +160,22 @@ class IncrementNetwork(nn.Module):
     def features(self, x: Tensor, e: Tensor | None = None, state: Any = None, r: Tensor | None = None) -> tuple[Tensor, Any]:
         """What the head reads: y ``(T, n, hidden_size)``, and the state to go on from."""
         core_state, past = (None, x[:1].expand(self.delays, -1, -1)) if state is None else state
+        u = self.core_input(x, e, past)
+        y, core_state = self.core(u, core_state) if r is None else self.core(u, core_state, dt=self._core_steps(r[..., 0]))
         series = torch.cat([past, x]) if self.delays else x
+        return y, (core_state, series[len(series) - self.delays :])
+
+    def core_input(self, x: Tensor, e: Tensor | None = None, past: Tensor | None = None) -> Tensor:
+        """What the core reads ``(T, n, features)`` where the network reads normalised x ``(T, n, D)`` and e ``(T, n, m)``.
+
+        past ``(delays, n, D)``: the values before x; its first one, repeated, by default.
+        """
         T, p = len(x), self.delays
+        series = torch.cat([x[:1].expand(p, -1, -1) if past is None else past, x]) if p else x
         read = [series[p - j : p - j + T] for j in range(p + 1)]
         if e is not None:
             read.append(e)
-        u = torch.cat(read, -1) if len(read) > 1 else x
-        y, core_state = self.core(u, core_state) if r is None else self.core(u, core_state, dt=self._core_steps(r[..., 0]))
-        return y, (core_state, series[len(series) - p :])
+        return torch.cat(read, -1) if len(read) > 1 else x
 
     def regressors(self, y: Tensor) -> Tensor:
         """What the scaled increments are a linear function of: ``(T, n, ..., hidden_size)``."""
@@ -174,6 +218,32 @@ class IncrementNetwork(nn.Module):
         """The next normalised x for the normalised series so far: ``(T, n, D)`` to ``(T, n, D)``."""
         increment, state = self(x, e, state) if r is None else self(x, e, state, r)
         return x + self.increment * increment, state
+
+
+def check_core(hidden_size: object, dt: object, scheme: str, num_layers: object = 1, delays: object = 0) -> None:
+    """ValueError for hyper-parameters of which no network can be made.
+
+    Examples
+    --------
+    >>> check_core(16, 2.0, "imex")
+    Traceback (most recent call last):
+    ValueError: dt=2.0: scheme 'imex' admits up to 1 in a surrogate; use a smaller dt, or scheme='exponential', which admits every dt.
+    """
+    check_count("hidden_size", hidden_size)
+    check_count("num_layers", num_layers)
+    check_count("delays", delays, 0, ": a number of previous values")
+    found = get_scheme(scheme)
+    if check_number("dt", dt) > found.max_dt:
+        raise ValueError(
+            f"dt={dt!r}: scheme {found.name!r} admits up to {found.max_dt:g} in a surrogate; use a smaller dt, or "
+            "scheme='exponential', which admits every dt."
+        )
+
+
+def _last_seen(x: Tensor, there: Tensor) -> Tensor:
+    """Missing values replaced by the last one before, or by the mean."""
+    index = torch.arange(len(x))[:, None, None].where(there, torch.tensor(-1)).cummax(0).values
+    return x.gather(0, index.clamp_min(0)).where(index >= 0, torch.zeros((), dtype=x.dtype))
 
 
 @torch.no_grad()

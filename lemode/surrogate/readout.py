@@ -8,9 +8,11 @@ import time
 import torch
 from torch import Tensor
 
+from .data import Series
 from .forecast import free_run_error
+from .losses import one_step_loss
 from .network import IncrementNetwork
-from .training import History, Series, one_step_loss
+from .run import History, Stopped
 
 __all__ = ["RIDGES", "draw", "fit_readout"]
 
@@ -64,7 +66,6 @@ def fit_readout(network: IncrementNetwork, series: Series, validation: Series, w
 
     Examples
     --------
-    >>> from lemode.surrogate.data import Series
     >>> waves = torch.sin(torch.linspace(0, 30, 301, dtype=torch.float64)[:, None] + torch.arange(4))[..., None]
     >>> network = IncrementNetwork(lemode.LEM(1, 20, dtype=torch.float64), 20, 1, torch.float64)
     >>> network.set_scales(waves)
@@ -76,7 +77,7 @@ def fit_readout(network: IncrementNetwork, series: Series, validation: Series, w
     """
     if any(part is not None for part in (series.r, series.mask, validation.r, validation.mask)):
         raise ValueError("train='readout' takes evenly sampled series of one length without missing values: use train='all'.")
-    start, history = time.monotonic(), History(stopped="ridge regression done")
+    start, history = time.monotonic(), History(stopped=Stopped.SOLVED)
     size, outputs = network.head.in_features + 1, network.head.out_features
     gram, right = torch.zeros(size, size, dtype=torch.float64), torch.zeros(size, outputs, dtype=torch.float64)
     count, washout = 0, min(washout, len(series.x) // 2)

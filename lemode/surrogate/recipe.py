@@ -1,19 +1,19 @@
-"""How a surrogate is trained: the numbers, the budgets, the stages."""
+"""How a surrogate is trained: the numbers, their defaults and their checks; the budgets, the stages. Nothing here knows a surrogate."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import nn
 
-from ..schemes import get_scheme
 from .optimizers import EigenAdam
 from .parameters import check_count, check_number, names_of
 
 __all__ = [
     "BUDGETS",
+    "FIELD_RECIPE",
     "FINE",
     "FREE_POWER",
     "FULL_MATRIX_LIMIT",
@@ -32,6 +32,12 @@ BUDGETS: dict[str, tuple[int, float]] = {"quick": (5000, 45.0), "standard": (300
 # the later stages fine-tune: their share of the steps, and of the peak learning rate
 STAGES = ("one-step", "noise", "closed-loop")
 SHARE, FINE = 0.15, 0.1
+
+# of the cosine schedule
+PEAK = 1e-2
+
+# Of a continuous fit, the part that trains the differential equation: its share of the steps and of the peak, and its window
+FLOW_SHARE, FLOW_FINE, FLOW_WINDOW = 0.4, 0.5, 20
 
 # Input noise does not fall below this multiple of the one-step error reached: with less, free runs leave the attractor
 LEAST_NOISE = 1.25
@@ -55,6 +61,8 @@ class Recipe:
         the free run on the validation series
     noise : standard deviation of the input noise of its stage, in units of the one-step error reached
     horizon : samples of the free runs of the closed-loop stage
+    lr : peak learning rate; None for `PEAK`
+    lr_rise : steps in which the learning rate rises to its peak, at the beginning of a stage
     weights : per variable, in the loss; equal by default
     noisy : share of the series of a batch that get input noise
     input_noise : standard deviation of white noise on what is read of these series in the one-step stage, in increments: it falls
@@ -78,7 +86,7 @@ class Recipe:
     washout: int = 50
     optimizer: str = "auto"
     lr: float | None = None
-    warmup: int = 50
+    lr_rise: int = 50
     max_time: float | None = None
     validate_every: int = 50
     stages: tuple[str, ...] = ("one-step",)
@@ -95,6 +103,32 @@ class Recipe:
         """Gradient steps of a stage: a fixed share for each that fine-tunes, the rest for the first."""
         fine = round(SHARE * self.steps)
         return self.steps - fine * (len(self.stages) - 1) if stage == 0 else fine
+
+    @property
+    def peak(self) -> float:
+        """The peak learning rate."""
+        return PEAK if self.lr is None else self.lr
+
+    def discrete_part(self) -> Recipe:
+        """Of a continuous fit: the map from sample to sample, from where the differential equation begins."""
+        return replace(self, max_time=self._half(), stages=STAGES[:1])
+
+    def continuous_part(self) -> Recipe:
+        """Of a continuous fit: the differential equation. Each of its steps costs more; windows are short, as it is solved sample by sample."""
+        return replace(
+            self, max_time=self._half(), steps=max(1, round(FLOW_SHARE * self.steps)), window=min(FLOW_WINDOW, self.window),
+            lr=FLOW_FINE * self.peak, validate_every=100,
+        )  # fmt: skip
+
+    def _half(self) -> float | None:
+        return None if self.max_time is None else self.max_time / 2
+
+
+# A field's series are many and alike, its windows short: a pass over the series for stored states costs as much as many steps
+FIELD_RECIPE = Recipe(
+    steps=30000, batch_size=12, window=16, washout=15, input_noise=(0.15, 0.003), noisy=0.5, average=0.995, start_counts=False,
+    validate_every=500, free_steps=500,
+)  # fmt: skip
 
 
 def resolve_budget(budget: str | float, steps: int | None, max_time: float | None) -> tuple[int, float | None]:
@@ -121,64 +155,97 @@ def resolve_budget(budget: str | float, steps: int | None, max_time: float | Non
     return (10**9 if steps is None else steps), seconds if max_time is None else max_time
 
 
-def checked_recipe(params: dict[str, Any], T: int, names: tuple[str, ...]) -> Recipe:
-    """The recipe for hyper-parameters, T samples and these variables; ValueError for one out of range.
+def checked_recipe(
+    names: tuple[str, ...],
+    default: Recipe = Recipe(),
+    *,
+    budget: str | float = "quick",
+    steps: int | None = None,
+    max_time: float | None = None,
+    weights: dict[str, float] | None = None,
+    **numbers: Any,
+) -> Recipe:
+    """The default with these numbers in it, for variables of these names; ValueError for one out of range.
 
     Examples
     --------
-    >>> params = lemode.Surrogate(steps=200, weights={"v": 3.0}).get_params()
-    >>> recipe = checked_recipe(params, 1000, ("v", "w"))
-    >>> recipe.steps, recipe.weights
-    (200, (3.0, 1.0))
+    >>> recipe = checked_recipe(("v", "w"), steps=200, weights={"v": 3.0}, lr=0.1)
+    >>> recipe.steps, recipe.weights, recipe.batch_size
+    (200, (3.0, 1.0), 32)
     >>> try:
-    ...     checked_recipe({**params, "washout": 300}, 1000, ("v", "w"))
+    ...     checked_recipe(("v", "w"), washout=300)
     ... except ValueError as error:
     ...     print(error)
     washout=300: give a number of samples below window=250.
     """
-    p: dict[str, Any] = {"delays": 0, "continuous": False, "weights": None, "num_layers": 1, **params}
-    for name in ("hidden_size", "num_layers", "steps", "batch_size", "window", "horizon"):
-        if (name, p[name]) != ("steps", None):
-            p[name] = check_count(name, p[name])
-    check_seed(p["seed"])
-    check_count("delays", p["delays"], 0, ": a number of previous values")
-    p["noise"] = check_number("noise", p["noise"], zero=True)
-    for name in ("lr", "max_time"):
-        if p[name] is not None:
-            p[name] = check_number(name, p[name], hint=", or None")
-    scheme = get_scheme(p["scheme"])
-    if check_number("dt", p["dt"]) > scheme.max_dt:
-        raise ValueError(
-            f"dt={p['dt']!r}: scheme {scheme.name!r} admits up to {scheme.max_dt:g} in a surrogate; use a smaller dt, or "
-            "scheme='exponential', which admits every dt."
-        )
-    if p["train"] not in ("all", "readout"):
-        raise ValueError(f"train={p['train']!r}: give 'all', or 'readout' for the head alone.")
-    if p["train"] == "readout" and p["continuous"]:
-        raise ValueError("train='readout' is for continuous=False: choose one of the two.")
-    if check_count("washout", p["washout"], 0, ": a number of samples") >= p["window"]:
-        raise ValueError(f"washout={p['washout']!r}: give a number of samples below window={p['window']}.")
-    stages = names_of("stages", p["stages"])
+    if steps is not None:
+        steps = check_count("steps", steps)
+    if max_time is not None:
+        max_time = check_number("max_time", max_time, hint=", or None")
+    steps, max_time = resolve_budget(budget, steps, max_time)
+    r = replace(default, steps=steps, max_time=max_time, **numbers)
+    return replace(
+        r,
+        batch_size=check_count("batch_size", r.batch_size),
+        window=check_count("window", r.window),
+        horizon=check_count("horizon", r.horizon),
+        washout=_washout(r),
+        lr=None if r.lr is None else check_number("lr", r.lr, hint=", or None"),
+        noise=check_number("noise", r.noise, zero=True),
+        stages=_stages(r.stages),
+        weights=None if weights is None else _weights(weights, names),
+        input_noise=_input_noise(r.input_noise),
+        noisy=_share("noisy", r.noisy),
+        average=_decay("average", r.average),
+    )
+
+
+def _washout(r: Recipe) -> int:
+    washout = check_count("washout", r.washout, 0, ": a number of samples")
+    if washout >= r.window:
+        raise ValueError(f"washout={washout!r}: give a number of samples below window={r.window}.")
+    return washout
+
+
+def _stages(value: object) -> tuple[str, ...]:
+    stages = names_of("stages", value)
     if not stages or stages[0] != "one-step" or any(s not in STAGES[1:] for s in stages[1:]):
         raise ValueError(f"stages={stages}: 'one-step' comes first, then any of 'noise', 'closed-loop'.")
-    if T < 3:
-        raise ValueError(f"the training or validation series have {T} samples: a surrogate needs at least 3.")
-    weights = p["weights"]
-    if weights is not None:
-        message = f"weights={weights}: give positive numbers for variables among {', '.join(names)}, as a dict."
-        if not isinstance(weights, dict) or set(weights) - set(names):
-            raise ValueError(message)
-        try:
-            weights = tuple(check_number("", weights.get(name, 1.0)) for name in names)
-        except ValueError:
-            raise ValueError(message) from None
-        if p["train"] == "readout":
-            raise ValueError("weights: train='readout' solves for every variable on its own; leave them out.")
-    steps, max_time = resolve_budget(p["budget"], p["steps"], p["max_time"])
-    return Recipe(
-        steps=steps, batch_size=p["batch_size"], window=p["window"], washout=p["washout"], optimizer=p["optimizer"],
-        lr=p["lr"], max_time=max_time, stages=stages, noise=p["noise"], horizon=p["horizon"], weights=weights,
-    )  # fmt: skip
+    return stages
+
+
+def _weights(weights: object, names: tuple[str, ...]) -> tuple[float, ...]:
+    message = f"weights={weights}: give positive numbers for variables among {', '.join(names)}, as a dict."
+    if not isinstance(weights, dict) or set(weights) - set(names):
+        raise ValueError(message)
+    try:
+        return tuple(check_number("", weights.get(name, 1.0)) for name in names)
+    except ValueError:
+        raise ValueError(message) from None
+
+
+def _input_noise(noise: object) -> tuple[float, float]:
+    try:
+        first, last = (check_number("", n, zero=True) for n in (noise if isinstance(noise, (tuple, list)) else (noise, noise)))
+    except ValueError:
+        first, last = -1.0, 0.0
+    if not (first >= last >= 0 and (last > 0 or first == 0)):
+        raise ValueError(f"input_noise={noise!r}: give one number, 0 for none, or two positive ones, the larger first.")
+    return first, last
+
+
+def _share(name: str, value: object) -> float:
+    share = check_number(name, value, hint="; no noise at all is input_noise=0")
+    if share > 1:
+        raise ValueError(f"{name}={value!r}: give a share above 0, up to 1; no noise at all is input_noise=0.")
+    return share
+
+
+def _decay(name: str, value: object) -> float:
+    decay = check_number(name, value, zero=True)
+    if decay >= 1:
+        raise ValueError(f"{name}={value!r}: give a number from 0 to below 1.")
+    return decay
 
 
 def check_seed(seed: object) -> int:
@@ -207,9 +274,8 @@ def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     block = FULL_MATRIX_LIMIT if size <= FULL_MATRIX_LIMIT else BLOCK
     if name == "auto":
         name = "eigenadam" if size * block <= MOST_NUMBERS else "adam"
-    lr = 1e-2 if recipe.lr is None else recipe.lr
     if name == "eigenadam":
-        return EigenAdam(parameters, lr=lr, block_size=block)
+        return EigenAdam(parameters, lr=recipe.peak, block_size=block)
     if name == "adam":
-        return torch.optim.Adam(parameters, lr=lr)
+        return torch.optim.Adam(parameters, lr=recipe.peak)
     raise ValueError(f"optimizer={name!r}: choose 'auto', 'eigenadam' or 'adam'.")

@@ -4,6 +4,7 @@ import inspect
 import threading
 import time
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ FIELD_SMALL = {"hidden_size": 2, "kernel_size": 3, "steps": 4, "verbose": 0}
 @pytest.fixture(autouse=True)
 def _short_free_runs(monkeypatch):
     """Of the fits of fields, whose climate is not what is tested here."""
-    monkeypatch.setattr("lemode.surrogate.field_surrogate.FREE_STEPS", 20)
+    monkeypatch.setattr(FieldSurrogate, "_default_recipe", replace(recipe.FIELD_RECIPE, free_steps=20))
 
 
 def surrogate(**changes):
@@ -60,7 +61,7 @@ def made(kind):
 def failing(model, monkeypatch, error):
     """Let the fit of this model fail as late as it can, when everything is learned."""
     if isinstance(model, Estimator):
-        for module, name in (("base", "train"), ("base", "train_continuous"), ("base", "fit_readout")):
+        for module, name in (("fitters", "train"), ("fitters", "fit_readout")):
             real = getattr(getattr(lemode.surrogate, module), name)
 
             def late(*args, real=real):
@@ -123,7 +124,7 @@ class TestPublishLast:
     def test_a_warning_that_is_an_error_too(self, monkeypatch):
         model = FieldSurrogate(**FIELD_SMALL).fit(FIELD)
         before = dict(vars(model))
-        monkeypatch.setattr("lemode.surrogate.training.free_run_power", lambda *args: 9.0)
+        monkeypatch.setattr("lemode.surrogate.run.free_run_power", lambda *args: 9.0)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             with pytest.raises(FitWarning, match="leave the attractor"):
@@ -185,7 +186,7 @@ class TestCheckpoints:
             model.fit(WAVES, checkpoint=tmp_path / "c")
 
     def test_a_file_that_cannot_be_written_is_found_before_training(self, tmp_path, monkeypatch):
-        monkeypatch.setattr("lemode.surrogate.base.train", None)
+        monkeypatch.setattr("lemode.surrogate.fitters.train", None)
         with pytest.raises(FileNotFoundError, match="there is no folder"):
             surrogate().fit(WAVES, checkpoint=tmp_path / "no" / "c")
         with pytest.raises(IsADirectoryError, match="is a folder"):
@@ -212,7 +213,7 @@ class TestHistory:
     @pytest.mark.parametrize("asked", [{"max_time": 0.05}, {"budget": 0.05}, {"steps": 10**6, "max_time": 0.05}])
     def test_seconds_that_were_asked_for_are_no_surprise(self, asked, recwarn):
         model = surrogate(**{"steps": None, **asked}).fit(WAVES)
-        assert model.history_.stopped == "max_time=0.05 s reached"
+        assert model.history_.stopped == "max_time reached"
         assert not [w for w in recwarn if issubclass(w.category, FitWarning)]
 
 

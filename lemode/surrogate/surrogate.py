@@ -9,8 +9,9 @@ import torch
 
 from ..lem import LEM
 from .base import Estimator
-from .continuous import ContinuousNetwork
-from .network import IncrementNetwork
+from .fitters import Fitter, choose_fitter
+from .flow_network import FlowNetwork
+from .network import IncrementNetwork, check_core
 from .parameters import names_of
 
 __all__ = ["Surrogate"]
@@ -35,7 +36,7 @@ class Surrogate(Estimator):
     delays : int
         Previous values that are read beside the present one (delay embedding).
     continuous : bool
-        Go on from the map from sample to sample to a differential equation, `lemode.surrogate.continuous.ContinuousNetwork`, in 0.4 times as
+        Go on from the map from sample to sample to a differential equation, `lemode.surrogate.flow_network.FlowNetwork`, in 0.4 times as
         many steps: for use at other sampling intervals than that of the training data.
     train : {'all', 'readout'}
         'readout' leaves the network as it was drawn and fits its head alone, by ridge regression, in seconds: an echo state network
@@ -153,6 +154,9 @@ class Surrogate(Estimator):
         self.warm_start = warm_start
         self.verbose = verbose
 
+    def _fitter(self) -> Fitter:
+        return choose_fitter(self.train, self.continuous)
+
     def _choose_names(self, known: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         inputs = names_of("inputs", self.inputs)
         if self.observe is None:
@@ -165,11 +169,12 @@ class Surrogate(Estimator):
         return observe, inputs
 
     def _network(self, dimension: int, inputs: int, dtype: torch.dtype) -> IncrementNetwork:
+        check_core(self.hidden_size, self.dt, self.scheme, self.num_layers, self.delays)
         core = self._core(dimension * (1 + self.delays) + 2 * inputs, dtype)
         if self.continuous:
             if not isinstance(core, LEM) or self.delays:
                 raise ValueError("continuous=True: a differential equation needs a LEM as its core, and delays=0.")
-            return ContinuousNetwork(core, self.hidden_size, dimension, dtype, inputs)
+            return FlowNetwork(core, self.hidden_size, dimension, dtype, inputs)
         return IncrementNetwork(core, self.hidden_size, dimension, dtype, self.delays, inputs)
 
     def _core(self, features: int, dtype: torch.dtype) -> torch.nn.Module:

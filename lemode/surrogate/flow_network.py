@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from .._renamed import renamed
 from ..lem import LEM
-from .data import Series
 from .network import IncrementNetwork
-from .recipe import Recipe
-from .training import ALL_DONE, History, train
 
-__all__ = ["ContinuousNetwork", "train_continuous"]
+__all__ = ["FlowNetwork"]
 
-# The differential equation begins from the discrete fit, with a share of its steps and of its learning rate. Windows are short, as it is
-# solved sample by sample.
-SHARE, FINE, WINDOW = 0.4, 0.5, 20
+# old names, for one version
+__getattr__ = renamed(__name__, {"ContinuousNetwork": "lemode.surrogate.flow_network.FlowNetwork"})
 
 
-class ContinuousNetwork(IncrementNetwork):
+class FlowNetwork(IncrementNetwork):
     r"""A differential equation for the data, with the LEM's ODE as its memory.
 
     .. math::
@@ -52,7 +47,7 @@ class ContinuousNetwork(IncrementNetwork):
 
     Examples
     --------
-    >>> net = ContinuousNetwork(LEM(2, 4), 4, 2)
+    >>> net = FlowNetwork(LEM(2, 4), 4, 2)
     >>> increments, state = net(torch.randn(10, 3, 2))
     >>> increments.shape, state.shape
     (torch.Size([10, 3, 2]), torch.Size([1, 3, 8]))
@@ -117,56 +112,6 @@ class ContinuousNetwork(IncrementNetwork):
             return torch.cat([self.increment * self.head(u + rates[-2]), *rates], -1)
 
         return rate
-
-
-def train_continuous(
-    network: ContinuousNetwork,
-    series: Series,
-    validation: Series,
-    recipe: Recipe,
-    generator: torch.Generator,
-    verbose: int = 1,
-    save_to: str | os.PathLike[str] | None = None,
-    fingerprint: dict[str, Any] | None = None,
-) -> History:
-    """Fit the discrete network, then from there the differential equation, in `SHARE` as many steps, each of which costs more.
-
-    The history is that of both, one after the other. A fit that is interrupted in the first part goes no further.
-
-    Examples
-    --------
-    >>> from lemode.surrogate.data import Series
-    >>> from lemode.surrogate.recipe import Recipe
-    >>> waves = torch.sin(torch.linspace(0, 10, 41)[:, None] + torch.arange(5))[..., None]
-    >>> network = ContinuousNetwork(LEM(1, 2), 2, 1)
-    >>> network.set_scales(waves)
-    >>> series, recipe = Series(network.normalise(waves)), Recipe(steps=5, window=10, washout=5)
-    >>> history = train_continuous(network, series, series, recipe, torch.Generator().manual_seed(0), verbose=0)
-    >>> len(history.loss), history.validation[0][0], network.discrete
-    (7, 5, False)
-    """
-    network.discrete = True
-    half = None if recipe.max_time is None else recipe.max_time / 2
-    first = replace(recipe, max_time=half, stages=("one-step",))
-    there = None if save_to is None else f"{os.fspath(save_to)}.discrete"
-    before = train(network, series, validation, first, generator, verbose, there, fingerprint)
-    network.discrete = False
-    if before.stopped == "interrupted":
-        return before
-    second = replace(
-        recipe, steps=max(1, round(SHARE * recipe.steps)), max_time=half, window=min(WINDOW, recipe.window), lr=(recipe.lr or 1e-2) * FINE,
-        validate_every=100,
-    )  # fmt: skip
-    after = train(network, series, validation, second, generator, verbose, save_to, fingerprint)
-    done = len(before.loss)
-    return History(
-        loss=before.loss + after.loss,
-        validation=before.validation + [(done + step, error) for step, error in after.validation],
-        best_step=done + after.best_step,
-        seconds=before.seconds + after.seconds,
-        stopped=before.stopped if after.stopped == ALL_DONE else after.stopped,
-        stages=before.stages + after.stages,
-    )
 
 
 def _advance(

@@ -1,0 +1,80 @@
+"""What a fit makes small: the error of one step ahead, and of a free run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .data import Series
+from .forecast import closed_loop
+from .network import IncrementNetwork
+
+__all__ = ["closed_loop_loss", "one_step_loss"]
+
+
+def one_step_loss(
+    network: IncrementNetwork,
+    window: Series,
+    washout: int,
+    weights: tuple[float, ...] | None = None,
+    state: Any = None,
+    noise: float | Tensor = 0.0,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Mean square error of the scaled increments. With noise (in increments) on what is read, the target is still the true next value.
+
+    The noise is one number, or ``(n, 1)``, one for each series.
+
+    Examples
+    --------
+    A network that adds one at every step is right about the first step of 0, 1, 3, and wrong by one about the second:
+
+    >>> network = IncrementNetwork(lemode.LEM(1, 2), 2, 1)
+    >>> _ = torch.nn.init.zeros_(network.head.weight), torch.nn.init.ones_(network.head.bias)
+    >>> window = Series(torch.tensor([0.0, 1.0, 3.0]).reshape(3, 1, 1))
+    >>> one_step_loss(network, window, washout=0).item(), one_step_loss(network, window, washout=1).item()
+    (0.5, 1.0)
+    """
+    x = window.x[:-1]
+    if isinstance(noise, Tensor) or noise:
+        x = x + noise * network.increment * torch.randn(x.shape, generator=generator, dtype=x.dtype)
+    increments, _ = network(*window.part(0, -1)._replace(x=x).known(state))
+    target = (window.x[1:] - x) / network.increment
+    trust = None if window.mask is None else _trust(window.mask)[washout:]
+    return _mean_square(increments[washout:] - target[washout:], weights, trust)
+
+
+def closed_loop_loss(
+    network: IncrementNetwork, window: Series, warmup: int, weights: tuple[float, ...] | None = None, state: Any = None
+) -> Tensor:
+    """Mean square error of a free run over the rest of the window, in increments, after `warmup` samples of truth."""
+    x, _, _, mask = window
+    head, rest = window.part(0, warmup), window.part(warmup, -1)
+    predicted, state = network.step(*head.known(state))
+    run = closed_loop(network, predicted[-1], state, len(x) - warmup - 1, rest.e, rest.r)
+    free = torch.cat([predicted[-1:], run])
+    return _mean_square((free - x[warmup:]) / network.increment, weights, None if mask is None else mask[warmup:])
+
+
+def _trust(mask: Tensor) -> Tensor:
+    """Weights ``(T - 1, n, D)`` of the errors: 0 where there is no target, and 1 / k^2 where the last value was seen k steps before it.
+
+    What was predicted since has errors that add up; counted in full they would outweigh those of a single step, which are what is wanted.
+    """
+    index = torch.arange(len(mask))[:, None, None]
+    seen = index.where(mask, torch.tensor(0)).cummax(0).values[:-1]
+    return mask[1:] / (index[1:] - seen).square()
+
+
+def _mean_square(error: Tensor, weights: tuple[float, ...] | None, trust: Tensor | None = None) -> Tensor:
+    """Over what is observed: `trust` weighs the entries, and is 0 for those that are missing."""
+    square = error.square()
+    if weights is not None:
+        w = error.new_tensor(weights)
+        square = square * (w / w.mean())
+    if trust is None:
+        return square.mean()
+    total = trust.sum(dtype=error.dtype)
+    return (trust * square.where(trust > 0, 0.0)).sum() / total.where(total > 0, 1.0)

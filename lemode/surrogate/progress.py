@@ -1,0 +1,69 @@
+"""How far a fit is: a bar on a terminal or in a notebook, plain lines in a file."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+__all__ = ["Progress"]
+
+# between two lines; a bar would leave its control characters in a file
+SECONDS = 10.0
+
+
+class Progress:
+    r"""Told of every step and of every validation, it says what it can where it is.
+
+    Parameters
+    ----------
+    total, done : steps, and those of an earlier run
+    verbose : 0 is quiet
+
+    Examples
+    --------
+    >>> import contextlib, io
+    >>> with contextlib.redirect_stderr(io.StringIO()) as file:
+    ...     progress = Progress(total=2, done=0, verbose=1)
+    ...     progress.step()
+    ...     progress.step()
+    ...     progress.validated(0.25, 0.2)
+    ...     progress.close()
+    >>> file.getvalue()
+    'fit: 2 steps, validation 2.50e-01, best 2.00e-01\n'
+    """
+
+    def __init__(self, total: int, done: int, verbose: int) -> None:
+        self.done, self.said, self.text, self.last = done, -1, "", time.perf_counter()
+        self.bar: Any = None
+        self.quiet = not verbose
+        if verbose and (sys.stderr.isatty() or "ipykernel" in sys.modules):
+            from tqdm.auto import tqdm
+
+            self.bar = tqdm(total=total, initial=done, unit="step", desc="fit", mininterval=0.5)
+
+    def step(self) -> None:
+        """One more."""
+        self.done += 1
+        if self.bar is not None:
+            self.bar.update()
+
+    def validated(self, error: float, best: float) -> None:
+        """What the validation found."""
+        self.text = f"validation {error:.2e}, best {best:.2e}"
+        if self.bar is not None:
+            self.bar.set_postfix_str(self.text, refresh=False)
+        elif time.perf_counter() - self.last > SECONDS:
+            self._say()
+
+    def close(self) -> None:
+        """The last word."""
+        if self.bar is not None:
+            self.bar.close()
+        elif self.text and self.said < self.done:
+            self._say()
+
+    def _say(self) -> None:
+        if not self.quiet:
+            print(f"fit: {self.done:,} steps, {self.text}", file=sys.stderr, flush=True)
+        self.said, self.last = self.done, time.perf_counter()

@@ -1,0 +1,220 @@
+"""The state of a fit that is under way: what it has found so far, where its windows may start, and its history."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .data import Series
+from .forecast import fill, free_run_error, free_run_power
+from .losses import one_step_loss
+from .network import IncrementNetwork
+from .recipe import FREE_POWER, Recipe
+
+__all__ = ["FREE_RUNS", "History", "Run", "Starts", "Stopped"]
+
+# of the validation series, whose free runs are looked at during a fit
+FREE_RUNS = 4
+
+
+class Stopped(StrEnum):
+    """Why a fit ended, in words; it is equal to them, and written to JSON as them.
+
+    Examples
+    --------
+    >>> Stopped.ALL_DONE == "all steps done", f"{Stopped.MAX_TIME}"
+    (True, 'max_time reached')
+    """
+
+    ALL_DONE = "all steps done"
+    MAX_TIME = "max_time reached"
+    DIVERGED = "diverged"
+    INTERRUPTED = "interrupted"
+    SOLVED = "ridge regression done"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Stopped | None:
+        # of an older lemode, with the seconds
+        return cls.MAX_TIME if isinstance(value, str) and value.startswith("max_time=") else None
+
+
+@dataclass
+class History:
+    """What happened: training loss at every step; validation error at some, in units of the increment's std; stages after the first.
+
+    best_step is that of the weights that were kept, free_power what `lemode.surrogate.forecast.free_run_power` says of them, in fits
+    that ask for it.
+
+    Examples
+    --------
+    >>> wave = np.sin(np.linspace(0, 60, 601))[:, None]
+    >>> history = lemode.Surrogate(hidden_size=2, steps=60, window=51, verbose=0).fit(wave).history_
+    >>> print(history.stopped, len(history.loss), [step for step, error in history.validation])
+    all steps done 60 [50, 60]
+    """
+
+    loss: list[float] = field(default_factory=list)
+    validation: list[tuple[int, float]] = field(default_factory=list)
+    best_step: int = 0
+    free_power: float | None = None
+    seconds: float = 0.0
+    stopped: Stopped = Stopped.ALL_DONE
+    stages: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        # as JSON gives them back
+        self.stopped = Stopped(self.stopped)
+        self.validation = [(step, error) for step, error in self.validation]
+
+    def then(self, after: History) -> History:
+        """The history of two fits, one after the other, of the same network."""
+        done = len(self.loss)
+        return History(
+            loss=self.loss + after.loss,
+            validation=self.validation + [(done + step, error) for step, error in after.validation],
+            best_step=done + after.best_step,
+            seconds=self.seconds + after.seconds,
+            stopped=self.stopped if after.stopped == Stopped.ALL_DONE else after.stopped,
+            stages=self.stages + after.stages,
+        )
+
+
+class Run:
+    """All that changes during a fit: what a checkpoint holds."""
+
+    def __init__(
+        self,
+        network: IncrementNetwork,
+        optimizer: torch.optim.Optimizer,
+        generator: torch.Generator,
+        recipe: Recipe,
+        starts: Starts,
+    ) -> None:
+        self.network, self.optimizer, self.generator, self.recipe, self.starts = network, optimizer, generator, recipe, starts
+        self.peak = float(optimizer.param_groups[0]["lr"])
+        self.history = History()
+        self.stage, self.step = 0, 0  # step within the stage
+        self.best, self.reached = math.inf, math.inf  # one-step error of the weights that are kept, and the smallest of all
+        self.best_weights: dict[str, Tensor] | None = None
+        self.progress = 0.0  # of the stage, by steps or by the clock
+        self.before_weights: dict[str, Tensor] | None = None  # of a stage that fine-tunes, with their free-run error
+        self.free_before = math.nan
+        self.averages = [q.detach().clone() for q in network.parameters()] if recipe.average else []
+        self.before_refresh = generator.get_state()  # a checkpoint repeats the refresh instead of storing its states
+
+    @torch.no_grad()
+    def update_averages(self) -> None:
+        """The running average of the weights, over fewer steps at the beginning."""
+        rate = min(self.recipe.average, self.step / (self.step + 10))
+        for average, now in zip(self.averages, self.network.parameters()):
+            average.lerp_(now, 1 - rate)
+
+    @torch.no_grad()
+    def swap_averages(self) -> None:
+        """Exchange the weights and their averages, if there are any."""
+        for average, now in zip(self.averages, self.network.parameters()):
+            kept = now.clone()
+            now.copy_(average)
+            average.copy_(kept)
+
+    def restore(self, weights: dict[str, Tensor]) -> None:
+        """Go on from these weights."""
+        self.network.load_state_dict(weights)
+        self.averages = [q.detach().clone() for q in self.network.parameters()] if self.averages else []
+
+    def validate(self, validation: Series) -> float:
+        self.swap_averages()
+        with torch.no_grad():
+            filled, _ = fill(self.network, validation, trailing=False)
+            washout = 0 if self.recipe.start_counts else min(self.recipe.washout, len(filled.x) // 2)
+            error = math.sqrt(one_step_loss(self.network, filled, washout, self.recipe.weights).item())
+            power = self.free_power(validation)
+        self.history.validation.append((len(self.history.loss), error))
+        self.reached = min(self.reached, error)
+        if (not _stays(error, power), error) < (not _stays(self.best, self.history.free_power), self.best):
+            self.best = error
+            self.history.best_step, self.history.free_power = len(self.history.loss), power
+            self.best_weights = copy.deepcopy(self.network.state_dict())
+        self.swap_averages()
+        self.before_refresh = self.generator.get_state()
+        self.starts.refresh(self.network, self.generator)
+        return error
+
+    def free_error(self, validation: Series) -> float:
+        """How far free runs leave the truth; it judges the stages that fine-tune."""
+        T = len(validation.x)
+        warmup = max(min(self.recipe.washout, T // 2), 1)
+        return free_run_error(self.network, validation, warmup, horizon=T - warmup if T < 400 else T // 2)
+
+    def free_power(self, validation: Series) -> float | None:
+        """The power of free runs, if the recipe asks for it and the series are long enough."""
+        warmup, steps = max(self.recipe.washout, 1), self.recipe.free_steps
+        if not steps or len(validation.x) <= warmup:
+            return None
+        return free_run_power(self.network, validation.map(lambda s: s[:, :FREE_RUNS]), warmup, steps)
+
+
+def _stays(error: float, power: float | None) -> bool:
+    """Whether free runs stay on the attractor, by their power; that of persistence, whose error is one, says nothing."""
+    return math.isfinite(error) and (power is None or (error < 0.5 and FREE_POWER[0] <= power <= FREE_POWER[1]))
+
+
+class Starts:
+    """Where training windows may begin, and the network's state there.
+
+    A window that starts from rest in the middle of a series would teach the network to wake up, over and over, and nothing of how it
+    behaves once its state has settled. So a pass without gradients stores its states on a grid of times; they are as old as the last
+    validation, which the first samples of a window make up for.
+    """
+
+    def __init__(self, series: Series, window: int, most: int | None = None, start_counts: bool = True) -> None:
+        self.series, self.window, self.start_counts = series, window, start_counts
+        self.most = series.x.shape[1] if most is None else most
+        self.rows = torch.arange(series.x.shape[1])
+        self.states: list[tuple[int, Any]] = [(0, None)]
+
+    def fill(self, network: IncrementNetwork) -> None:
+        """What is read where a value is missing: the network's own prediction, as old as the stored states."""
+        self.series, _ = fill(network, self.series, trailing=False)
+
+    @torch.no_grad()
+    def refresh(self, network: IncrementNetwork, generator: torch.Generator) -> None:
+        """Run along the series, or `most` of them; the grid is shifted at random, so that windows begin everywhere in time."""
+        self.fill(network)
+        last = len(self.series.x) - 1 - self.window
+        self.states, state = [(0, None)], None
+        n = self.series.x.shape[1]
+        if n > self.most:
+            self.rows = torch.randperm(n, generator=generator)[: self.most]
+        if last < 1:
+            return
+        begin, end = 0, 1 + int(torch.randint(0, min(self.window, last), (), generator=generator))
+        while end <= last:
+            part = self.series.cut(begin, end, self.rows)
+            _, state = network(*part.known(state))
+            self.states.append((end, state))
+            begin, end = end, end + self.window
+
+    def draw(self, batch_size: int, washout: int, generator: torch.Generator) -> tuple[Series, Any, int]:
+        """A batch of windows, the state before them, and how many of their first steps do not count in the loss."""
+        rows = torch.randperm(len(self.rows), generator=generator)
+        begin, state = self.states[int(torch.randint(0, len(self.states), (), generator=generator))]
+        if self.series.mask is not None:  # a series that has ended before the window has nothing to teach there
+            alive = self.series.mask[begin + 1 + washout : begin + self.window + 1].any(-1).any(0)[self.rows]
+            rows = rows[alive[rows]] if alive.any() else rows
+        rows = rows[:batch_size]
+        window = self.series.cut(begin, begin + self.window + 1, self.rows[rows])
+        return window, _take(state, rows), 0 if begin == 0 and self.start_counts else washout
+
+
+def _take(state: Any, rows: Tensor) -> Any:
+    """The rows of every tensor in a nested state; in all of them the series are the second dimension."""
+    if isinstance(state, tuple):
+        return tuple(_take(s, rows) for s in state)
+    return None if state is None else state[:, rows]
