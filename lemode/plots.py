@@ -123,7 +123,7 @@ class Flows(Protocol):
 
 def _of(kind: type, name: str, value: Any, where: str) -> None:
     if not isinstance(value, kind):
-        raise TypeError(f"{name} is {type(value).__name__}: give what {where} returns.")
+        raise TypeError(f"{name} is {type(value).__name__}: give {where}.")
 
 
 def _axes(ax: Axes | None) -> Axes:
@@ -284,7 +284,7 @@ def order_plot(study: Study, ax: Axes | None = None) -> Axes:
     >>> order_plot(study).get_title()
     'strang: order 2'
     """
-    _of(Study, "study", study, "lemode.analysis.convergence_study")
+    _of(Study, "study", study, "a ConvergenceStudy, from lemode.analysis.convergence_study")
     ax = _axes(ax)
     p = study.order
     for name, error, bound, slope, color, marker in (
@@ -389,7 +389,7 @@ def time_scale_histogram(scales: Scales, names: tuple[str, ...] = (), ax: Axes |
     >>> time_scale_histogram(timescales(lemode.LEM(1, 8), torch.zeros(20, 1), known=[5.0])).get_xscale()
     'log'
     """
-    _of(Scales, "scales", scales, "lemode.analysis.timescales")
+    _of(Scales, "scales", scales, "a Timescales, from lemode.analysis.timescales")
     ax = _axes(ax)
     median = scales.median  # (layers, 2, d), z before y
     known = [k.scale for k in scales.known]
@@ -427,7 +427,7 @@ def lyapunov_convergence(spectrum: Spectrum, known: ArrayLike | None = None, ax:
     >>> lyapunov_convergence(halving, known=[-0.693]).get_xlabel()
     'averaging time'
     """
-    _of(Spectrum, "spectrum", spectrum, "lemode.analysis.lyapunov_spectrum")
+    _of(Spectrum, "spectrum", spectrum, "a LyapunovSpectrum, from lemode.analysis.lyapunov_spectrum")
     ax = _axes(ax)
     colors = (BLUE, VERMILION, GREEN, ORANGE, BLACK)
     for i in range(spectrum.trace.shape[1]):
@@ -540,7 +540,7 @@ def gradient_flow(report: Flows, layer: int = -1, ax: Axes | None = None) -> Axe
     >>> gradient_flow(audit(lemode.LEM(1, 2, dt=0.1), torch.randn(10, 3, 1))).get_yscale()
     'log'
     """
-    _of(Flows, "report", report, "lemode.analysis.audit")
+    _of(Flows, "report", report, "an AuditReport, from lemode.analysis.audit")
     if not -len(report.flows) <= layer < len(report.flows):
         raise ValueError(f"layer={layer}: the audit has layers 0 to {len(report.flows) - 1}.")
     ax, flow = _axes(ax), report.flows[layer]

@@ -243,7 +243,7 @@ def test_backends_agree(case, scheme, padding, dtype, monkeypatch):
     size=st.sampled_from([0.1, 1.0, 30.0, 1e4]),
     seed=st.integers(0, 2**31),
 )
-def test_T2_states_stay_in_the_unit_cube_exactly(case, scheme, padding, backend, dtype, dt, size, seed):
+def test_S4_states_stay_in_the_unit_cube_exactly(case, scheme, padding, backend, dtype, dt, size, seed):
     """|y|, |z| <= 1 with no tolerance, from any state in the cube, for weights of any size (theory/floating_point.py)."""
     torch.manual_seed(seed)
     rnn = network(case, dt=dt, scheme=scheme, padding=padding, backend=backend, dtype=dtype)

@@ -92,7 +92,7 @@ def test_a_plot_refuses_what_it_cannot_draw(ax):
         (plots.order_plot, "study", "convergence_study"), (plots.time_scale_histogram, "scales", "timescales"),
         (plots.lyapunov_convergence, "spectrum", "lyapunov_spectrum"), (plots.gradient_flow, "report", "audit"),
     ):  # fmt: skip
-        with pytest.raises(TypeError, match=f"{name} is list: give what lemode.analysis.{origin} returns"):
+        with pytest.raises(TypeError, match=f"{name} is list: give an? .*, from lemode.analysis.{origin}"):
             draw([], ax=ax)
 
 

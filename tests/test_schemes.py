@@ -48,7 +48,7 @@ def test_measured_order_is_the_declared_one(name):
     assert np.abs(slopes - scheme.order).max() < 0.05, slopes
 
 
-def test_strang_takes_a_smooth_input_at_the_middle():
+def test_6_5_strang_takes_a_smooth_input_at_the_middle():
     """Second order for u(t) sampled in the middle of each step, first order at the end: theory/strang_step.py."""
     ode = random_ode(seed=1).requires_grad_(False)
 

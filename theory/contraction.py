@@ -8,7 +8,7 @@ When does the network forget its initial state, for every input? In this section
 
 Notation of ``jacobian_bounds``; :math:`\psi` is that of ``engine_functions``, :math:`\psi(r a, r b) = r\,\psi(a, b)`.
 
-| Computed by ``lemode.analysis.contraction_certificate``, ``contraction_rate``; tested as T9 in ``tests/properties``.
+| Computed by ``lemode.analysis.contraction_certificate``, ``contraction_rate``; tested as 5.4 in ``tests/properties``.
 """
 
 import math

@@ -12,7 +12,7 @@ for :math:`E = \frac1N\sum_n\frac12\|y_n - \bar y_n\|_2^2`. This is the form in 
 a quotation**: constants and conditions there may differ, and what is refuted here is the display above, read for all d, N and
 :math:`\Delta t \le 1`. In what range it does hold is part of the statements.
 
-| Computed by ``lemode.analysis.recollected_bound``, ``linearisable``; tested as T8 in ``tests/properties``.
+| Computed by ``lemode.analysis.recollected_bound``, ``linearisable``; tested as G_quad in ``tests/properties``.
 """
 
 import math
@@ -23,7 +23,7 @@ import torch
 from lemode import LEMCell
 from lemode.analysis import gradient_bound, growth_rate, linear_growth, recollected_bound
 
-STATEMENTS = ("verdict on the quadratic form",)
+STATEMENTS = ("G_quad",)
 
 f64 = torch.float64
 

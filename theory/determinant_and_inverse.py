@@ -4,7 +4,7 @@ Determinant and inverse of the step (5.1)
 
 Is the step of LEM invertible, and how much volume does it lose? Notation of ``step_jacobian``.
 
-| Computed by ``lemode.analysis.step_jacobian(...).logabsdet()`` and ``inverse_step``; tested as T5 and T11 in ``tests/properties``.
+| Computed by ``lemode.analysis.step_jacobian(...).logabsdet()`` and ``inverse_step``; tested as 5.1 in ``tests/properties``.
 """
 
 import numpy as np

@@ -13,7 +13,7 @@ maxima have closed forms, which are proved here. All arguments are nonnegative.
     \chi(w) &= \max_{0 \le g \le 1}\ g \left(1 + 2 w (1 - g)\right) \\
     A(N, \Delta t, G) &= \frac1N \sum_{n=1}^N \sum_{k=1}^n \Delta t\,(1 + \Delta t\, G)^{n-k}
 
-| Computed by ``lemode.analysis.psi``, ``psi_r``, ``lem_G``, ``gam``, ``beta``, ``chi``, ``linear_growth``; tested as T19 in
+| Computed by ``lemode.analysis.psi``, ``psi_r``, ``lem_G``, ``gam``, ``beta``, ``chi``, ``linear_growth``; tested as psi to A in
 | ``tests/properties``.
 """
 

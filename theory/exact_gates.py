@@ -4,7 +4,7 @@ Exact gates without limits (7.3)
 
 Universality arguments for gated networks often freeze the gates at 1 with large biases and let an error :math:`\delta \to 0`. LEM does not need the limit.
 
-| Tested as T16 in ``tests/properties``.
+| Tested as 7.3 in ``tests/properties``.
 """
 
 import numpy as np

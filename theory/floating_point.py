@@ -5,7 +5,7 @@ The cube in floating point (S4)
 S1 says :math:`|z| \le 1` in exact arithmetic. Does it survive rounding? It does, with no tolerance at all, for each of the three ways
 in which one may write the step. lemode uses the second.
 
-| Tested as T2 in ``tests/properties``, in float32 and float64.
+| Tested as S4 in ``tests/properties``, in float32 and float64.
 
 **Setting.** Binary floating point with precision p (24 for float32, 53 for float64), every operation rounded to nearest, ties to even;
 :math:`\mathrm{fl}(x)` is the rounded x. The numbers g, z, t are floating point numbers with :math:`0 \le g \le 1`,

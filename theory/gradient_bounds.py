@@ -12,7 +12,7 @@ For another loss :math:`E = \frac1N\sum_n E_n(y_n)` replace :math:`d\,(1 + \bar 
 :math:`1 + \bar Y` by :math:`\max_n \|\partial E_n/\partial y_n\|_\infty`. A readout :math:`o = C y + c` with residual
 :math:`\rho_n` has :math:`\partial E_n/\partial y_n = C^T \rho_n`.
 
-| Computed by ``lemode.analysis.gradient_bound``, ``gradient_bound_posterior``, ``linearisable``; tested as T7 and T18 in
+| Computed by ``lemode.analysis.gradient_bound``, ``gradient_bound_posterior``, ``linearisable``; tested as G_inf to G_adj in
 | ``tests/properties``.
 """
 

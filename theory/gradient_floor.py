@@ -6,7 +6,7 @@ Notation of ``step_jacobian``. A gradient flows backwards as a row vector, :math
 ``jacobian_bounds``; here are lower ones. They come from bounds on :math:`J^{-1}`, and show that decay is at most exponential in elapsed *time*,
 not in the number of steps. Throughout the state lies in the unit cube and :math:`0 < \Delta t < 1`.
 
-| Computed by ``lemode.analysis.inverse_bound``, ``inverse_bound_posterior``, ``gradient_floor``, ``highway_floor``; tested as T10 and T17 in
+| Computed by ``lemode.analysis.inverse_bound``, ``inverse_bound_posterior``, ``gradient_floor``, ``highway_floor``; tested as 5.2 in
 | ``tests/properties``.
 """
 

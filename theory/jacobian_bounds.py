@@ -10,7 +10,7 @@ absolute *column* sum and :math:`|W|_2` the spectral norm. The functions :math:`
           \Gamma = \max(\gamma_z, \gamma_y) .
 
 | Computed by ``lemode.analysis.growth_rate`` (:math:`\Gamma`), ``jacobian_bound`` (J1, J3, J4), ``jacobian_bound_posterior`` (J2),
-| ``input_bound`` (J5), ``step_distance_bound`` (J6); tested as T4 and, for sharpness, T6 in ``tests/properties``.
+| ``input_bound`` (J5), ``step_distance_bound`` (J6); tested as J1 to J6 in ``tests/properties``.
 """
 
 import math

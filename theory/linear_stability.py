@@ -4,7 +4,7 @@ Linear stability (6.3)
 
 How large a step does the linear part of LEM bear? In 6.3 the step is only required not to blow up, which is weaker than the invariance of the cube in S2.
 
-| Computed by ``lemode.analysis.stability_region``; tested as T13 in ``tests/properties``.
+| Computed by ``lemode.analysis.stability_region``; tested as 6.3 in ``tests/properties``.
 """
 
 import numpy as np

@@ -5,7 +5,7 @@ LEM as a discretization: local and global error (6.1, 6.2)
 The field F of the ODE is that of ``vector_field``; :math:`F_z = g_1(\hat z - z)`, :math:`F_y = g_2(\hat y - y)`. The input is piecewise constant,
 :math:`u(t) = u_n` on :math:`(t_{n-1}, t_n]`, and the state starts in the unit cube.
 
-| Computed by ``lemode.analysis.local_error_bound``, ``global_error_bound``; tested as T12 in ``tests/properties``.
+| Computed by ``lemode.analysis.local_error_bound``, ``global_error_bound``; tested as 6.1 and 6.2 in ``tests/properties``.
 """
 
 import itertools

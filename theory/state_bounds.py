@@ -9,7 +9,7 @@ How large can the state of LEM get? One component of z in one step is
 with :math:`\hat z_n` the hyperbolic tangent, and y obeys the same equation with its own gates. Nothing else about the network is used
 here, so that every statement holds for every weight and input, component by component, for z and for y.
 
-| Computed by ``lemode.analysis.state_radius``; tested as T1 in ``tests/properties``.
+| Computed by ``lemode.analysis.state_radius``; tested as S1 to S3 in ``tests/properties``.
 """
 
 import numpy as np

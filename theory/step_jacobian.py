@@ -53,7 +53,7 @@ and the product rule applied to :math:`z + \ell_1(\hat z - z)` gives A by z and 
 through :math:`z'`, :math:`U_y`; with a single parameter in the place of u it gives the last display, where the :math:`z'` part of the
 first two lines reaches :math:`y'` through S. ∎
 
-| Computed by ``lemode.analysis.step_jacobian``, ``input_jacobian``, ``parameter_jacobian``; tested as T3 in ``tests/properties``.
+| Computed by ``lemode.analysis.step_jacobian``, ``input_jacobian``, ``parameter_jacobian``; tested as 3 in ``tests/properties``.
 """
 
 import sympy as sp
@@ -62,7 +62,7 @@ import torch
 from lemode import LEMCell
 from lemode.analysis import input_jacobian, parameter_jacobian, step_jacobian
 
-STATEMENTS = ("section 3: J, U, sources",)
+STATEMENTS = ("3",)
 
 # %%
 # Symbolic check

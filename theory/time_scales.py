@@ -4,7 +4,7 @@ Time scales from biases (7.1, 7.2)
 
 A gate that depends on nothing but its bias, W = V = 0 in its rows, gives its unit one time scale. What bias for which scale, with what error?
 
-| Computed by ``lemode.analysis.gate_bias`` and ``decay_error_bound``; measured along data by ``lemode.analysis.timescales``; tested as T15 in
+| Computed by ``lemode.analysis.gate_bias`` and ``decay_error_bound``; measured along data by ``lemode.analysis.timescales``; tested as 7.1 and 7.2 in
 | ``tests/properties``.
 """
 

@@ -9,7 +9,7 @@ The linearly implicit and the exponential step are LEM with another leak:
     \text{LEM: } \ell = x, \qquad \text{linearly implicit: } \ell = \varphi(x) = \frac{x}{1 + x}, \qquad
     \text{exponential: } \ell = \varphi(x) = 1 - e^{-x}, \qquad x = \Delta t\, g .
 
-| ``lemode.schemes.semi_implicit``, ``lemode.schemes.exponential``; every calculator of ``lemode.analysis`` takes cells with these schemes. Tested as T14
+| ``lemode.schemes.semi_implicit``, ``lemode.schemes.exponential``; every calculator of ``lemode.analysis`` takes cells with these schemes. Tested as 6.4
 | in ``tests/properties``.
 """
 

@@ -9,7 +9,7 @@ The ODE behind LEM, with :math:`g_1 = \hat\sigma(W_1 y + V_1 u + b_1)`, :math:`g
 
 F denotes its right-hand side, x = (z, y).
 
-| Computed by ``lemode.analysis.field_jacobian``, ``logarithmic_norm``, ``growth_rate(ode)``, ``lyapunov_bounds``; tested as T5 and T9 in
+| Computed by ``lemode.analysis.field_jacobian``, ``logarithmic_norm``, ``growth_rate(ode)``, ``lyapunov_bounds``; tested as 5.3 in
 | ``tests/properties``.
 """
 

@@ -16,6 +16,8 @@ from sphinx.application import Sphinx
 from sphinx.util.nodes import make_refnode
 from theory_index import scripts
 
+from lemode.analysis.statements import STATEMENTS
+
 
 def _document(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
     """The statements of a function, after its text."""
@@ -23,7 +25,8 @@ def _document(app: Sphinx, what: str, name: str, obj: object, options: object, l
     if proofs:
         lines += ["", ".. rubric:: Proofs", ""]
         for stem, title, statements in proofs:
-            lines.append(f"- :doc:`/auto_theory/{stem}`: {', '.join(statements) or title}")
+            said = "; ".join(f"{n} ({STATEMENTS[n].title})" for n in statements)
+            lines.append(f"- :doc:`/auto_theory/{stem}`: {said or title}")
         lines.append("")
 
 

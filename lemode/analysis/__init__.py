@@ -43,9 +43,11 @@ from .stability import (
     logarithmic_norm,
     lyapunov_bounds,
 )
+from .statements import STATEMENTS, Statement
 from .time_scales import KnownScale, Timescales, timescales
 
 __all__ = [
+    "STATEMENTS",
     "AuditReport",
     "Coefficients",
     "ContractionCertificate",
@@ -56,6 +58,7 @@ __all__ = [
     "LyapunovBounds",
     "LyapunovSpectrum",
     "Row",
+    "Statement",
     "StepJacobian",
     "Timescales",
     "audit",

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..types import Array
+from .statements import statement
 
 __all__ = ["AuditReport", "GradientFlow", "Row"]
 
@@ -35,6 +36,9 @@ class Row:
     measured: float
     bound: float
     lower: bool = False
+
+    def __post_init__(self) -> None:
+        statement(self.statement)  # one of the list
 
     @property
     def holds(self) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..analysis import AuditReport
 from ..analysis.audit_report import Row
+from ..analysis.statements import statement
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
@@ -27,29 +28,28 @@ summary { cursor: pointer; color: #555; font-size: 0.9rem; margin: 0.4rem 0; }
 
 LOOSE = 1e-3  # a bound a thousand times the measured value says little
 
-# where a row belongs: its statement, or what it measures; a heading, and what the rows say
-FAMILIES: tuple[tuple[str, str, str], ...] = (
-    (r"\|dE_N.*", "The gradient of the last step's loss by earlier states",
-     "How much the loss at the end depends on the state after step k. The rows are for the steps k at which measured value and bound are "
-     "closest; the plot below has all of them, with the bounds as far as they are near. theory/gradient_bounds.py, theory/gradient_floor.py."),
-    (r"G_.*", "The gradient of the loss by each parameter",
-     "The largest entry of the gradient by each block of weights, and the sharpest bound on it. G<sub>adj</sub> follows the exact gradient back along these data; "
-     "G<sub>rec</sub> and the closed forms bound it a priori, and grow exponentially with the number of steps. theory/gradient_bounds.py."),
-    (r"S1.*", "The state stays in the unit cube",
-     "|y| and |z| never exceed 1, whatever the input. theory/state_bounds.py."),
-    (r"J\d.*", "How far one step can stretch a perturbation",
-     "J is the derivative of the state x = (z, y) by the state one step before, &part;x<sub>n</sub>/&part;u<sub>n</sub> that by the input. "
-     "A norm of J is the largest factor by which a step stretches a small difference between two states. J2 uses the gates met. "
-     "theory/jacobian_bounds.py."),
-    (r"5\.2.*", "How far one step can squeeze a perturbation",
-     "One over a norm of the inverse of J is the smallest factor by which a step shrinks a small difference: a floor under the gradient. "
-     "theory/gradient_floor.py."),
-    (r"5\.[34].*", "Growth rate of the ODE, and its slowest gate",
-     "&mu;<sub>&infin;</sub> is the rate at which a perturbation of the ODE may grow at the worst point met. A gate is the rate at which a unit "
-     "moves to its target, in units of one over the network's time unit. theory/vector_field.py, theory/contraction.py."),
-    (r"6\.2.*", "LEM as a discretization of the ODE",
-     "How far LEM is from the exact solution of its ODE after one step, and after some more. theory/local_and_global_error.py."),
-)  # fmt: skip
+# a group of statements: a heading, and what its rows say
+GROUPS: dict[str, tuple[str, str]] = {
+    "states": ("The state stays in the unit cube", "|y| and |z| never exceed 1, whatever the input. theory/state_bounds.py."),
+    "jacobian": ("How far one step can stretch a perturbation",
+        "J is the derivative of the state x = (z, y) by the state one step before, &part;x<sub>n</sub>/&part;u<sub>n</sub> that by the input. "
+        "A norm of J is the largest factor by which a step stretches a small difference between two states. J2 uses the gates met. "
+        "theory/jacobian_bounds.py."),
+    "inverse": ("How far one step can squeeze a perturbation",
+        "One over a norm of the inverse of J is the smallest factor by which a step shrinks a small difference: a floor under the gradient. "
+        "theory/gradient_floor.py."),
+    "rate": ("Growth rate of the ODE, and its slowest gate",
+        "&mu;<sub>&infin;</sub> is the rate at which a perturbation of the ODE may grow at the worst point met. A gate is the rate at which a unit "
+        "moves to its target, in units of one over the network's time unit. theory/vector_field.py, theory/contraction.py."),
+    "discretization": ("LEM as a discretization of the ODE",
+        "How far LEM is from the exact solution of its ODE after one step, and after some more. theory/local_and_global_error.py."),
+    "flow": ("The gradient of the last step's loss by earlier states",
+        "How much the loss at the end depends on the state after step k. The rows are for the steps k at which measured value and bound are "
+        "closest; the plot below has all of them, with the bounds as far as they are near. theory/gradient_bounds.py, theory/gradient_floor.py."),
+    "gradient": ("The gradient of the loss by each parameter",
+        "The largest entry of the gradient by each block of weights, and the sharpest bound on it. G<sub>adj</sub> follows the exact gradient back along these data; "
+        "G<sub>rec</sub> and the closed forms bound it a priori, and grow exponentially with the number of steps. theory/gradient_bounds.py."),
+}  # fmt: skip
 
 
 def table(rows: list[list[Any]], head: tuple[str, ...] = (), raw: tuple[int, ...] = ()) -> str:
@@ -83,14 +83,9 @@ def figure(drawn: Any) -> str:
 
 def audit_tables(report: AuditReport) -> Iterator[str]:
     """The rows under a heading each that says what they are about; those whose bound says little are folded away."""
-    left = list(report.rows)
-    found = []
-    for pattern, heading, text in FAMILIES:
-        rows = [r for r in left if re.fullmatch(pattern, r.quantity) or re.fullmatch(pattern, r.statement)]
-        left = [r for r in left if r not in rows]
-        found.append((heading, text, rows))
-    # from the state to the gradients, as the theory goes; what no family knows comes last
-    for heading, text, rows in [*found[2:], *found[:2], ("Other statements", "", left)]:
+    # from the state to the gradients, as the theory goes
+    for group, (heading, text) in GROUPS.items():
+        rows = [r for r in report.rows if _group(r) == group]
         if not rows:
             continue
         vacuous = [r for r in rows if r.vacuous]
@@ -108,6 +103,11 @@ def audit_tables(report: AuditReport) -> Iterator[str]:
             yield folded(f"{len(loose)}{' more' if shown else ''} rows hold, with {says}", _rows(loose, scopes))
         if vacuous:
             yield folded(f"{len(vacuous)} rows say nothing: the bound is infinite, or a floor of 0", _rows(vacuous, scopes))
+
+
+def _group(row: Row) -> str:
+    """Where a row is shown: by its statement, but for what J1, J2 and 5.2 say of a gradient along many steps."""
+    return "flow" if row.quantity.startswith("|dE_N") else statement(row.statement).group
 
 
 def _sharpest(row: Row, rows: list[Row]) -> Row:

@@ -1,4 +1,4 @@
-"""T3: exact Jacobians. T4: bounds J1 to J6. T5: determinant and Liouville. T6: the one-step bounds are attained."""
+"""3: exact Jacobians. J1 to J6: bounds of one step, and where they are attained. 5.1: determinant and Liouville. 5.3: the ODE."""
 
 import math
 
@@ -29,7 +29,7 @@ def flat_step(cell):
 
 
 @given(case=cases(max_d=5, schemes=SCHEMES))
-def test_T3_jacobian_equals_autograd_and_differences(case):
+def test_3_jacobian_equals_autograd_and_differences(case):
     (y, z), u = case.cube_states(3), case.inputs(3)
     x, step = torch.cat([z, y], -1), flat_step(case.cell)
     J = analysis.step_jacobian(case.cell, u, (y, z))
@@ -52,7 +52,7 @@ def test_T3_jacobian_equals_autograd_and_differences(case):
 
 
 @given(case=cases(max_d=4, schemes=SCHEMES), group=st.sampled_from(GROUPS))
-def test_T3_parameter_sources_equal_autograd(case, group):
+def test_3_parameter_sources_equal_autograd(case, group):
     (y, z), u = case.cube_states(2), case.inputs(2)
     dy, dz = analysis.parameter_jacobian(case.cell, u, (y, z), group)
     cell = case.cell
@@ -71,7 +71,7 @@ def test_T3_parameter_sources_equal_autograd(case, group):
 
 
 @given(case=cases(max_d=5))
-def test_T3_field_jacobian_equals_autograd(case):
+def test_5_3_field_jacobian_equals_autograd(case):
     (y, z), u = case.cube_states(3), case.inputs(3)
 
     def field(x, u):
@@ -84,7 +84,7 @@ def test_T3_field_jacobian_equals_autograd(case):
 
 
 @given(case=cases(max_d=5, max_N=12, schemes=SCHEMES))
-def test_T3_products_along_a_trajectory(case):
+def test_3_products_along_a_trajectory(case):
     ys, zs = case.run()
     J = analysis.step_jacobian(case.cell, case.u, (ys[:-1], zs[:-1])).matrix()
     t = torch.from_numpy(case.rng.standard_normal((2, case.d)))
@@ -99,7 +99,7 @@ def test_T3_products_along_a_trajectory(case):
 
 
 @given(case=cases(), states=st.just(40))
-def test_T4_J1_to_J6_norm_bounds(case, states):
+def test_J1_to_J6_norm_bounds(case, states):
     (y, z), u = case.cube_states(states), case.inputs(states)
     J = analysis.step_jacobian(case.cell, u, (y, z)).matrix().detach()
     inf, posterior = J.abs().sum(-1).amax(-1), analysis.jacobian_bound_posterior(case.cell, u, (y, z))
@@ -120,7 +120,7 @@ def test_T4_J1_to_J6_norm_bounds(case, states):
 
 
 @given(case=cases(dts=ANY_DT, schemes=("semi_implicit", "exponential")))
-def test_T4_J1_to_J6_unconditional_schemes(case):
+def test_J1_to_J6_unconditional_schemes(case):
     (y, z), u = case.cube_states(20), case.inputs(20)
     J = analysis.step_jacobian(case.cell, u, (y, z)).matrix().detach()
     assert_bounded(J.abs().sum(-1).amax(-1), analysis.jacobian_bound_posterior(case.cell, u, (y, z)))
@@ -133,7 +133,7 @@ def test_T4_J1_to_J6_unconditional_schemes(case):
 
 
 @given(case=cases(schemes=SCHEMES, max_bias=8.0))
-def test_T5_determinant(case):
+def test_5_1_determinant(case):
     (y, z), u = case.cube_states(5), case.inputs(5)
     J = analysis.step_jacobian(case.cell, u, (y, z))
     full = torch.linalg.slogdet(J.matrix()).logabsdet
@@ -143,7 +143,7 @@ def test_T5_determinant(case):
 
 
 @given(case=cases(max_bias=8.0))
-def test_T5_determinant_without_W2(case):
+def test_5_1_determinant_without_W2(case):
     case.cell.ode.weight_hh.data[case.d : 2 * case.d] = 0
     (y, z), u = case.cube_states(5), case.inputs(5)
     g1, g2 = case.cell.ode.gates(y, u)
@@ -157,7 +157,7 @@ def test_T5_determinant_without_W2(case):
 
 
 @given(case=cases(max_d=4, max_scale=3.0))
-def test_T5_liouville(case):
+def test_5_1_liouville(case):
     # d/dt log det of the flow is the trace of the field's Jacobian
     (y, z), u = case.cube_states(3), case.inputs(3)
     g1, g2 = case.cell.ode.gates(y, u)
@@ -168,7 +168,7 @@ def test_T5_liouville(case):
     assert (DF.diagonal(dim1=-2, dim2=-1).sum(-1) - trace).abs().max() <= 1e-12 * (1 + trace.abs().max())
 
 
-# ---- T6: attained -----------------------------------------------------------------------------------------------------------
+# ---- where the bounds are attained ------------------------------------------------------------------------------------
 
 
 def maximiser(w1, w2, wz, wy, d, dt, eps=1e-9):
@@ -190,7 +190,7 @@ def maximiser(w1, w2, wz, wy, d, dt, eps=1e-9):
 
 
 @given(w=st.tuples(*[st.floats(0.0, 6.0)] * 4), d=st.integers(1, 5), dt=st.floats(0.01, 1.0) | st.just(1.0))
-def test_T6_J1_and_J2_are_attained(w, d, dt):
+def test_J1_and_J2_are_attained(w, d, dt):
     cell, state = maximiser(*w, d, dt)
     bound = analysis.jacobian_bound(cell)
     u = torch.zeros(1, dtype=torch.float64)
@@ -201,7 +201,7 @@ def test_T6_J1_and_J2_are_attained(w, d, dt):
     assert norm >= float(analysis.jacobian_bound_posterior(cell, u, state)) * (1 - 1e-12)
 
 
-def test_T6_growth_rate_is_attained_to_nine_digits():
+def test_5_3_growth_rate_is_attained_to_nine_digits():
     worst = 1.0
     for w in ((0.5, 0.5, 1.5, 1.0), (2.0, 1.0, 3.0, 0.1), (1.0, 3.0, 1.0, 2.0), (0.0, 0.0, 2.0, 2.0), (6.0, 0.1, 0.1, 0.1)):
         cell, state = maximiser(*w, d=3, dt=0.1)
@@ -210,7 +210,7 @@ def test_T6_growth_rate_is_attained_to_nine_digits():
     assert worst >= 1 - 1e-7
 
 
-def test_T6_J3_is_attained():
+def test_J3_is_attained():
     u = torch.zeros(1, dtype=torch.float64)
     zero = torch.zeros(3, dtype=torch.float64)
     # column of z: a closed z gate, an open y gate
@@ -233,7 +233,7 @@ def test_T6_J3_is_attained():
     assert norm == pytest.approx(analysis.jacobian_bound(cell, norm=1), rel=1e-12)
 
 
-def test_T6_J4_is_attained_for_large_weights():
+def test_J4_is_attained_for_large_weights():
     # the decay costs 1 where the bound is about w: attained up to 1/w
     u, zero = torch.zeros(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
     minus = -torch.ones(1, dtype=torch.float64)
@@ -249,7 +249,7 @@ def test_T6_J4_is_attained_for_large_weights():
 
 
 @given(v=st.tuples(*[st.floats(0.01, 6.0)] * 4), wy=st.floats(0, 4), dt=st.floats(0.01, 1.0))
-def test_T6_J5_is_attained(v, wy, dt):
+def test_J5_is_attained(v, wy, dt):
     v1, v2, vz, vy = v
     bz = analysis.beta(v1, vz)
     gz, hz = numeric_max(lambda g, h: g * ((1 - g) * (1 + h) * v1 + (1 - h * h) * vz))
@@ -267,7 +267,7 @@ def test_T6_J5_is_attained(v, wy, dt):
 
 
 @given(w=st.tuples(*[st.floats(0.0, 6.0)] * 2), dt=st.floats(0.01, 1.0), branch=st.sampled_from("zy"))
-def test_T6_J6_is_attained(w, dt, branch):
+def test_J6_is_attained(w, dt, branch):
     # psi is a row at a gate of 0, so it is approached as the gate closes; the y unit reads another one, so that nothing cancels
     gate, wg, wc = 1e-6, w[0], w[1]
     h = min(wg / (2 * wc), 1 - 1e-15) if wc > 0 else 1 - 1e-15
@@ -283,7 +283,7 @@ def test_T6_J6_is_attained(w, dt, branch):
     assert bound * (1 - 2e-5) <= actual <= bound * (1 + 1e-9) + 1e-15  # J - I is a difference of numbers near 1
 
 
-def test_T6_logarithmic_norm_is_attained():
+def test_5_3_logarithmic_norm_is_attained():
     u, minus = torch.zeros(1, dtype=torch.float64), -torch.ones(1, dtype=torch.float64)
     g, h = numeric_max(lambda g, h: g * (-1 + (1 - g) * (1 + h) * 2 + (1 - h * h) * 2))
     cell = network(1, dt=0.1, W1=2.0, Wz=2.0, b1=logit(g) + 2.0, bz=np.arctanh(h) + 2.0)

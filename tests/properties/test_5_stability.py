@@ -1,4 +1,4 @@
-"""T9: contraction. T10: inverse bound, gradient floor, highway. T11: inverse step."""
+"""5.4: contraction. 5.3: Lyapunov bounds. 5.2: inverse bound, gradient floor, highway. 5.1: inverse step."""
 
 import math
 
@@ -38,7 +38,7 @@ DTS = st.floats(1e-3, 1.0) | st.sampled_from([1.0, 0.5])
 
 
 @given(case=cases(max_d=6, max_N=20, max_scale=0.9, dts=DTS))
-def test_T9_contraction(case):
+def test_5_4_contraction(case):
     certificate = contractive(case)
     factor = certificate.factor(case.cell)
     (y, z), u = case.cube_states(30), case.u[np.arange(30) % case.N]
@@ -61,7 +61,7 @@ def test_T9_contraction(case):
 @given(
     case=cases(max_d=5, max_scale=0.9, dts=st.floats(-2, 3).map(lambda e: 10.0**e), schemes=("semi_implicit", "exponential"))
 )
-def test_T9_contraction_of_the_unconditional_schemes(case):
+def test_5_4_contraction_of_the_unconditional_schemes(case):
     certificate = contractive(case)
     (y, z), u = case.cube_states(20), case.u[np.arange(20) % case.N]
     J = analysis.step_jacobian(case.cell, u, (y, z)).matrix()
@@ -69,12 +69,12 @@ def test_T9_contraction_of_the_unconditional_schemes(case):
 
 
 @given(case=cases(max_d=6, max_scale=3.0), r=st.floats(-3, 3).map(math.exp))
-def test_T9_the_weight_found_is_the_best(case, r):
+def test_5_4_the_weight_found_is_the_best(case, r):
     assert_bounded(analysis.contraction_certificate(case.cell).Psi, analysis.contraction_certificate(case.cell, r=r).Psi)
 
 
 @pytest.mark.parametrize(("wz", "wy"), [(0.5, 0.5), (0.9, 0.4), (3.0, 0.2)])
-def test_T9_contraction_is_sharp(wz, wy):
+def test_5_4_contraction_is_sharp(wz, wy):
     g, dt = 0.3, 0.4
     cell = network(2, dt=dt, Wz=wz / 2, Wy=wy / 2, b1=logit(g), b2=logit(0.9))
     certificate = analysis.contraction_certificate(cell)
@@ -87,7 +87,7 @@ def test_T9_contraction_is_sharp(wz, wy):
     assert norm == pytest.approx(certificate.factor(cell), rel=1e-9)
 
 
-def test_T9_certificate_is_sharp_in_the_weights():
+def test_5_4_certificate_is_sharp_in_the_weights():
     # u = b = 0, equal gates: the origin is unstable as soon as wz wy > 1
     for w, stable in ((0.999, True), (1.001, False)):
         cell = network(1, dt=0.5, Wz=w, Wy=w)
@@ -97,7 +97,7 @@ def test_T9_certificate_is_sharp_in_the_weights():
 
 
 @given(case=cases(max_d=6, max_N=10, dts=st.floats(1e-3, 0.6), max_scale=3.0))
-def test_T10_inverse_bound_and_floor(case):
+def test_5_2_inverse_bound_and_floor(case):
     (y, z), u = case.cube_states(20), case.inputs(20)
     J = analysis.step_jacobian(case.cell, u, (y, z)).matrix()
     inverse = torch.linalg.inv(J)
@@ -117,7 +117,7 @@ def test_T10_inverse_bound_and_floor(case):
 @given(
     case=cases(max_d=4, dts=st.floats(-2, 1).map(lambda e: 10.0**e), max_scale=1.0, schemes=("semi_implicit", "exponential"))
 )
-def test_T10_inverse_bound_of_the_unconditional_schemes(case):
+def test_5_2_inverse_bound_of_the_unconditional_schemes(case):
     (y, z), u = case.cube_states(20), case.inputs(20)
     inverse = torch.linalg.inv(analysis.step_jacobian(case.cell, u, (y, z)).matrix())
     posterior = analysis.inverse_bound_posterior(case.cell, u, (y, z))
@@ -126,7 +126,7 @@ def test_T10_inverse_bound_of_the_unconditional_schemes(case):
 
 
 @given(case=cases(max_d=5, max_N=20, max_scale=3.0), gate=st.floats(-5, -1).map(lambda e: 10.0**e))
-def test_T10_highway(case, gate):
+def test_5_2_highway(case, gate):
     p = case.cell.ode.blocks()
     with torch.no_grad():
         for w, v, b in ((p.W1, p.V1, p.b1), (p.W2, p.V2, p.b2)):
@@ -138,7 +138,7 @@ def test_T10_highway(case, gate):
     assert_bounded(floor, float(vys[0].abs().sum() + vzs[0].abs().sum()))
 
 
-def test_T10_inverse_bounds_and_floors_are_attained():
+def test_5_2_inverse_bounds_and_floors_are_attained():
     u = torch.zeros(1, dtype=torch.float64)
     zero, one = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
     for blocks, state, dt in (
@@ -165,7 +165,7 @@ def test_T10_inverse_bounds_and_floors_are_attained():
     assert float(torch.linalg.matrix_power(J, 10)[0, 0]) == pytest.approx(analysis.highway_floor(cell, 10, 1e-3), rel=1e-4)
 
 
-def test_T10_lyapunov_bounds_are_attained():
+def test_5_3_lyapunov_bounds_are_attained():
     zero = torch.zeros(1, dtype=torch.float64)
     cell = network(1, dt=0.5, b1=0.0, b2=0.0)
     bounds = analysis.lyapunov_bounds(cell)
@@ -182,7 +182,7 @@ def test_T10_lyapunov_bounds_are_attained():
 
 
 @given(case=cases(max_d=8, max_N=1, dts=st.floats(1e-3, 0.99), schemes=("imex", "semi_implicit", "exponential")))
-def test_T11_inverse_step_round_trip(case):
+def test_5_1_inverse_step_round_trip(case):
     case.cell.ode.weight_hh[case.d : 2 * case.d] = 0
     (y, z), u = case.cube_states(10), case.inputs(10)
     after = case.cell.scheme.step(case.cell.ode, (y, z), u, case.cell.dt)

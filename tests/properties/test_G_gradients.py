@@ -1,4 +1,4 @@
-"""T7: gradient bounds against autograd, all twelve blocks. T8: counterexamples. T17: dependence on k. T18: order of the bounds."""
+"""G_inf, G_1, G_ref, G_rec, G_unif, G_adj: gradient bounds against autograd. G_quad: counterexamples. 5.2: dependence on k."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def row_maxima(gradient):
 
 
 @given(case=cases(max_d=6, max_N=30))
-def test_T7_gradient_bounds(case):
+def test_G_inf_G_1_G_ref_G_rec_are_bounds(case):
     gradient, ys, zs = gradients(case)
     rows = row_maxima(gradient)  # (12, d)
     Y, size = float(case.target.abs().max()), case.u.abs().amax(1).numpy()
@@ -49,7 +49,7 @@ def test_T7_gradient_bounds(case):
 
 
 @given(case=cases(max_d=4, max_N=20, schemes=("semi_implicit", "exponential"), dts=st.floats(-2, 2).map(lambda e: 10.0**e)))
-def test_T7_gradient_bounds_of_the_unconditional_schemes(case):
+def test_G_gradient_bounds_of_the_unconditional_schemes(case):
     gradient, ys, zs = gradients(case)
     rows = row_maxima(gradient)
     Y, size = float(case.target.abs().max()), case.u.abs().amax(1).numpy()
@@ -66,7 +66,7 @@ def test_T7_gradient_bounds_of_the_unconditional_schemes(case):
 
 
 @given(case=cases(max_d=5, max_N=25, max_scale=0.9))
-def test_T7_uniform_bound_where_it_applies(case):
+def test_G_unif_bound_where_it_applies(case):
     while not analysis.contraction_certificate(case.cell, case.u).holds:
         with torch.no_grad():
             case.cell.ode.weight_hh.mul_(0.7)
@@ -78,7 +78,7 @@ def test_T7_uniform_bound_where_it_applies(case):
 
 
 @given(case=cases(max_d=4, max_N=15), group=st.sampled_from(GROUPS), readout=st.booleans())
-def test_T7_public_functions_with_a_readout_and_a_start(case, group, readout):
+def test_G_public_functions_with_a_readout_and_a_start(case, group, readout):
     o = 2
     C, c = case.rng.standard_normal((o, case.d)), case.rng.standard_normal(o)
     target = case.target[:, :1].expand(-1, o) if readout else case.target
@@ -124,7 +124,7 @@ def test_T7_public_functions_with_a_readout_and_a_start(case, group, readout):
         ("Wy", {"b1": 40.0, "b2": 40.0, "bz": 20.0}),
     ],
 )
-def test_T7_G_rec_is_attained_by_one_step(group, blocks, d):
+def test_G_rec_is_attained_by_one_step(group, blocks, d):
     # a far target makes |y - target| and its bound r + Y agree to 1e-6; candidates at 0 or 1, gates at 1 or 1/2
     Y, dt = 1e6, 0.5
     cell = network(d, dt=dt, **blocks)
@@ -155,7 +155,7 @@ def test_T7_G_rec_is_attained_by_one_step(group, blocks, d):
         assert analysis.gradient_bound(cell, 1, 1 + Y, group, "best") == pytest.approx(actual, rel=1e-5)
 
 
-def test_T7_uniform_bound_is_attained_without_weights():
+def test_G_unif_bound_is_attained_without_weights():
     Y, cell = 1e6, network(1, dt=1.0, b1=40.0, b2=40.0)
     cell.requires_grad_(True)
     zero = torch.zeros(1, dtype=torch.float64)
@@ -198,12 +198,12 @@ def adversarial_ratio(group, dt, N, w, steps=120):
 
 
 @pytest.mark.parametrize("group", ["bz", "by"])
-def test_T7_G_rec_is_nearly_attained_over_ten_steps(group):
+def test_G_rec_is_nearly_attained_over_ten_steps(group):
     # measured .9988 (bz) and .9993 (by)
     assert 0.995 <= adversarial_ratio(group, dt=0.1, N=10, w=(0.5, 0.5, 1.0, 1.0)) <= 1
 
 
-def test_T7_posterior_is_attained_for_one_unit():
+def test_G_rec_and_G_adj_are_attained_for_one_unit():
     # nonnegative derivatives do not cancel: zero state and input, positive weights
     cell = network(1, dt=0.3, Wz=2.0, Wy=1.5, b1=1.0, b2=0.5)
     cell.requires_grad_(True)
@@ -221,7 +221,7 @@ def test_T7_posterior_is_attained_for_one_unit():
             assert float(bound) == pytest.approx(float(actual[k]), rel=1e-12)
 
 
-# ---- T8 -----------------------------------------------------------------------------------------------------------------------
+# ---- G_quad -----------------------------------------------------------------------------------------------------------------------
 
 
 def bias_gradient(cell, N, Y):
@@ -236,7 +236,7 @@ def bias_gradient(cell, N, Y):
     return gradient.chunk(4)[2].abs().max().item()  # bz
 
 
-def test_T8_the_recollected_form_needs_a_factor_d():
+def test_G_quad_the_recollected_form_needs_a_factor_d():
     d, Y = 17, 1e4
     Wy = np.zeros((d, d))
     Wy[:, 0] = 1 / np.sqrt(2)
@@ -247,7 +247,7 @@ def test_T8_the_recollected_form_needs_a_factor_d():
         assert_bounded(actual, analysis.gradient_bound(cell, 1, 1 + Y, "bz", kind))
 
 
-def test_T8_the_recollected_form_fails_over_long_times():
+def test_G_quad_the_recollected_form_fails_over_long_times():
     cell = network(1, dt=0.1, Wz=3.0, Wy=3.0, b1=30.0, b2=30.0)
     actual = bias_gradient(cell, 100, 1.0)
     assert actual / analysis.recollected_bound(cell, 100, 1.0) > 1000
@@ -256,13 +256,13 @@ def test_T8_the_recollected_form_fails_over_long_times():
 
 
 @given(s=st.floats(0, 5.10), N=st.integers(1, 3000), dt=st.floats(1e-4, 1.0))
-def test_T8_growth_is_linearisable_up_to_s_5_1(s, N, dt):
+def test_G_quad_growth_is_linearisable_up_to_s_5_1(s, N, dt):
     t = N * dt
     G = s / t
     assert_bounded(analysis.linear_growth(N, dt, G), t + G * t * t)
 
 
-def test_T8_linearisable_decides_at_5_1():
+def test_G_quad_linearisable_decides_at_5_1():
     # the continuum's root of (e^s - 1 - s)/s = s + s^2 is 5.1098; N = 1e5 steps are close to the continuum
     for s, valid in ((5.10, True), (5.115, False)):
         N = 10**5
@@ -272,14 +272,14 @@ def test_T8_linearisable_decides_at_5_1():
         assert result.valid == valid
 
 
-# ---- T17, T18 -----------------------------------------------------------------------------------------------------------------
+# ---- dependence on k, and on the arguments -----------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("groups", "ratio", "tolerance"),
     [(("b1", "bz", "W1", "Wz", "V1", "Vz"), 8, 0.15), (("b2", "by", "W2", "Wy", "V2", "Vy"), 1, 0.05)],
 )
-def test_T17_dependence_on_k(groups, ratio, tolerance):
+def test_5_2_dependence_on_k(groups, ratio, tolerance):
     """Of the same source at step k, the share that reaches y_N: N - k + 1 times as much for z blocks, the same for y blocks."""
     N, d, dt = 8, 3, 1e-3
     rng = np.random.default_rng(3)
@@ -305,7 +305,7 @@ def test_T17_dependence_on_k(groups, ratio, tolerance):
 
 
 @given(case=cases(max_d=4, max_N=6, max_scale=3.0), group=st.sampled_from(GROUPS), factor=st.floats(1.0, 2.0))
-def test_T18_bounds_are_monotone(case, group, factor):
+def test_G_bounds_are_monotone(case, group, factor):
     def values(N, Y):
         cell, dt = case.cell, case.dt
         pull = analysis.quadratic_pull(cell, N, Y)

@@ -1,4 +1,4 @@
-"""T12: discretization errors. T13: linear stability. T15: time scales. T16: dt = 2 is a tanh network. T19: engine functions."""
+"""6.1, 6.2: order and errors. 6.3: linear stability. 7.1, 7.2: time scales. 7.3: dt = 2 is a tanh network. psi, G, chi, A: the engine."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def exact(cell, u, y, z, t):
 
 
 @given(case=cases(max_d=4, max_N=8, dts=st.floats(0.01, 1.0) | st.just(1.0), max_scale=4.0))
-def test_T12_local_and_global_error(case):
+def test_6_2_local_and_global_error(case):
     (y, z), u = case.cube_states(3), case.inputs(3)
     step = torch.stack(case.cell.scheme.step(case.cell.ode, (y, z), u, case.dt)).numpy()
     # 1e-10: the reference's own error
@@ -47,7 +47,7 @@ def test_T12_local_and_global_error(case):
         assert_bounded(error, analysis.global_error_bound(case.cell, n + 1, case.u), atol=1e-10 * (n + 1))
 
 
-def test_T12_error_bounds_are_attained_as_dt_vanishes():
+def test_6_2_error_bounds_are_attained_as_dt_vanishes():
     # x' = 1 - x from -1: the step errs by 2 (e^-dt - 1 + dt) = dt^2 (1 - dt/3 + ...)
     dt = 1e-3
     cell = network(1, dt=dt, b1=40.0, b2=40.0, bz=40.0, by=40.0)
@@ -58,7 +58,7 @@ def test_T12_error_bounds_are_attained_as_dt_vanishes():
     assert analysis.global_error_bound(cell, 1) == pytest.approx(error, rel=4e-4)
 
 
-def test_T12_order_is_one():
+def test_6_1_order_is_one():
     rng = np.random.default_rng(0)
     blocks = {k: rng.standard_normal((3, 3)) for k in ("W1", "W2", "Wz", "Wy")} | {
         "b1": rng.standard_normal(3),
@@ -78,7 +78,7 @@ def test_T12_order_is_one():
 
 
 @given(a=st.floats(0.01, 3.0), b=st.floats(0.01, 3.0), pq=st.floats(-30, 2))
-def test_T13_linear_stability(a, b, pq):
+def test_6_3_linear_stability(a, b, pq):
     # p q enters only as a product
     M = np.array([[1 - a, a * pq], [b * (1 - a), 1 - b + a * b * pq]])
     radius = np.abs(np.linalg.eigvals(M)).max()
@@ -87,13 +87,13 @@ def test_T13_linear_stability(a, b, pq):
 
 
 @given(omega=st.floats(0.05, 50))
-def test_T13_oscillator_limit(omega):
+def test_6_3_oscillator_limit(omega):
     limit = 2 / (1 + omega)
     assert analysis.stability_region(0.999 * limit, 0.999 * limit, -(omega**2))
     assert not analysis.stability_region(1.001 * limit, 1.001 * limit, -(omega**2))
 
 
-def test_T13_the_linearised_pair_is_the_network():
+def test_6_3_the_linearised_pair_is_the_network():
     # the network at the origin with W1 = W2 = 0 has exactly the matrix of the statement
     a, b, p, q = 0.4, 0.6, -1.5, 2.0
     cell = network(1, dt=1.0, Wz=p, Wy=q, b1=np.log(a / (1 - a)), b2=np.log(b / (1 - b)))
@@ -103,7 +103,7 @@ def test_T13_the_linearised_pair_is_the_network():
 
 
 @given(tau=st.floats(-1, 8).map(lambda e: 10.0**e), dt=st.floats(1e-3, 1.0))
-def test_T15_time_scales(tau, dt):
+def test_7_1_time_scales(tau, dt):
     decay = -np.expm1(-dt / tau)
     if decay < dt * (1 - 1e-9):
         b = analysis.gate_bias(tau, dt)
@@ -115,19 +115,19 @@ def test_T15_time_scales(tau, dt):
 
 
 @given(x=st.floats(-6, 0).map(lambda e: 10.0**e), n=st.integers(0, 10**7))
-def test_T15_decay_error(x, n):
+def test_7_2_decay_error(x, n):
     error = abs((1 - x) ** n - np.exp(-n * x))
     # (1 - x)^n amplifies the rounding of 1 - x by n
     assert_bounded(error, analysis.decay_error_bound(x), atol=4 * EPS + 2 * EPS * n * np.exp(-n * x))
 
 
-def test_T15_decay_error_is_attained():
+def test_7_2_decay_error_is_attained():
     x = 1e-4
     assert abs((1 - x) ** 10000 - np.exp(-1.0)) == pytest.approx(analysis.decay_error_bound(x), rel=1e-3)
 
 
 @given(seed=st.integers(0, 2**32 - 1), d=st.integers(1, 16))
-def test_T16_dt_2_without_gate_weights_is_a_tanh_network(seed, d):
+def test_7_3_dt_2_without_gate_weights_is_a_tanh_network(seed, d):
     rng = np.random.default_rng(seed)
     cell = network(d, dt=2.0, **{k: rng.standard_normal((d, d)) for k in ("Wz", "Wy")}, Vz=rng.standard_normal((d, 1)), bz=0.1)
     p = cell.ode.blocks()
@@ -143,13 +143,13 @@ def test_T16_dt_2_without_gate_weights_is_a_tanh_network(seed, d):
         state = (y, z)
 
 
-# ---- T19 ----------------------------------------------------------------------------------------------------------------------
+# ---- the engine ----------------------------------------------------------------------------------------------------------------------
 
 SIZE = st.just(0.0) | st.floats(-4, 2).map(lambda e: 10.0**e)
 
 
 @given(s=st.sampled_from([0.0, 1.0]) | st.floats(0, 10), A=SIZE, B=SIZE, r=st.sampled_from([0.0, 1.0]) | st.floats(0, 1))
-def test_T19_lem_G_is_the_maximum(s, A, B, r):
+def test_G_lem_G_is_the_maximum(s, A, B, r):
     g, h = np.linspace(0, 1, 401)[:, None], np.linspace(0, 1, 401)
     grid = (g * (-s + (1 - g) * (r + h) * A + (1 - h * h) * B)).max()
     value = analysis.lem_G(s, A, B, r)
@@ -160,7 +160,7 @@ def test_T19_lem_G_is_the_maximum(s, A, B, r):
 
 
 @given(a=SIZE, b=SIZE, r=st.floats(0, 1))
-def test_T19_psi_is_the_maximum(a, b, r):
+def test_psi_gamma_beta_are_maxima(a, b, r):
     h = np.linspace(0, 1, 4001)
     for value, radius in ((analysis.psi(a, b), 1.0), (analysis.psi_r(a, b, r), r)):
         grid = ((radius + h) * a + (1 - h * h) * b).max()
@@ -172,14 +172,14 @@ def test_T19_psi_is_the_maximum(a, b, r):
 
 
 @given(w=SIZE)
-def test_T19_chi_is_the_maximum(w):
+def test_chi_is_the_maximum(w):
     g = np.linspace(0, 1, 4001)
     grid = (g * (1 + 2 * w * (1 - g))).max()
     assert grid * (1 - 1e-14) <= analysis.chi(w) <= grid * (1 + 1e-7)
 
 
 @given(N=st.integers(1, 200), dt=st.floats(1e-4, 1.0), G=st.just(0.0) | st.floats(-12, 1.5).map(lambda e: 10.0**e))
-def test_T19_linear_growth_is_the_sum(N, dt, G):
+def test_A_linear_growth_is_the_sum(N, dt, G):
     powers = (1 + dt * G) ** np.arange(N)  # the sum over n and k has N - j terms of power j
     value = dt * ((N - np.arange(N)) * powers).sum() / N
     assert analysis.linear_growth(N, dt, G) == pytest.approx(value, rel=1e-11)

@@ -1,4 +1,4 @@
-"""T1: state bounds S1, S2, S3. T2: the cube is kept exactly in floating point (S4)."""
+"""S1, S2, S3: state bounds. S4: the cube is kept exactly in floating point. 6.4: schemes that keep it for every dt."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ EPS = np.finfo(float).eps
 
 
 @given(case=cases(), size=st.floats(0, 5))
-def test_T1_S1_state_bound(case, size):
+def test_S1_state_bound(case, size):
     x0 = torch.from_numpy(case.rng.uniform(-1, 1, (2, case.d)) * size)
     ys, zs = case.run(*x0)
     n = np.arange(case.N + 1)
@@ -31,7 +31,7 @@ def test_T1_S1_state_bound(case, size):
 
 
 @given(case=cases())
-def test_T1_S1_from_zero(case):
+def test_S1_from_zero(case):
     ys, zs = case.run()
     # no tolerance on the cube itself: that is S4
     assert ys.abs().max() <= 1
@@ -41,7 +41,7 @@ def test_T1_S1_from_zero(case):
 
 
 @given(case=cases(dts=st.floats(1.0, 3.0), schemes=("imex",)))
-def test_T1_S2_S3_large_steps(case):
+def test_S2_S3_large_steps(case):
     ys, zs = case.run()
     n = np.arange(case.N + 1)
     bound = state_radius(case.dt, n)
@@ -55,7 +55,7 @@ def test_T1_S2_S3_large_steps(case):
 
 
 @given(case=cases(dts=st.floats(1.0, 1.99), max_N=20), share=st.floats(0, 1))
-def test_T1_S3_invariant_cube(case, share):
+def test_S3_invariant_cube(case, share):
     R = case.dt / (2 - case.dt)
     x0 = torch.from_numpy(case.rng.uniform(-1, 1, (2, case.d)) * R * share)
     ys, zs = case.run(*x0)
@@ -66,7 +66,7 @@ def test_T1_S3_invariant_cube(case, share):
 
 
 @pytest.mark.parametrize("dt", [0.1, 0.5, 1.0, 1.3, 2.0, 2.7])
-def test_T1_state_bound_is_attained(dt):
+def test_S1_state_bound_is_attained(dt):
     # saturated gate and candidate; beyond dt = 1 the candidate must alternate
     cell = network(1, dt=dt, b1=40.0, b2=40.0, Vz=40.0, Vy=40.0)
     state = torch.zeros(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
@@ -80,7 +80,7 @@ def test_T1_state_bound_is_attained(dt):
 
 
 @given(case=cases(dts=st.floats(-2, 6).map(lambda e: 10.0**e), schemes=("semi_implicit", "exponential")))
-def test_T14_unconditional_schemes_keep_the_cube(case):
+def test_6_4_unconditional_schemes_keep_the_cube(case):
     ys, zs = case.run()
     assert max(float(ys.abs().max()), float(zs.abs().max())) <= 1
     n = np.arange(case.N + 1)
@@ -90,7 +90,7 @@ def test_T14_unconditional_schemes_keep_the_cube(case):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @given(seed=st.integers(0, 2**32 - 1))
-def test_T2_S4_cube_is_exact_in_floating_point(dtype, seed):
+def test_S4_cube_is_exact_in_floating_point(dtype, seed):
     gen = torch.Generator().manual_seed(seed)
     g = torch.rand(4000, generator=gen, dtype=dtype)
     z, t = (2 * torch.rand(2, 4000, generator=gen, dtype=dtype) - 1).unbind()
