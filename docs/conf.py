@@ -76,13 +76,17 @@ plot_rcparams = {"figure.constrained_layout.use": True, "font.size": 9}
 plot_apply_rcparams = True
 
 
-# -- galleries: the scripts as they are, in their short form
+# -- galleries: the scripts as they are, in their short form where it shows what the long one shows
 class QuickArguments:
     """What the scripts get instead of Sphinx's own arguments."""
 
     def __call__(self, gallery_conf, script_vars):
-        out = HERE / "_build" / "out" / Path(script_vars["src_file"]).stem  # not beside the sources
-        return ["--quick", "--quiet", "--out", str(out)]
+        script = Path(script_vars["src_file"])
+        if script.parent.name == "theory":
+            return []
+        code, out = script.read_text(), HERE / "_build" / "out" / script.stem  # not beside the sources
+        given = {"--quick": [], "--quiet": [], "--out": [str(out)]}
+        return [word for option, value in given.items() if f'"{option}"' in code for word in (option, *value)]
 
     def __repr__(self):
         return "QuickArguments()"

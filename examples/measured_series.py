@@ -6,7 +6,7 @@ Monthly sea surface temperature of the eastern Pacific (0-10 S, 80-90 W), 1950 t
 a strong season. Nobody knows its equations. What a surrogate is worth here is decided by forecasts from many origins that it has
 not seen, beside the simplest things that could be done.
 
-``python examples/measured_series.py`` needs ``pip install '.[baselines]'`` and takes about a minute.
+``python examples/measured_series.py`` needs ``pip install '.[baselines]'`` and takes one to two minutes.
 """
 
 # %%

@@ -25,6 +25,7 @@ sys.path.insert(0, str(DOCS / "_ext"))
 
 import api_pages  # noqa: E402
 import generated  # noqa: E402
+import rooms  # noqa: E402
 import theory_index  # noqa: E402
 
 MODULES = api_pages.public_modules()
@@ -95,6 +96,32 @@ def test_scripts_of_the_theory_name_functions_that_exist():
     named = {n for _, _, names in found.values() for n in names}
     assert "lemode.analysis.state_radius" in named
     assert "lemode.analysis.jacobian_bound" in named
+
+
+def test_every_module_has_a_room_and_a_sentence():
+    named = rooms.sentences()
+    for module, sentence in named.items():
+        assert rooms.room(module) in rooms.ROOMS
+        assert 15 < len(sentence) < 180, f"{module}: the docstring begins with one sentence on what it is for"
+        assert sentence.endswith("."), module
+    shown = rooms.as_markdown(set(MODULES))
+    assert all(f"`{module}` |" in shown for module in named)
+    assert "_generated/modules.md" in (DOCS / "house.md").read_text()
+    listed = re.findall(r":doc:`([\w.]+)`", api_pages.index(MODULES))
+    assert sorted(listed) == sorted(MODULES)
+
+
+def test_no_walk_of_the_house_has_more_than_eight_stops():
+    """And every file and function that it names is there."""
+    walks = re.findall(r"^### (.*?)\n(.*?)(?=^##|\Z)", (DOCS / "house.md").read_text().split("## Four walks")[1], re.S | re.M)
+    assert [title for title, _ in walks] == ["Fit", "Predict", "Forecast", "Load, then report"]
+    for title, walk in walks:
+        stops = re.findall(r"^\d+\. (.*?)(?=^\d+\. |\Z)", walk, re.S | re.M)
+        assert 3 <= len(stops) <= 8, title
+        for stop in stops:
+            file, name = re.match(r"`([\w/]+\.py)`, `([\w.]+)`", stop).groups()
+            code = (DOCS.parent / "lemode" / file).read_text()
+            assert re.search(rf"^\s*(?:def|class) {name.rsplit('.', 1)[-1]}\b", code, re.M), f"{title}: {file} has no {name}"
 
 
 def test_committed_outputs_are_included_and_missing_ones_are_explained(tmp_path, monkeypatch):

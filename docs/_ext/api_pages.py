@@ -7,8 +7,9 @@ import inspect
 import pkgutil
 from pathlib import Path
 
-import lemode
+import rooms
 
+import lemode
 
 
 def public_modules() -> list[str]:
@@ -82,23 +83,29 @@ def _get(path: str) -> object:
     return getattr(importlib.import_module(module), name)
 
 
-ORDER = (
-    "lemode", "lemode.ode", "lemode.schemes", "lemode.lem", "lemode.continuous", "lemode.kernels", "lemode.analysis",
-    "lemode.trajectories", "lemode.systems", "lemode.surrogate", "lemode.baselines", "lemode.metrics", "lemode.plots",
-)  # fmt: skip
+def index(modules: list[str]) -> str:
+    """The front page of the reference: every module with one line, by rooms."""
+    lines = [
+        "API reference\n=============\n\nOne page a module, every public name. In signatures ``d`` is the hidden size, ``m`` the number of "
+        "input features,\n``L`` or ``T`` a length in time, ``N`` or ``n`` a number of series, ``D`` the dimension of a system.\n"
+    ]
+    shown = rooms.by_room()
+    for title in ("The package and its commands", *(t for t in shown if t != "The package and its commands")):
+        listed = {m: sentence for m, sentence in shown[title].items() if m in modules}
+        if listed:
+            lines.append(f"{title}\n{'-' * len(title)}\n\n.. list-table::\n   :widths: 35 65\n")
+            lines += [f"   * - :doc:`{m}`\n     - {sentence}" for m, sentence in listed.items()]
+            lines.append("")
+    top = [m for m in modules if m.count(".") <= 1]
+    lines.append(".. toctree::\n   :hidden:\n\n" + "".join(f"   {m}\n" for m in top))
+    return "\n".join(lines)
 
 
 def write_api_pages(folder: Path) -> None:
     """Write the pages and their index; files that did not change are left alone."""
     folder.mkdir(exist_ok=True)
     texts = pages()
-    top = [m for m in texts if m.count(".") <= 1]
-    ordered = [m for m in ORDER if m in top] + [m for m in top if m not in ORDER]
-    texts["index"] = (
-        "API reference\n=============\n\nOne page a module, every public name. In signatures ``d`` is the hidden size, ``m`` the number of "
-        "input features,\n``L`` or ``T`` a length in time, ``N`` or ``n`` a number of series, ``D`` the dimension of a system.\n\n"
-        ".. toctree::\n   :maxdepth: 1\n\n" + "".join(f"   {m}\n" for m in ordered)
-    )
+    texts["index"] = index(list(texts))
     for name, text in texts.items():
         path = folder / f"{name}.rst"
         if not path.exists() or path.read_text() != text:

@@ -1,8 +1,11 @@
-"""Puts committed outputs of benchmarks where the pages include them; where there is none, a sentence that says how to make it."""
+"""Puts committed outputs of benchmarks, and the list of modules, where pages include them; where there is none, a sentence on how to make it."""
 
 from __future__ import annotations
 
 from pathlib import Path
+
+import api_pages
+import rooms
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -38,6 +41,8 @@ def write_generated(folder: Path) -> None:
         "surrogates.md": committed("surrogates*.md", "python benchmarks/surrogates.py fhn lorenz forced ablation"),
         "chaos.md": committed("chaos*.md", "python benchmarks/chaos.py ks transfer lorenz96 closure"),
         "irregular.md": committed("irregular*.md", "python benchmarks/irregular.py"),
+        "contracts.md": committed("contracts.md", "python benchmarks/contracts.py"),
+        "modules.md": rooms.as_markdown(set(api_pages.public_modules())),
         "layer.md": committed("layer*.md", "python benchmarks/layer.py")
         + "\n"
         + committed("conv_layer.md", "python benchmarks/conv_layer.py"),
