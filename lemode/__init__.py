@@ -5,13 +5,14 @@ from typing import Any
 
 from . import systems
 from ._renamed import moved
+from ._version import __version__ as __version__
 from .continuous.inputs import Samples
 from .continuous.solve import solve
 from .conv import ConvLEM, ConvODE
 from .errors import DiscontinuityWarning, SolveError
 from .lem import LEM, LEMCell
 from .ode import MultiscaleODE
-from .surrogate import FieldSurrogate, Surrogate, fit
+from .surrogate import FieldSurrogate, FitDivergedError, FitTimeWarning, FitWarning, Surrogate, fit
 from .trajectories import Trajectories
 
 __all__ = [
@@ -20,6 +21,9 @@ __all__ = [
     "ConvODE",
     "DiscontinuityWarning",
     "FieldSurrogate",
+    "FitDivergedError",
+    "FitTimeWarning",
+    "FitWarning",
     "LEMCell",
     "MultiscaleODE",
     "Samples",
@@ -30,7 +34,6 @@ __all__ = [
     "solve",
     "systems",
 ]
-__version__ = "0.1.0"
 
 # reached as attributes, and imported only then
 _LATE = ("analysis", "baselines", "metrics", "plots")

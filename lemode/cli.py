@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import __version__
+from ._version import __version__
 from .report import audit_surrogate, read_series, write_report
 from .surrogate import Surrogate
 from .systems import describe

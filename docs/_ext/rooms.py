@@ -10,7 +10,14 @@ SOURCE = Path(__file__).resolve().parents[2] / "lemode"
 
 # the rooms from the lowest to the leaves; a module belongs to the longest name that it begins with
 ROOMS = {
-    "Tools that stand on nothing": ("lemode.types", "lemode.errors", "lemode.threads", "lemode._checks", "lemode._renamed"),
+    "Tools that stand on nothing": (
+        "lemode.types",
+        "lemode.errors",
+        "lemode.threads",
+        "lemode._checks",
+        "lemode._renamed",
+        "lemode._version",
+    ),
     "The equation and its steps": ("lemode.ode", "lemode.schemes"),
     "How a sequence is run": ("lemode.kernels",),
     "Layers": ("lemode.lem", "lemode.conv", "lemode.sequence"),

@@ -12,6 +12,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from .._version import __version__
+
 __all__ = ["FORMAT_VERSION", "check_writable", "read", "write"]
 
 FORMAT, FORMAT_VERSION = "lemode model", 2
@@ -36,8 +38,6 @@ def write(path: str | os.PathLike[str], tensors: dict[str, Tensor], metadata: di
     >>> [path.name for path in folder.iterdir()]
     ['numbers']
     """
-    from .. import __version__
-
     target = check_writable(path)
     header = {
         "format": kind,
