@@ -12,8 +12,8 @@ Run it with ``python examples/excitable_ring.py``; ``--quick`` trains for a thir
 # %%
 # The equations
 # -------------
-# By the method of lines, with 64 points on a ring of length 60: any right-hand side of NumPy arrays will do. Trajectories are sampled every
-# time unit; a cell fires about every 40.
+# By the method of lines, with 64 points on a ring of length 60: any right-hand side of NumPy arrays will do. Trajectories are
+# sampled every time unit; a cell fires about every 40.
 
 import argparse
 from pathlib import Path
@@ -64,8 +64,8 @@ data, test = (
 # quantity, and the second half another.
 
 settings = {
-    "hidden_size": 32, "kernel_size": 9, "symmetry": "even", "steps": 1000 if options.quick else 3000, "dtype": "float32", "seed": options.seed,
-    "verbose": not options.quiet,
+    "hidden_size": 32, "kernel_size": 9, "symmetry": "even", "steps": 1000 if options.quick else 3000,
+    "dtype": "float32", "seed": options.seed, "verbose": not options.quiet,
 }  # fmt: skip
 models = {
     "v and w": (lemode.FieldSurrogate(channels=2, **settings), names),

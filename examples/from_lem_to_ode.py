@@ -12,8 +12,8 @@ Run it with ``python examples/from_lem_to_ode.py``; ``--quick`` takes about a mi
 # %%
 # A trained network
 # -----------------
-# FitzHugh-Nagumo as in ``examples/fitzhugh_nagumo.py``: v is observed every 0.4 time units, and predicted one step ahead. The step size is 0.4
-# too, so that the time of the ODE is that of the neuron, and LEM may double it.
+# FitzHugh-Nagumo as in ``examples/fitzhugh_nagumo.py``: v is observed every 0.4 time units, and predicted one step ahead. The
+# step size is 0.4 too, so that the time of the ODE is that of the neuron, and LEM may double it.
 
 import argparse
 from pathlib import Path
@@ -50,8 +50,8 @@ print(f"Test RMSE one step ahead {model.rmse(fhn.trajectories(32, data.t, seed=o
 # %%
 # Its ODE, by two solvers
 # -----------------------
-# One period of the neuron drives the network. LEM reads :math:`u_n` for the step that ends at :math:`t_n`, so for the ODE the input is constant on
-# :math:`(t_{n-1}, t_n]`: that is what ``Samples`` means by default. The solvers restart at every jump.
+# One period of the neuron drives the network. LEM reads :math:`u_n` for the step that ends at :math:`t_n`, so for the ODE the
+# input is constant on :math:`(t_{n-1}, t_n]`: that is what ``Samples`` means by default. The solvers restart at every jump.
 
 L = 300
 test = fhn.trajectories(1, data.t, seed=options.seed + 2).x[0, :, :1]
@@ -112,7 +112,8 @@ fig.savefig(options.out / "order.png", dpi=150)
 # %%
 # Its time scales
 # ---------------
-# The gates are the rates of the ODE, below 1: no unit is faster than one time unit. The slow variable of the neuron moves on the scale :math:`1/\varepsilon = 50`.
+# The gates are the rates of the ODE, below 1: no unit is faster than one time unit. The slow variable of the neuron moves on
+# the scale :math:`1/\varepsilon = 50`.
 
 print(f"\n{timescales(rnn, u, dt_physical=interval, known=[1 / fhn.eps])}")
 with torch.no_grad():
@@ -124,9 +125,10 @@ fig.savefig(options.out / "time_scales.png", dpi=150)
 # %%
 # Another sampling interval
 # -------------------------
-# Data at half or at double the interval, or at random times. Who ignores the change applies the trained network as it is. The ODE knows better: the step of the hidden
-# state is the time since the last sample, ``rnn(x, dt=...)`` (at a constant interval: ``rnn.refine``), and the head, which was trained for the increment over 0.4, gives
-# that over another interval in proportion. ``model.predict`` and ``model.forecast`` do so with the times of ``Trajectories``, and cross a long interval in several steps.
+# Data at half or at double the interval, or at random times. Who ignores the change applies the trained network as it is. The
+# ODE knows better: the step of the hidden state is the time since the last sample, ``rnn(x, dt=...)`` (at a constant interval:
+# ``rnn.refine``), and the head, which was trained for the increment over 0.4, gives that over another interval in proportion.
+# ``model.predict`` and ``model.forecast`` do so with the times of ``Trajectories``, and cross a long interval in several steps.
 # With ``continuous=True`` the surrogate itself is a differential equation, trained on from the discrete one.
 
 continuous = lemode.Surrogate(**{**model.get_params(), "continuous": True}).fit(data[:64], validation=data[64:])

@@ -10,7 +10,8 @@ is fitted first.
 """
 
 # %%
-# The loss is :math:`E = \frac{1}{N} \sum_n \frac12 |y_n - \bar y_n|^2`, the parameter any entry of the bias block by or bz. Four numbers are compared:
+# The loss is :math:`E = \frac{1}{N} \sum_n \frac12 |y_n - \bar y_n|^2`, the parameter any entry of the bias block by or bz.
+# Four numbers are compared:
 #
 # - **measured**: the largest entry of the gradient, by automatic differentiation;
 # - **G_rec**: the recursion bound of ``theory/``, in which a source and the decay beside it share one gate;

@@ -2,8 +2,8 @@
 Kuramoto-Sivashinsky: a field that is chaotic in space and time
 ===============================================================
 
-Flame fronts and falling films, on a periodic domain of length 22: the surrogate reads the 17 points around each point, keeps the mean of the
-field exactly, and is run freely: first until chaos has the last word, then for long, to see whether it stays on the attractor.
+Flame fronts and falling films, on a periodic domain of length 22: the surrogate reads the 17 points around each point, keeps the
+mean of the field exactly, and is run freely: first until chaos has the last word, then for long, to see whether it stays on the attractor.
 
 Run it with ``python examples/kuramoto_sivashinsky.py`` (ten minutes of training); ``--quick`` takes under two minutes, with less training.
 """
@@ -41,8 +41,9 @@ test = system.trajectories(96, step * np.arange(warm + 415), seed=options.seed +
 # %%
 # The surrogate
 # -------------
-# The equation is unchanged by u(x) -> -u(-x): the mirror images are learned from, too. It conserves the mean of u: so does the surrogate, by
-# its form. Noise on what it reads in training, which falls as it learns, is what keeps the free run on the attractor.
+# The equation is unchanged by u(x) -> -u(-x): the mirror images are learned from, too. It conserves the mean of u: so does the
+# surrogate, by its form. Noise on what it reads in training, which falls as it learns, is what keeps the free run on the
+# attractor.
 
 model = lemode.FieldSurrogate(
     hidden_size=32 if options.quick else 64, conserve="mean", symmetry="odd", budget=40.0 if options.quick else options.seconds,

@@ -43,9 +43,9 @@ validation = lemode.Trajectories(year[:first_test], columns[:first_test], names)
 # %%
 # Models
 # ------
-# All read the past and the season. The recurrent ones are small, since 480 values are few. From some draws of the first
-# weights the forecasts of a year leave the data by many kelvin. So three are drawn, and the one is taken whose forecasts over the validation
-# years are best. The echo state network's setting is chosen in the same way.
+# All read the past and the season. The recurrent ones are small, since 480 values are few. From some draws of the first weights
+# the forecasts of a year leave the data by many kelvin. So three are drawn, and the one is taken whose forecasts over the
+# validation years are best. The echo state network's setting is chosen in the same way.
 
 settings = {
     "hidden_size": 8, "observe": ("sst",), "inputs": ("sin", "cos"), "window": 120, "washout": 24, "lr": 3e-3,

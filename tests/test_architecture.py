@@ -1,8 +1,9 @@
-"""The arrows of docs/house.md: every module of lemode belongs to one room, and imports point down. Read from the sources, nothing is imported.
+"""The arrows of docs/house.md: every module of lemode belongs to one room, and imports point down.
 
-Counted: imports at the head of a module and inside its functions. Those under ``if TYPE_CHECKING`` never run, so
-they may point up; but a circle is one even if only types close it. Not seen: the names that `lemode._renamed` looks up by text for one version more. A package is its ``__init__.py``: a submodule that is imported makes
-no arrow from the package above it, although Python runs that file first.
+Read from the sources; nothing is imported. Counted: imports at the head of a module and inside its functions. Those under
+``if TYPE_CHECKING`` never run, so they may point up; but a circle is one even if only types close it. Not seen: the names that
+`lemode._renamed` looks up by text for one version more. A package is its ``__init__.py``: a submodule that is imported makes no
+arrow from the package above it, although Python runs that file first.
 """
 
 import ast

@@ -1,4 +1,4 @@
-"""Puts committed outputs of benchmarks, and the list of modules, where pages include them; where there is none, a sentence on how to make it."""
+"""Puts committed outputs of benchmarks, and the list of modules, where pages include them; for one that is missing, a sentence."""
 
 from __future__ import annotations
 
