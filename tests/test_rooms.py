@@ -40,6 +40,7 @@ def test_solve_is_a_function_and_no_module():
     [
         ("lemode.inputs.Samples", "lemode.continuous.inputs.Samples"),
         ("lemode.solvers.ADAPTIVE", "lemode.continuous.integrators.ADAPTIVE"),
+        ("lemode.systems.currents.Smooth", "lemode.systems.currents.SmoothCurrent"),
         ("lemode.analysis.report.Row", "lemode.analysis.audit_report.Row"),
     ],
 )

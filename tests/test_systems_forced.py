@@ -5,7 +5,7 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from lemode.systems import FitzHughNagumo, ForcedFitzHughNagumo
-from lemode.systems.currents import Smooth, Steps
+from lemode.systems.currents import SmoothCurrent, Steps
 
 T = np.linspace(0, 200, 501)
 SYSTEM = ForcedFitzHughNagumo()
@@ -25,7 +25,7 @@ def test_smooth_currents_against_scipy():
     data = SYSTEM.trajectories(3, T, seed=2, current="smooth")
     rng = np.random.default_rng(2)
     x0 = SYSTEM.sample_initial(3, rng)
-    I = Smooth.sample(3, rng)  # the same draws
+    I = SmoothCurrent.sample(3, rng)  # the same draws
     np.testing.assert_array_equal(data.x[..., 2], I(T))
     for i in range(3):
 
@@ -63,7 +63,7 @@ def test_a_sample_of_a_step_current_holds_for_the_interval_that_follows():
 def test_currents_keep_their_range():
     rng = np.random.default_rng(3)
     t = np.linspace(0, 2000, 4001)
-    for I in (Smooth.sample(200, rng, low=-0.2, high=0.7), Steps.sample(200, rng, t, low=-0.2, high=0.7)):
+    for I in (SmoothCurrent.sample(200, rng, low=-0.2, high=0.7), Steps.sample(200, rng, t, low=-0.2, high=0.7)):
         values = I(t)
         assert values.shape == (200, 4001)
         assert values.min() >= -0.2
@@ -84,7 +84,10 @@ def test_no_current_is_the_constant_one():
         (lambda: SYSTEM.trajectories(2, T, current="step"), "current='step': choose 'smooth'"),
         (lambda: SYSTEM.trajectories(0, T), "n=0"),
         (lambda: SYSTEM.trajectories(2, T, x0=[[0, 0]]), "n=2"),
-        (lambda: SYSTEM.solve([[0, 0]], T, current=Smooth.sample(2, np.random.default_rng(0))), "2 values for 1 initial"),
+        (
+            lambda: SYSTEM.solve([[0, 0]], T, current=SmoothCurrent.sample(2, np.random.default_rng(0))),
+            "2 values for 1 initial",
+        ),
         (lambda: SYSTEM.solve([0, 0, 0], T, current=lambda t: 0.5), "x0 has shape"),
     ],
 )

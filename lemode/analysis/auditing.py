@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from .. import kernels
 from .._checks import integer, pair
-from ..continuous.integrators import refreshed
+from ..continuous.integrators import refreshed, rk4_step
 from ..lem import LEM, LEMCell
 from ..threads import one_thread
 from ..types import Array, State
@@ -366,11 +366,7 @@ def _error_rows(layer: _Layer) -> Iterator[Row]:
 def _flow_map(cell: LEMCell, u: Tensor, y: Tensor, z: Tensor, substeps: int = 16) -> State:
     h = cell.dt / substeps
     for _ in range(substeps):
-        a = cell.ode(y, z, u)
-        b = cell.ode(y + h / 2 * a[0], z + h / 2 * a[1], u)
-        c = cell.ode(y + h / 2 * b[0], z + h / 2 * b[1], u)
-        d = cell.ode(y + h * c[0], z + h * c[1], u)
-        y, z = (x + h / 6 * (p + 2 * q + 2 * r + s) for x, p, q, r, s in zip((y, z), a, b, c, d, strict=True))
+        y, z = rk4_step(lambda t, y, z: cell.ode(y, z, u), 0.0, (y, z), h)
     return y, z
 
 

@@ -17,11 +17,12 @@ from torch import Tensor
 
 from .._checks import array, checks, pair, real, tensor
 from ..kernels.backends import LEAKY
+from ..lem import LEMCell
 from ..schemes import SCHEMES
 from ..types import State
 from .engine import beta, gam, psi
 from .jacobian import coefficients
-from .network import as_ode, leak, row_sums, unit_cube_cell, weights
+from .network import Network, as_ode, leak, row_sums, unit_cube_cell, weights
 
 __all__ = [
     "growth_rate", "input_bound", "jacobian_bound", "jacobian_bound_posterior", "state_radius", "step_distance_bound",
@@ -101,7 +102,7 @@ def state_radius(
 
 
 @checks(norm=real)
-def growth_rate(network: object, norm: float = math.inf) -> float:
+def growth_rate(network: Network, norm: float = math.inf) -> float:
     r"""Rate :math:`\Gamma` at which one step can grow a perturbation: :math:`\|J\| \le 1 + \Delta t\,\Gamma`. Statements J1, J3.
 
     .. math::
@@ -147,7 +148,7 @@ def growth_rate(network: object, norm: float = math.inf) -> float:
 
 
 @checks(norm=real)
-def jacobian_bound(cell: object, norm: float = math.inf) -> float:
+def jacobian_bound(cell: LEMCell, norm: float = math.inf) -> float:
     r"""Bound on the norm of the one-step Jacobian, for every state in the unit cube and every input. Statements J1, J3, J4.
 
     .. math::
@@ -188,7 +189,7 @@ def jacobian_bound(cell: object, norm: float = math.inf) -> float:
 
 
 @checks(u=tensor, state=pair)
-def jacobian_bound_posterior(cell: object, u: Tensor, state: State) -> Tensor:
+def jacobian_bound_posterior(cell: LEMCell, u: Tensor, state: State) -> Tensor:
     r"""Bound on :math:`\|J\|_\infty` from the gates actually met; O(d^2) a state, no matrix is formed. Statement J2.
 
     .. math::
@@ -222,7 +223,7 @@ def jacobian_bound_posterior(cell: object, u: Tensor, state: State) -> Tensor:
     return torch.maximum(rho_z.amax(-1), rho_y.amax(-1))
 
 
-def input_bound(cell: object) -> float:
+def input_bound(cell: LEMCell) -> float:
     r"""Bound on the infinity norm of the derivative of the new state by the step's input. Statement J5.
 
     .. math:: \left\|\frac{\partial x_n}{\partial u_n}\right\|_\infty \le \Delta t
@@ -254,7 +255,7 @@ def input_bound(cell: object) -> float:
 
 
 @checks(gate_max=real)
-def step_distance_bound(cell: object, gate_max: float = 1.0) -> float:
+def step_distance_bound(cell: LEMCell, gate_max: float = 1.0) -> float:
     r"""Bound on how far one step's Jacobian is from the identity when every gate is small. Statement J6.
 
     .. math:: \|J - I\|_\infty \le \lambda\kappa, \qquad \lambda = \varphi(\Delta t\,g_{\max}), \quad

@@ -18,7 +18,7 @@ from ..ode import MultiscaleODE
 from ..schemes import get_scheme
 from ..types import Array
 from .discretization import global_error_bound, local_error_bound
-from .network import as_ode
+from .network import Network, as_ode
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -111,7 +111,7 @@ class ConvergenceStudy:
 
 @checks(u=tensor, state0=pair, dt=real, steps=count, halvings=count)
 def convergence_study(
-    ode: object,
+    ode: Network,
     u: Tensor | None = None,
     state0: tuple[Tensor, Tensor] | None = None,
     scheme: str = "imex",

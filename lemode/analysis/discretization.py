@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from .._checks import array, checks, count, real, tensor
+from ..lem import LEMCell
 from .bounds import growth_rate
 from .network import as_cell, row_sums
 from .stability import certificates
@@ -20,7 +21,7 @@ from .stability import certificates
 __all__ = ["decay_error_bound", "gate_bias", "global_error_bound", "local_error_bound", "stability_region"]
 
 
-def local_error_bound(cell: object) -> float:
+def local_error_bound(cell: LEMCell) -> float:
     r"""Bound on the error of one LEM step against the exact ODE, in the infinity norm. Statement 6.2.
 
     .. math::
@@ -56,7 +57,7 @@ def local_error_bound(cell: object) -> float:
 
 
 @checks(steps=count, u=tensor)
-def global_error_bound(cell: object, steps: int, u: Tensor | None = None) -> float:
+def global_error_bound(cell: LEMCell, steps: int, u: Tensor | None = None) -> float:
     r"""Bound on :math:`\|x_n - x(t_n)\|` for LEM against the exact ODE from the same initial state, in the infinity norm. Statement 6.2.
 
     .. math::
@@ -229,7 +230,7 @@ def decay_error_bound(x: ArrayLike) -> Any:
     return bound.item() if bound.ndim == 0 else bound
 
 
-def _local(cell: object) -> tuple[float, float, float]:
+def _local(cell: LEMCell) -> tuple[float, float, float]:
     """``Lz``, ``Ly + dt wy Lz`` and dt, with row sums maximised."""
     cell = as_cell(cell)
     if cell.scheme.name != "imex" or cell.dt > 1:

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from .._checks import array, checks, count, fitting, integer, pair, real, tensor
+from ..lem import LEMCell
 from ..types import Array, State
 from .bounds import growth_rate
 from .engine import beta, linear_growth
@@ -33,7 +34,7 @@ KINDS = ("inf", "one", "ref", "recursion", "block", "uniform", "best")
 
 @checks(steps=count, target_max=real, x0=real)
 def quadratic_pull(
-    cell: object,
+    cell: LEMCell,
     steps: int,
     target_max: float,
     readout: tuple[ArrayLike, ArrayLike] | None = None,
@@ -89,7 +90,7 @@ def quadratic_pull(
 
 @checks(steps=count, row=integer, u=tensor, x0=real, pull=array, u_max=array)
 def gradient_bound(
-    cell: object,
+    cell: LEMCell,
     steps: int,
     pull: ArrayLike,
     group: str,
@@ -182,7 +183,7 @@ def gradient_bound(
 
 @checks(pull=tensor, u=tensor, state=pair, row=integer)
 def gradient_bound_posterior(
-    cell: object,
+    cell: LEMCell,
     pull: Tensor,
     group: str,
     u: Tensor,
@@ -277,7 +278,7 @@ class Linearisation(NamedTuple):
 
 
 @checks(steps=count)
-def linearisable(cell: object, steps: int) -> Linearisation:
+def linearisable(cell: LEMCell, steps: int) -> Linearisation:
     r"""Whether the growth factor may be replaced by a quadratic in elapsed time.
 
     .. math:: A(N, \Delta t, \Gamma) \le t_N + \Gamma t_N^2, \qquad t_N = N\Delta t,
@@ -306,7 +307,7 @@ def linearisable(cell: object, steps: int) -> Linearisation:
 
 
 @checks(steps=count, target_max=real)
-def recollected_bound(cell: object, steps: int, target_max: float) -> float:
+def recollected_bound(cell: LEMCell, steps: int, target_max: float) -> float:
     r"""A bound of the form of Proposition 4.2 of the LEM paper, **as recollected, not quoted**. It is not valid in general.
 
     .. math:: (1 + \bar Y)\,t_N + (1 + \bar Y)\,\Gamma t_N^2, \qquad \Gamma = 2(1 + \eta)(1 + 3\eta), \quad
@@ -343,7 +344,7 @@ def recollected_bound(cell: object, steps: int, target_max: float) -> float:
     return (1 + target_max) * (t + 2 * (1 + eta) * (1 + 3 * eta) * t * t)
 
 
-def _closed_form(cell: object, steps: int, pull: Array, group: str, kind: str, mu: float, u: Tensor | None) -> float:
+def _closed_form(cell: LEMCell, steps: int, pull: Array, group: str, kind: str, mu: float, u: Tensor | None) -> float:
     cell = unit_cube_cell(cell)
     w, r, dt = weights(cell), row_sums(cell), cell.dt
     in_z = group[1] in "1z"

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from .._checks import checks, count, pair, real, tensor
+from ..lem import LEMCell
 from ..types import State
 from .bounds import step_distance_bound
 from .engine import beta, chi
@@ -20,7 +21,7 @@ __all__ = ["gradient_floor", "highway_floor", "inverse_bound", "inverse_bound_po
 
 
 @checks(norm=real)
-def inverse_bound(cell: object, norm: float = math.inf) -> float:
+def inverse_bound(cell: LEMCell, norm: float = math.inf) -> float:
     r"""Bound K on the norm of the inverse of the one-step Jacobian, over the unit cube; inf where none is known. Statement 5.2.
 
     .. math::
@@ -78,7 +79,7 @@ def inverse_bound(cell: object, norm: float = math.inf) -> float:
 
 
 @checks(u=tensor, state=pair)
-def inverse_bound_posterior(cell: object, u: Tensor, state: State) -> Tensor:
+def inverse_bound_posterior(cell: LEMCell, u: Tensor, state: State) -> Tensor:
     r"""Bound on :math:`\|J^{-1}\|_\infty` from the gates actually met, ``(...)``; inf where a denominator is not positive. Statement 5.2.
 
     .. math::
@@ -111,7 +112,7 @@ def inverse_bound_posterior(cell: object, u: Tensor, state: State) -> Tensor:
 
 
 @checks(steps=count)
-def gradient_floor(cell: object, steps: int) -> float:
+def gradient_floor(cell: LEMCell, steps: int) -> float:
     r"""Share of a gradient's 1-norm that is left after flowing back through so many steps, whatever the input. Statement 5.2.
 
     .. math:: \|v\,J_n \cdots J_{k+1}\|_1 \ge K^{-(n-k)}\,\|v\|_1
@@ -145,7 +146,7 @@ def gradient_floor(cell: object, steps: int) -> float:
 
 
 @checks(steps=count, gate_max=real)
-def highway_floor(cell: object, steps: int, gate_max: float) -> float:
+def highway_floor(cell: LEMCell, steps: int, gate_max: float) -> float:
     r"""As `gradient_floor`, for steps along which every gate is at most gate_max: nearly closed gates are a highway. Statement 5.2.
 
     .. math:: \|v\,J_n \cdots J_{k+1}\|_1 \ge \left(2 - (1 + \lambda\kappa)^{n-k}\right)_+ \|v\|_1
@@ -171,7 +172,7 @@ def highway_floor(cell: object, steps: int, gate_max: float) -> float:
 
 
 @checks(u=tensor, state=pair)
-def inverse_step(cell: object, u: Tensor, state: State) -> State:
+def inverse_step(cell: LEMCell, u: Tensor, state: State) -> State:
     r"""The state before a step from the one after it, explicitly, for a network with W2 = 0. Statement 5.1.
 
     .. math::

@@ -27,9 +27,10 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from .._checks import checks, fitting, pair, tensor
+from ..lem import LEMCell
 from ..ode import Blocks
 from ..types import State
-from .network import GROUPS, as_cell, as_ode, leaks
+from .network import GROUPS, Network, as_cell, as_ode, leaks
 
 __all__ = [
     "Coefficients", "StepJacobian", "coefficients", "field_jacobian", "input_jacobian",
@@ -127,7 +128,7 @@ class StepJacobian(NamedTuple):
 
 
 @checks(u=tensor, state=pair)
-def coefficients(cell: object, u: Tensor, state: State) -> Coefficients:
+def coefficients(cell: LEMCell, u: Tensor, state: State) -> Coefficients:
     """The diagonals of the step's derivative at ``state = (y, z)``, each ``(..., d)``, and input u ``(..., m)``.
 
     Everything else in this module, and every a-posteriori bound, is built from them; O(d^2) work a state.
@@ -160,7 +161,7 @@ def coefficients(cell: object, u: Tensor, state: State) -> Coefficients:
 
 
 @checks(u=tensor, state=pair)
-def step_jacobian(cell: object, u: Tensor, state: State) -> StepJacobian:
+def step_jacobian(cell: LEMCell, u: Tensor, state: State) -> StepJacobian:
     r"""The exact Jacobian of one step with respect to the state, in the order **(z, y)**.
 
     .. math:: J = \begin{pmatrix} A & B \\ S A & D + S B \end{pmatrix}
@@ -200,7 +201,7 @@ def step_jacobian(cell: object, u: Tensor, state: State) -> StepJacobian:
 
 
 @checks(u=tensor, state=pair)
-def input_jacobian(cell: object, u: Tensor, state: State) -> State:
+def input_jacobian(cell: LEMCell, u: Tensor, state: State) -> State:
     r"""The exact derivative ``(dy_n/du_n, dz_n/du_n)``, each ``(..., d, m)``, at fixed previous state.
 
     .. math::
@@ -224,7 +225,7 @@ def input_jacobian(cell: object, u: Tensor, state: State) -> State:
 
 
 @checks(u=tensor, state=pair)
-def parameter_jacobian(cell: object, u: Tensor, state: State, group: str) -> State:
+def parameter_jacobian(cell: LEMCell, u: Tensor, state: State, group: str) -> State:
     r"""The source ``(dy_n/dP, dz_n/dP)`` of one parameter block P at fixed previous state, each ``(..., d, *P.shape)``.
 
     A parameter in row i acts through one scalar :math:`a\,\mu`:
@@ -274,7 +275,7 @@ def parameter_jacobian(cell: object, u: Tensor, state: State, group: str) -> Sta
 
 
 @checks(u=tensor, state=pair)
-def field_jacobian(ode: object, u: Tensor, state: State) -> Tensor:
+def field_jacobian(ode: Network, u: Tensor, state: State) -> Tensor:
     r"""The Jacobian DF of the ODE's vector field at ``state = (y, z)``, ``(..., 2 d, 2 d)``, in the order **(z, y)**.
 
     .. math::
@@ -303,7 +304,7 @@ def field_jacobian(ode: object, u: Tensor, state: State) -> Tensor:
 
 
 @checks(u=tensor, ys=tensor, zs=tensor, tangent=pair)
-def trajectory_jvp(cell: object, u: Tensor, ys: Tensor, zs: Tensor, tangent: State) -> State:
+def trajectory_jvp(cell: LEMCell, u: Tensor, ys: Tensor, zs: Tensor, tangent: State) -> State:
     r"""Tangents :math:`J_n \cdots J_1\,\delta x_0` for all n, without forming a matrix: O(L d^2).
 
     Parameters
@@ -344,7 +345,7 @@ def trajectory_jvp(cell: object, u: Tensor, ys: Tensor, zs: Tensor, tangent: Sta
 
 
 @checks(u=tensor, ys=tensor, zs=tensor, cotangent=pair)
-def trajectory_vjp(cell: object, u: Tensor, ys: Tensor, zs: Tensor, cotangent: State) -> State:
+def trajectory_vjp(cell: LEMCell, u: Tensor, ys: Tensor, zs: Tensor, cotangent: State) -> State:
     r"""Cotangents :math:`v\,J_L \cdots J_{k+1}` for all k, without forming a matrix: how a gradient flows back, O(L d^2).
 
     Parameters
@@ -392,7 +393,7 @@ def _as_state(tangent: State, y: Tensor) -> State:
     return tangent
 
 
-def _along(cell: object, u: Tensor, ys: Tensor, zs: Tensor) -> tuple[Coefficients, Blocks]:
+def _along(cell: LEMCell, u: Tensor, ys: Tensor, zs: Tensor) -> tuple[Coefficients, Blocks]:
     if not (u.dim() and ys.dim() and zs.dim()):
         raise ValueError("u, ys, zs: give tensors with time as their first dimension.")
     if len(u) < 1 or len(ys) != len(u) + 1 or len(zs) != len(u) + 1:

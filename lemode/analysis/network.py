@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -17,6 +17,9 @@ from ..ode import Blocks, MultiscaleODE
 from ..types import Array
 
 __all__ = ["GROUPS", "RowSums", "as_cell", "as_ode", "leak", "plain", "row_sums", "weights"]
+
+Network: TypeAlias = LEMCell | MultiscaleODE
+"""What a statement about the ODE takes: the ODE, or a cell for its own."""
 
 GROUPS = Blocks._fields
 
@@ -98,7 +101,7 @@ def plain(ode: MultiscaleODE) -> MultiscaleODE:
     return copied
 
 
-def weights(network: object) -> dict[str, Array]:
+def weights(network: Network) -> dict[str, Array]:
     """The twelve blocks by name as float64 arrays; ValueError if one has an entry that is not finite.
 
     Examples
@@ -118,7 +121,7 @@ def weights(network: object) -> dict[str, Array]:
     return out
 
 
-def row_sums(network: object) -> RowSums:
+def row_sums(network: Network) -> RowSums:
     """Absolute row sums of the matrices, see `RowSums`.
 
     Examples

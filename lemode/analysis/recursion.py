@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..lem import LEMCell
 from ..types import Array
 from .bounds import state_radius
 from .engine import _lem_G
@@ -30,13 +31,13 @@ from .network import as_ode, row_sums, unit_cube_cell, weights
 __all__ = ["adjoint_bound", "block_recursion", "posterior_recursion", "recursion"]
 
 
-def radii(cell: object, steps: int, x0: float) -> Array:
+def radii(cell: LEMCell, steps: int, x0: float) -> Array:
     """r_0, ..., r_N of `state_radius` for the cell."""
     cell = unit_cube_cell(cell)
     return np.asarray(state_radius(cell.dt, np.arange(steps + 1), x0=x0, scheme=cell.scheme.name))
 
 
-def recursion(cell: object, pull: Array, groups: Sequence[str], u_max: Array, x0: float = 0.0) -> Array:
+def recursion(cell: LEMCell, pull: Array, groups: Sequence[str], u_max: Array, x0: float = 0.0) -> Array:
     """G_rec for every row of every group, ``(len(groups), d)``: the mean over n of ``pull_n . s^y_n``; O(N d^3) for all rows of a group.
 
     ``pull (N, d)`` bounds the entries of dE_n/dy_n, ``u_max (N,)`` those of u_n, ``x0`` those of the initial state.
@@ -71,7 +72,7 @@ def recursion(cell: object, pull: Array, groups: Sequence[str], u_max: Array, x0
     return np.nan_to_num(total / steps, nan=np.inf, posinf=np.inf).reshape(len(groups), d)
 
 
-def block_recursion(cell: object, pull: Array, group: str, u_max: Array, x0: float = 0.0) -> float:
+def block_recursion(cell: LEMCell, pull: Array, group: str, u_max: Array, x0: float = 0.0) -> float:
     r"""The scalar form of G_rec: the recursion for the largest entry over all rows, O(N d). Never below the row form.
 
     .. math::
@@ -107,7 +108,7 @@ def block_recursion(cell: object, pull: Array, group: str, u_max: Array, x0: flo
     return total / steps if np.isfinite(total) else float("inf")
 
 
-def posterior_recursion(cell: object, pull: Tensor, groups: Sequence[str], u: Tensor, ys: Tensor, zs: Tensor) -> Tensor:
+def posterior_recursion(cell: LEMCell, pull: Tensor, groups: Sequence[str], u: Tensor, ys: Tensor, zs: Tensor) -> Tensor:
     r"""G_rec with the gates actually met, ``(..., len(groups), d)``: ``|J|`` and ``|sources|`` instead of their suprema.
 
     ``pull (N, ..., d)`` holds :math:`\partial E_n/\partial y_n`, ``u (N, ..., m)`` the inputs, ``ys, zs (N + 1, ..., d)`` the states.
@@ -150,7 +151,7 @@ def posterior_recursion(cell: object, pull: Tensor, groups: Sequence[str], u: Te
     return (total / len(u)).unflatten(-1, (len(groups), d))
 
 
-def adjoint_bound(cell: object, pull: Tensor, groups: Sequence[str], u: Tensor, ys: Tensor, zs: Tensor) -> Tensor:
+def adjoint_bound(cell: LEMCell, pull: Tensor, groups: Sequence[str], u: Tensor, ys: Tensor, zs: Tensor) -> Tensor:
     r"""G_adj for every row of every group, ``(..., len(groups), d)``: the exact adjoint, without cancellation over time; O(N d^2).
 
     With :math:`\lambda_n = \sum_{m \ge n} \frac1N \frac{\partial E_m}{\partial y_m} \frac{\partial y_m}{\partial x_n}` and the source

@@ -16,7 +16,7 @@ from ..types import Array, State
 from .bounds import growth_rate
 from .engine import psi
 from .jacobian import field_jacobian
-from .network import RowSums, as_ode, leak, row_sums, unit_cube_cell, weights
+from .network import Network, RowSums, as_ode, leak, row_sums, unit_cube_cell, weights
 
 __all__ = [
     "ContractionCertificate", "LyapunovBounds", "contraction_certificate", "contraction_rate",
@@ -57,7 +57,7 @@ class ContractionCertificate:
 
 
 @checks(u=tensor, r=real)
-def contraction_certificate(network: object, u: Tensor | None = None, r: float | None = None) -> ContractionCertificate:
+def contraction_certificate(network: Network, u: Tensor | None = None, r: float | None = None) -> ContractionCertificate:
     r"""One certificate of contraction for the ODE and for LEM with every dt <= 1. Statement 5.4.
 
     .. math::
@@ -68,7 +68,7 @@ def contraction_certificate(network: object, u: Tensor | None = None, r: float |
 
     for two trajectories in the unit cube with the same input, in the norm :math:`|x|_r = \max(r|z|_\infty, |y|_\infty)`.
     :math:`g_{\min} = \min_i \hat\sigma(-w_{1,i} + \min_u (V_1 u + b_1)_i)`, and the same with index 2, is a lower bound
-    of every gate. The first argument of the outer maximum increases with r, the second decreases: r is found by repeated division on log r.
+    of every gate. The first argument of the outer maximum increases with r, the second decreases: r is found by Brent's method on log r.
 
     Parameters
     ----------
@@ -101,18 +101,20 @@ def contraction_certificate(network: object, u: Tensor | None = None, r: float |
             raise ValueError(f"r={r:g}: the weight of z must be finite and positive.")
         rising, falling = _psi_terms(w, np.array([r]))
         return ContractionCertificate(float(max(rising[0], falling[0])), float(r), gate_min)
+    from scipy.optimize import brentq
+
+    def difference(log_r: float) -> float:
+        rising, falling = _psi_terms(w, np.exp([log_r]))
+        return float(rising[0] - falling[0])
+
     low, high = -20.0, 20.0
-    for _ in range(10):  # each round keeps one of 15 pieces: 40 / 15^10 is below rounding
-        grid = np.linspace(low, high, 16)
-        rising, falling = _psi_terms(w, np.exp(grid))
-        k = int(np.clip(np.searchsorted(rising >= falling, True), 1, 15))
-        low, high = grid[k - 1], grid[k]
-    ends = np.exp([low, high])
-    Psi = np.maximum(*_psi_terms(w, ends))
-    return ContractionCertificate(float(Psi.min()), float(ends[Psi.argmin()]), gate_min)
+    crosses = difference(low) < 0 < difference(high)
+    best = np.exp([brentq(difference, low, high, xtol=1e-14) if crosses else low if difference(low) >= 0 else high])
+    Psi = np.maximum(*_psi_terms(w, best))
+    return ContractionCertificate(float(Psi[0]), float(best[0]), gate_min)
 
 
-def certificates(network: object, u: Tensor | None = None) -> list[ContractionCertificate]:
+def certificates(network: Network, u: Tensor | None = None) -> list[ContractionCertificate]:
     """The certificates that hold, for the best weight r and others: a bound that depends on r takes the best of them."""
     best = contraction_certificate(network, u)
     if not best.holds:
@@ -124,7 +126,7 @@ def certificates(network: object, u: Tensor | None = None) -> list[ContractionCe
 
 
 @checks(u=tensor)
-def contraction_rate(network: object, u: Tensor | None = None) -> float:
+def contraction_rate(network: Network, u: Tensor | None = None) -> float:
     r"""Proved decay rate of the ODE's perturbations per unit of time, 0 if none is proved. Statement 5.4.
 
     .. math:: g_{\min}\,(1 - \Psi)_+
@@ -142,7 +144,7 @@ def contraction_rate(network: object, u: Tensor | None = None) -> float:
 
 
 @checks(u=tensor, state=pair)
-def logarithmic_norm(ode: object, u: Tensor, state: State) -> Tensor:
+def logarithmic_norm(ode: Network, u: Tensor, state: State) -> Tensor:
     r"""The logarithmic norm :math:`\mu_\infty(DF) = \max_i (DF_{ii} + \sum_{j \ne i} |DF_{ij}|)` of the ODE. Statement 5.3.
 
     It bounds the instantaneous growth rate of a perturbation; over the unit cube it is at most ``growth_rate(ode)``.
@@ -191,7 +193,7 @@ class LyapunovBounds(NamedTuple):
 
 
 @checks(u=tensor)
-def lyapunov_bounds(cell: object, u: Tensor | None = None) -> LyapunovBounds:
+def lyapunov_bounds(cell: LEMCell, u: Tensor | None = None) -> LyapunovBounds:
     r"""Upper bounds of the largest Lyapunov exponent along any trajectory in the unit cube. Statements 5.3, 5.4.
 
     .. math:: \lambda_{\mathrm{ODE}} \le \min\{\Gamma_0,\ -g_{\min}(1 - \Psi)\}, \qquad
@@ -228,7 +230,7 @@ def _psi_terms(w: RowSums, r: Array) -> tuple[Array, Array]:
     return r * float(np.max(psi(w.w1, w.wz))), np.asarray(psi(w.w2[:, None], w.wy[:, None] / r)).max(0)
 
 
-def _gate_min(network: object, u: Tensor | None) -> float:
+def _gate_min(network: Network, u: Tensor | None) -> float:
     """A lower bound of both gates over y in the unit cube and the given inputs."""
     w, r, ode = weights(network), row_sums(network), as_ode(network)
     inputs = np.zeros((1, ode.input_size)) if u is None else u.detach().cpu().double().numpy().reshape(-1, u.shape[-1])

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..continuous.integrators import rk4_step
 from ..types import Array
 
 __all__ = ["LyapunovSpectrum"]
@@ -150,14 +151,7 @@ def differentiate(step: Callable[[Any], Any], batched: bool) -> Callable[[Any], 
 
 
 def rk4(f: Any, df: Any, t: float, x: Array, Q: Array, h: float) -> tuple[Array, Array]:
-    k1, K1 = f(t, x), df(t, x) @ Q
-    x2, Q2 = x + h / 2 * k1, Q + h / 2 * K1
-    k2, K2 = f(t + h / 2, x2), df(t + h / 2, x2) @ Q2
-    x3, Q3 = x + h / 2 * k2, Q + h / 2 * K2
-    k3, K3 = f(t + h / 2, x3), df(t + h / 2, x3) @ Q3
-    x4, Q4 = x + h * k3, Q + h * K3
-    k4, K4 = f(t + h, x4), df(t + h, x4) @ Q4
-    return x + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4), Q + h / 6 * (K1 + 2 * K2 + 2 * K3 + K4)
+    return rk4_step(lambda s, x, Q: (f(s, x), df(s, x) @ Q), t, (x, Q), h)
 
 
 def scipy_step(

@@ -195,6 +195,7 @@ def _stability(model: Surrogate, x: FloatArray | None, u: FloatArray | None, kno
             states = core.states(read)
     rows = []
     for k, cell in enumerate(core.cells):
+        assert isinstance(cell, LEMCell)
         layer_input = read if k == 0 or states is None else states[k - 1][0]
         certificate = contraction_certificate(cell, layer_input)
         verdict = f"contracts at rate {certificate.rate:.3g}" if certificate.holds else "nothing is proved (&Psi; &ge; 1)"

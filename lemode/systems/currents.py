@@ -8,9 +8,10 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from .._renamed import renamed
 from ..types import Array
 
-__all__ = ["Current", "Given", "Smooth", "Steps"]
+__all__ = ["Current", "Given", "SmoothCurrent", "Steps"]
 
 
 @runtime_checkable
@@ -35,7 +36,7 @@ class Current(Protocol):
 
 
 @dataclass(frozen=True)
-class Smooth:
+class SmoothCurrent:
     r"""Sums of m sines.
 
     .. math:: I(t) = \bar I + \sum_{k=1}^{m} A_k \sin(2 \pi t / P_k + \varphi_k)
@@ -44,7 +45,7 @@ class Smooth:
 
     Examples
     --------
-    >>> I = Smooth.sample(100, np.random.default_rng(0))
+    >>> I = SmoothCurrent.sample(100, np.random.default_rng(0))
     >>> values = I(np.linspace(0, 1000, 2001))
     >>> values.shape, bool((values >= 0).all() and (values <= 1).all())
     ((100, 2001), True)
@@ -66,7 +67,7 @@ class Smooth:
         high: float = 1.0,
         shortest: float = 40.0,
         longest: float = 400.0,
-    ) -> Smooth:
+    ) -> SmoothCurrent:
         """Four sines a trajectory, within [low, high] at all times.
 
         The mean is uniform in [low, high]. The sines share a uniform 20 to 100 % of its distance to the nearer end, in
@@ -152,3 +153,6 @@ class Given:
     def __call__(self, t: float | Array) -> Array:
         values = [np.broadcast_to(np.asarray(self.function(float(s)), dtype=np.float64), self.n) for s in np.ravel(t)]
         return np.stack(values, -1).reshape((self.n, *np.shape(t)))
+
+
+__getattr__ = renamed(__name__, {"Smooth": f"{__name__}.SmoothCurrent"})

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from ..trajectories import Trajectories
 from ..types import Array
 from .base import System
-from .currents import Current, Given, Smooth, Steps
+from .currents import Current, Given, SmoothCurrent, Steps
 from .facts import Fact
 from .fitzhugh_nagumo import FitzHughNagumo
 
@@ -64,7 +64,7 @@ class ForcedFitzHughNagumo(FitzHughNagumo):
         """As `System.solve`, under `current`: a function of time that returns a number, or ``(n,)`` for n initial states.
 
         The solver stops and starts again at `breaks`, the times where the function is not smooth: without them a jump costs
-        time, and a short pulse may be stepped over. `Smooth` and `Steps` of lemode.systems.currents bring their own.
+        time, and a short pulse may be stepped over. `SmoothCurrent` and `Steps` of lemode.systems.currents bring their own.
 
         Raises
         ------
@@ -108,7 +108,7 @@ class ForcedFitzHughNagumo(FitzHughNagumo):
         Parameters
         ----------
         current : str or function
-            'smooth' and 'steps' draw from `Smooth.sample` and `Steps.sample` with their defaults, 'both' (the default)
+            'smooth' and 'steps' draw from `SmoothCurrent.sample` and `Steps.sample` with their defaults, 'both' (the default)
             uses the former for the first half of the trajectories and the latter for the others. Or as in `solve`.
 
         Raises
@@ -128,7 +128,7 @@ class ForcedFitzHughNagumo(FitzHughNagumo):
             groups = [(start, _as_current(current, n, breaks))]
         elif current in ("smooth", "steps", "both"):
             half = {"smooth": n, "steps": 0, "both": (n + 1) // 2}[current]
-            groups = [(start[:half], Smooth.sample(half, rng))] if half else []
+            groups = [(start[:half], SmoothCurrent.sample(half, rng))] if half else []
             groups += [(start[half:], Steps.sample(n - half, rng, times))] if half < n else []
         else:
             raise ValueError(f"current={current!r}: choose 'smooth', 'steps' or 'both', or give a function of time.")
