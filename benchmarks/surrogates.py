@@ -22,8 +22,10 @@ import torch
 import lemode
 from lemode.baselines import GRU, LSTM, Autoregression, EchoStateNetwork, NeuralODE, Persistence, SINDy
 from lemode.metrics import period
+from lemode.surrogate import recipe, surrogate
 from lemode.surrogate import training as loop
 from lemode.surrogate.optimizers import EigenAdam
+from lemode.surrogate.run import Starts
 from lemode.systems import FitzHughNagumo, ForcedFitzHughNagumo, Lorenz63, VanDerPol
 
 Row = dict[str, float]
@@ -251,7 +253,7 @@ class Values(lemode.surrogate.network.IncrementNetwork):
         return out - x / self.increment, state
 
 
-class FromRest(loop._Starts):
+class FromRest(Starts):
     """Windows start from the zero state anywhere in the series, and the first 50 of their steps do not count."""
 
     def refresh(self, network: Any, generator: Any) -> None:
@@ -280,12 +282,11 @@ def ablation(options: argparse.Namespace) -> None:
         return {"test RMSE": model.rmse(test), "after 50 steps": model.rmse(test, 50), **free_run_figures(model, truth, t, 400)}
 
     common = {"budget": options.budget or options.seconds, "dtype": "float32", "verbose": 0}
-    estimator, recipe = lemode.surrogate.estimator, lemode.surrogate.recipe
     nothing = contextlib.nullcontext
     variants: dict[str, tuple[dict[str, Any], Callable[[], Any]]] = {
         "the recipe": ({}, nothing),
-        "values instead of increments": ({}, lambda: mock.patch.object(estimator, "IncrementNetwork", Values)),
-        "windows from rest instead of stored states": ({}, lambda: mock.patch.object(loop, "_Starts", FromRest)),
+        "values instead of increments": ({}, lambda: mock.patch.object(surrogate, "IncrementNetwork", Values)),
+        "windows from rest instead of stored states": ({}, lambda: mock.patch.object(loop, "Starts", FromRest)),
         "whole series instead of windows": ({"window": 1000}, nothing),
         "Adam instead of EigenAdam": ({"optimizer": "adam"}, nothing),
         "second moment carried over to a new basis": ({}, lambda: mock.patch.object(recipe, "EigenAdam", Carried)),

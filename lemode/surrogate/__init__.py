@@ -1,4 +1,28 @@
-"""Trained surrogates of dynamical systems: fit, one-step prediction, free-running forecast, save and load."""
+"""Trained surrogates of dynamical systems: fit, one-step prediction, free-running forecast, save and load.
+
+One name has one meaning here:
+
+================  ==================================================================================================
+name              meaning
+================  ==================================================================================================
+interval, step_   time from one sample to the next, in the unit of the data; `dt` of a forecast is one, too
+dt                step of the network, `lemode.LEM`; everywhere but in `forecast`
+r                 intervals in units of the usual one, ``(T, n, 2)``: before and after each sample
+steps             how many: gradient steps of a fit, values of a forecast
+history           what a forecast begins from; ``history_``, a `History`, is what happened in a fit
+washout           samples at the beginning of a window that do not count
+warmup            samples of truth before a free run; ``warmup_``, the least that `forecast` takes
+lr_rise           gradient steps in which the learning rate rises
+inputs            known variables that are read and not predicted, as the user names them and has them
+e                 the same, normalised and at both ends of a step, as the network reads them; `exogenous` in the kernels
+noise             of the stage 'noise', in units of the one-step error reached
+input_noise       of the one-step stage, in increments; noisy: the share of the series of a batch that get it
+series, judge     what is trained on, and what chooses the weights; grid: either one before it is normalised
+================  ==================================================================================================
+
+Each file stands on those before it: parameters, seeds, errors, frames, optimizers; recipe, data, network, field_network, flow_network,
+forecast, losses, run, storage, checkpoint, progress, training, readout, fitters, base, surrogate, field_surrogate, fit.
+"""
 
 from .._renamed import moved
 from .errors import FitDivergedError, FitTimeWarning, FitWarning

@@ -143,6 +143,7 @@ def _run_stage(run: Run, validation: Series, start: float, progress: Progress, c
         run.step += 1
         run.update_averages()
         history.loss.append(loss.item())
+        progress.step()
         bad = bad + 1 if not math.isfinite(history.loss[-1]) else 0
         if run.step % recipe.validate_every == 0 or run.step == steps:
             error = run.validate(validation)
@@ -154,7 +155,6 @@ def _run_stage(run: Run, validation: Series, start: float, progress: Progress, c
         if bad >= 20:
             history.stopped = Stopped.DIVERGED
             return
-        progress.step()
     if run.before_weights is not None:  # the free run decides, with the last weights: the learning rate has gone to zero
         free_after = run.free_error(validation)
         kept = free_after < run.free_before
