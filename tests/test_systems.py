@@ -1,7 +1,10 @@
 """Systems: right-hand side and Jacobian against sympy, solutions against an independent solver, errors that name the cause."""
 
+import inspect
+
 import numpy as np
 import pytest
+import scipy.integrate
 import sympy
 from scipy.integrate import solve_ivp
 
@@ -155,3 +158,10 @@ class TestTrajectories:
             _ = Trajectories(np.array([0.0, 1.0, 3.0]), np.zeros((1, 3, 1))).step
         with pytest.raises(ValueError, match=r"\['z'\]: choose from x0"):
             Trajectories(np.arange(2), np.zeros((1, 2, 1))).select(["z"])
+
+
+def test_scipy_still_has_no_error_norm_of_ones_own():
+    """`BatchDOP853` overrides a private method. When this fails: give the norm as the option, or see what the method is called now."""
+    parameters = inspect.signature(scipy.integrate.DOP853).parameters
+    assert not [name for name in parameters if "norm" in name]
+    assert callable(scipy.integrate.DOP853._estimate_error_norm)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from markupsafe import Markup, escape
 
 from .. import plots, systems
 from ..analysis import (
@@ -26,7 +26,7 @@ from ..surrogate import Surrogate
 from ..surrogate.field_network import FieldNetwork
 from ..trajectories import Trajectories
 from ..types import FloatArray
-from .page import STYLE, audit_tables, figure, folded, plot, table
+from .page import audit_tables, figure, folded, plot, render, table
 
 __all__ = ["audit_surrogate", "read_series", "write_report"]
 
@@ -73,11 +73,8 @@ def write_report(
     size = sum(p.numel() for p in model.network_.parameters())
     facts = [["variables", _listed(model.names_)], ["inputs", ", ".join(model.input_names_) or "none"],
              ["sampling interval", f"{model.step_:g}"], ["parameters", f"{size:,}"], ["tested on", source]]  # fmt: skip
-    page = (
-        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{html.escape(title)}</title><style>{STYLE}</style>"
-        f"<h1>{html.escape(title)}: a LEM surrogate</h1>{table(facts)}"
-        f"{''.join(parts)}<h2>Settings</h2>{folded('what the surrogate was made with', table(params, ('setting', 'value')))}</html>\n"
-    )
+    settings = folded("what the surrogate was made with", table(params, ("setting", "value")))
+    page = render("page.html", title=title, facts=table(facts), parts=Markup("".join(parts)), settings=Markup(settings))
     out.write_text(page, encoding="utf-8")
 
 
@@ -107,7 +104,7 @@ def _joined(x: FloatArray, u: FloatArray | None) -> FloatArray:
 
 def _training(model: Surrogate, x: FloatArray | None, u: FloatArray | None, known: dict[str, float]) -> Iterator[str]:
     history = model.history_
-    yield f"<h2>Training</h2><p>{len(history.loss):,} gradient steps in {history.seconds:.0f} s; {html.escape(history.stopped)}.</p>"
+    yield f"<h2>Training</h2><p>{len(history.loss):,} gradient steps in {history.seconds:.0f} s; {escape(history.stopped)}.</p>"
     yield "<p class='note'>The error of one step ahead over the standard deviation of a step: 1 is no better than the present value.</p>"
     if history.free_power is not None:
         yield f"<p class='note'>Free runs have {history.free_power:.3g} times the power of the validation series; 1 is right.</p>"
@@ -183,7 +180,7 @@ def _audit(model: Surrogate, x: FloatArray | None, u: FloatArray | None, known: 
     )
     yield from audit_tables(report)
     yield plot(lambda ax: plots.gradient_flow(report, ax=ax), (7, 4))
-    yield "<p>Notes:</p><ul class='note'>" + "".join(f"<li>{html.escape(note)}</li>" for note in report.notes) + "</ul>"
+    yield "<p>Notes:</p><ul class='note'>" + "".join(f"<li>{escape(note)}</li>" for note in report.notes) + "</ul>"
 
 
 def _stability(model: Surrogate, x: FloatArray | None, u: FloatArray | None, known: dict[str, float]) -> Iterator[str]:

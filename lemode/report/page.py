@@ -9,22 +9,14 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
 from ..analysis import AuditReport
 from ..analysis.audit_report import Row
 from ..analysis.statements import statement
 
-STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
-h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; border-bottom: 1px solid #ccc; }
-h3 { font-size: 1rem; margin: 1.6rem 0 0.2rem; } p { margin: 0.4rem 0; }
-img { max-width: 100%; height: auto; display: block; margin: 1rem 0; }
-table { border-collapse: collapse; font-size: 0.9rem; margin: 0.4rem 0; }
-th, td { text-align: left; padding: 0.15rem 1.2rem 0.15rem 0; vertical-align: top; }
-th { border-bottom: 1px solid #999; } td { font-variant-numeric: tabular-nums; } .bad { color: #b00; font-weight: bold; }
-sub, sup { font-size: 0.75em; line-height: 0; }
-.scroll { overflow-x: auto; } .note { color: #555; font-size: 0.9rem; }
-summary { cursor: pointer; color: #555; font-size: 0.9rem; margin: 0.4rem 0; }
-"""
+TEMPLATES = Environment(loader=PackageLoader(__package__), autoescape=True, undefined=StrictUndefined)
 
 LOOSE = 1e-3  # a bound a thousand times the measured value says little
 
@@ -52,14 +44,15 @@ GROUPS: dict[str, tuple[str, str]] = {
 }  # fmt: skip
 
 
-def table(rows: list[list[Any]], head: tuple[str, ...] = (), raw: tuple[int, ...] = ()) -> str:
+def render(template: str, **content: Any) -> Markup:
+    """A template of this folder; what is not Markup is escaped."""
+    return Markup(TEMPLATES.get_template(template).render(content))
+
+
+def table(rows: list[list[Any]], head: tuple[str, ...] = (), raw: tuple[int, ...] = ()) -> Markup:
     """Rows as an HTML table; cells are escaped except in the columns `raw`, headings are HTML."""
-    top = "<tr>" + "".join(f"<th>{h}</th>" for h in head) + "</tr>" if head else ""
-    body = "".join(
-        "<tr>" + "".join(f"<td>{c if i in raw else html.escape(str(c))}</td>" for i, c in enumerate(row)) + "</tr>"
-        for row in rows
-    )
-    return f"<div class='scroll'><table>{top}{body}</table></div>"
+    cells = [[Markup(c) if i in raw else c for i, c in enumerate(row)] for row in rows]
+    return render("table.html", rows=cells, head=[Markup(name) for name in head])
 
 
 def folded(summary: str, content: str) -> str:
