@@ -194,6 +194,11 @@ class FitData(NamedTuple):
     training, validation : on the grid of the network
     interval : the usual one between samples
     samples : T of the training data
+
+    Examples
+    --------
+    >>> lay_out_fit(np.zeros((10, 50, 1)), None, lambda known: (known, ())).samples
+    50
     """
 
     names: tuple[str, ...]
@@ -206,7 +211,13 @@ class FitData(NamedTuple):
 
 
 class SeriesData(NamedTuple):
-    """Given series: as trajectories, on the grid of the network, and whether they were a single one ``(T, D)``."""
+    """Given series: as trajectories, on the grid of the network, and whether they were a single one ``(T, D)``; see `lay_out_series`.
+
+    Examples
+    --------
+    >>> lay_out_series(np.zeros((3, 5, 1)), ("v",), observed=1, interval=0.5).single
+    False
+    """
 
     data: Trajectories
     grid: Grid
@@ -217,6 +228,14 @@ class ForecastData(NamedTuple):
     """A history with the samples to come appended, as missing values, and their times ``(n, steps)``.
 
     places : ``(n, steps)``, where they are on the grid; None where the grid is plain up to them, which are its last ones
+
+    Examples
+    --------
+    At times of their own, which the network reaches in two steps and in one:
+
+    >>> found = lay_out_forecast(np.zeros((5, 1)), ("v",), 1, 1.0, 3, steps=None, inputs=None, dt=None, t=[6.0, 7.1])
+    >>> found.grid.values.shape, found.places
+    ((1, 8, 1), array([[6, 7]]))
     """
 
     grid: Grid

@@ -19,8 +19,8 @@ class FitWarning(UserWarning):
     >>> with warnings.catch_warnings(record=True) as caught:
     ...     warnings.simplefilter("always", FitWarning)
     ...     model = model.fit(wave)
-    >>> [w.category.__name__ for w in caught], model.history_.stopped
-    (['FitWarning'], 'diverged')
+    >>> print([w.category.__name__ for w in caught], model.history_.stopped)
+    ['FitWarning'] diverged
     >>> bool(np.isfinite(model.predict(wave)).all())
     True
     """

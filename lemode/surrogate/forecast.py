@@ -81,7 +81,21 @@ def free_run(
 
 @torch.no_grad()
 def run_ahead(network: IncrementNetwork, data: ForecastData) -> Tensor:
-    """The values ``(steps, n, D)`` at the times of a forecast, in the units of the data."""
+    """The values ``(steps, n, D)`` at the times of a forecast, in the units of the data.
+
+    Examples
+    --------
+    With a network that adds one at every step:
+
+    >>> from lemode.surrogate.data import lay_out_forecast
+    >>> network = IncrementNetwork(LEM(1, 2), 2, 1)
+    >>> _ = torch.nn.init.zeros_(network.head.weight), torch.nn.init.ones_(network.head.bias)
+    >>> network.mean.zero_()
+    tensor([0.])
+    >>> data = lay_out_forecast([[4.0], [5.0]], ("v",), 1, 1.0, 1, steps=3, inputs=None, dt=None, t=None)
+    >>> run_ahead(network, data).flatten()
+    tensor([6., 7., 8.])
+    """
     series = network.series(data.grid)
     if data.places is not None:  # the values to come are missing ones
         filled = network.denormalise(fill(network, series)[0].x)

@@ -49,7 +49,17 @@ def one_step_loss(
 def closed_loop_loss(
     network: IncrementNetwork, window: Series, warmup: int, weights: tuple[float, ...] | None = None, state: Any = None
 ) -> Tensor:
-    """Mean square error of a free run over the rest of the window, in increments, after `warmup` samples of truth."""
+    """Mean square error of a free run over the rest of the window, in increments, after `warmup` samples of truth.
+
+    Examples
+    --------
+    A network that adds one at every step is right about 2, and wrong by one about what follows it in 0, 1, 2, 4:
+
+    >>> network = IncrementNetwork(lemode.LEM(1, 2), 2, 1)
+    >>> _ = torch.nn.init.zeros_(network.head.weight), torch.nn.init.ones_(network.head.bias)
+    >>> closed_loop_loss(network, Series(torch.tensor([0.0, 1.0, 2.0, 4.0]).reshape(4, 1, 1)), warmup=2).item()
+    0.5
+    """
     x, _, _, mask = window
     head, rest = window.part(0, warmup), window.part(warmup, -1)
     predicted, state = network.step(*head.known(state))

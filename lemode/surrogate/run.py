@@ -86,7 +86,17 @@ class History:
 
 
 class Run:
-    """All that changes during a fit: what a checkpoint holds."""
+    """All that changes during a fit: what a checkpoint holds.
+
+    Examples
+    --------
+    >>> network, series = IncrementNetwork(lemode.LEM(1, 2), 2, 1), Series(torch.linspace(0, 1, 20).reshape(20, 1, 1))
+    >>> optimizer, generator = torch.optim.Adam(network.parameters()), torch.Generator().manual_seed(0)
+    >>> run = Run(network, optimizer, generator, Recipe(washout=5), Starts(series, window=10))
+    >>> error = run.validate(series)
+    >>> run.best == error, run.history.validation[0][0], run.best_weights is None
+    (True, 0, False)
+    """
 
     def __init__(
         self,
@@ -171,6 +181,15 @@ class Starts:
     A window that starts from rest in the middle of a series would teach the network to wake up, over and over, and nothing of how it
     behaves once its state has settled. So a pass without gradients stores its states on a grid of times; they are as old as the last
     validation, which the first samples of a window make up for.
+
+    Examples
+    --------
+    >>> network, generator = IncrementNetwork(lemode.LEM(1, 2), 2, 1), torch.Generator().manual_seed(0)
+    >>> starts = Starts(Series(torch.zeros(50, 3, 1)), window=10)
+    >>> starts.refresh(network, generator)
+    >>> window, state, washout = starts.draw(2, 5, generator)
+    >>> window.x.shape, len(starts.states) > 3
+    (torch.Size([11, 2, 1]), True)
     """
 
     def __init__(self, series: Series, window: int, most: int | None = None, start_counts: bool = True) -> None:

@@ -91,7 +91,7 @@ class Surrogate(Estimator):
     --------
     >>> t = np.linspace(0, 20, 101)
     >>> waves = np.sin(t + np.arange(8)[:, None])[..., None]
-    >>> model = Surrogate(hidden_size=4, steps=20, verbose=0).fit(Trajectories(t, waves, ("x",)))
+    >>> model = Surrogate(hidden_size=4, steps=20, verbose=0).fit(lemode.Trajectories(t, waves, ("x",)))
     >>> model.predict(waves).shape, model.forecast(waves[0], steps=7).shape
     ((8, 101, 1), (7, 1))
     """
