@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import pkgutil
+from itertools import pairwise
 from pathlib import Path
+from types import GenericAlias
 
 import rooms
 
@@ -45,7 +48,18 @@ def _directive(path: str) -> str:
         return f".. autoclass:: {path}\n   :members:\n"
     if inspect.isfunction(thing) or inspect.isbuiltin(thing):
         return f".. autofunction:: {path}\n"
+    if isinstance(thing, GenericAlias):  # which autodoc takes for a callable
+        return f".. py:data:: {path}\n\n   {_said_below(module, name)}\n"
     return f".. autodata:: {path}\n"
+
+
+def _said_below(module: str, name: str) -> str:
+    """The string below an assignment."""
+    body = ast.parse(inspect.getsource(importlib.import_module(module))).body
+    for node, after in pairwise(body):
+        if isinstance(node, ast.AnnAssign) and getattr(node.target, "id", "") == name and isinstance(after, ast.Expr):
+            return str(ast.literal_eval(after.value))
+    raise ValueError(f"{module}.{name} has no docstring below it")
 
 
 def pages() -> dict[str, str]:
@@ -96,7 +110,7 @@ def index(modules: list[str]) -> str:
             lines.append(f"{title}\n{'-' * len(title)}\n\n.. list-table::\n   :widths: 35 65\n")
             lines += [f"   * - :doc:`{m}`\n     - {sentence}" for m, sentence in listed.items()]
             lines.append("")
-    top = [m for m in modules if m.count(".") <= 1]
+    top = [m for m in modules if m.count(".") <= 1 or m.rsplit(".", 1)[0] not in modules]
     lines.append(".. toctree::\n   :hidden:\n\n" + "".join(f"   {m}\n" for m in top))
     return "\n".join(lines)
 

@@ -33,7 +33,7 @@ def _document(app: Sphinx, what: str, name: str, obj: object, options: object, l
 def _star_in_shapes(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
     """The star of ``x : (n, d, *grid)`` is one, and begins no emphasis."""
     for k, line in enumerate(lines):
-        if re.match(r"\s*[\w(][\w, ()]* : ", line):
+        if re.match(r"\s*[\w(][\w, ()]* : ", line) or "``" not in line:
             lines[k] = re.sub(r"(?<=, )\*(?=\w+\))", r"\\*", line)
 
 
