@@ -45,6 +45,7 @@ nitpick_ignore_regex = [
         r"py:.*",
         r"(torch|numpy|np|scipy|matplotlib|nn|collections|typing|os|pathlib|dataclasses|types|sympy|argparse|ctypes|torchdiffeq|sklearn|dysts)(\..*)?",
     ),
+    (r"py:class", r"lemode\.sequence\.\w+"),  # what the layers share has no page
     (r"py:.*", r"(Tensor|Array|ArrayLike|NDArray|Axes|State|Any|Callable|Sequence|Iterator|PackedSequence|optional|Figure)"),
 ]
 

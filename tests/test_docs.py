@@ -159,7 +159,7 @@ def test_series_and_field_of_the_front_page_run(monkeypatch, tmp_path):
     quick = field.replace("2001", "101").replace("hidden_size=32", "hidden_size=4, steps=2, verbose=0")
     assert quick.count("steps=") == 2
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", lemode.surrogate.training.FitWarning)  # of two steps
+        warnings.simplefilter("ignore", lemode.surrogate.errors.FitWarning)  # of two steps
         exec(quick.replace(", budget=40.0", ""), scope)
     assert scope["free"].shape == (400, 66)
 

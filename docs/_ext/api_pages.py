@@ -6,6 +6,7 @@ import ast
 import importlib
 import inspect
 import pkgutil
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from types import GenericAlias
@@ -15,6 +16,7 @@ import rooms
 import lemode
 
 
+@cache
 def public_modules() -> list[str]:
     """Every module without an underscore in its path, by name."""
     found = ["lemode"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parents[2] / "lemode"
@@ -31,6 +32,7 @@ ROOMS = {
 }
 
 
+@cache
 def sentences() -> dict[str, str]:
     """The first sentence of every module's docstring, by the module's name."""
     found = {}

@@ -10,6 +10,8 @@ import re
 from functools import cache
 from pathlib import Path
 
+import rooms
+from api_pages import public_modules
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
@@ -49,6 +51,8 @@ def _link_literals(app: Sphinx, doctree: nodes.document) -> None:
             continue
         text = node.astext().strip()
         bare = text.split("(")[0]
+        if bare in rooms.sentences() and bare not in public_modules():
+            continue  # a module without a page
         if re.fullmatch(r"lemode(\.\w+)+", bare):
             _wrap(node, docname, "py", "obj", bare)
         elif in_theory and bare in short:
