@@ -47,7 +47,9 @@ def _directive(path: str) -> str:
     if inspect.ismodule(thing):
         return ""
     if inspect.isclass(thing):
-        return f".. autoclass:: {path}\n   :members:\n"
+        # fit, predict and the like are their base's
+        inherited = "   :inherited-members:\n" if path in ("lemode.Surrogate", "lemode.FieldSurrogate") else ""
+        return f".. autoclass:: {path}\n   :members:\n{inherited}"
     if inspect.isfunction(thing) or inspect.isbuiltin(thing):
         return f".. autofunction:: {path}\n"
     if isinstance(thing, GenericAlias):  # which autodoc takes for a callable

@@ -106,7 +106,7 @@ def _resolve(app: Sphinx, env: object, node: addnodes.pending_xref, contnode: no
         (full,) = candidates
         entry = python.objects[full]
         return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, contnode, full)
-    if re.fullmatch(r"[a-z_]\w*|[A-Z][A-Z_\d]+|[\w./]*/[\w./]*", target) and not node.get("refexplicit"):
+    if re.fullmatch(r"[a-z_]\w*|[A-Z][A-Z_\d]+|[\w./]*/[\w./]*|\w+\(.*\)", target) and not node.get("refexplicit"):
         return contnode  # an argument, a constant of the module or a file, in the typeface of code
     return None
 
