@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import lemode
+from lemode.report import audit_surrogate
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -40,3 +41,9 @@ def test_what_they_were_made_with_is_still_known():
     assert (params[1]["kernel_size"], params[1]["symmetry"], params[2]["dt"]) == (5, "odd", 0.5)
     assert [model.history_.stopped for model in models] == ["all steps done", "all steps done", "ridge regression done"]
     assert [model.history_.stages[0]["name"] for model in models[:1]] == ["noise"]
+
+
+def test_one_with_inputs_and_delays_can_be_audited(expected):
+    """Its core reads the inputs at both ends of a step."""
+    model, history = lemode.Surrogate.load(GOLDEN / "surrogate.lem"), expected["surrogate.history"]
+    assert audit_surrogate(model, history[..., :1], history[..., 1:]).holds

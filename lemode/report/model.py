@@ -24,6 +24,7 @@ from ..conv import ConvLEM
 from ..lem import LEM, LEMCell
 from ..surrogate import Surrogate
 from ..surrogate.field_network import FieldNetwork
+from ..surrogate.network import both_ends
 from ..trajectories import Trajectories
 from ..types import FloatArray
 from .page import audit_tables, figure, folded, plot, render, table
@@ -254,7 +255,8 @@ def _hand_over(model: Surrogate, series: torch.Tensor, inputs: torch.Tensor) -> 
         series, inputs = series[:POINT_SAMPLES, :1], inputs[:POINT_SAMPLES, :1]
     dtype = net.mean.dtype
     with torch.no_grad():
-        read = net.core_input(series[:-1].to(dtype), inputs[:-1].to(dtype) if len(net.input_std) else None)
+        e = both_ends(inputs.to(dtype))[:-1] if len(net.input_std) else None
+        read = net.core_input(series[:-1].to(dtype), e)
     return net.core.windows(read) if isinstance(net.core, ConvLEM) else read
 
 

@@ -16,7 +16,7 @@ from ..schemes import get_scheme
 from .data import Grid, Series
 from .parameters import check_count, check_number
 
-__all__ = ["IncrementNetwork", "check_core", "draw_weights", "scales"]
+__all__ = ["IncrementNetwork", "both_ends", "check_core", "draw_weights", "scales"]
 
 
 class IncrementNetwork(nn.Module):
@@ -126,8 +126,7 @@ class IncrementNetwork(nn.Module):
         m = len(self.input_mean)
         x, e = self.normalise(values[..., :-m] if m else values), None
         if m:
-            e = self.normalise_inputs(values[..., -m:].nan_to_num())
-            e = torch.cat([e, torch.cat([e[1:], e[-1:]])], -1)
+            e = both_ends(self.normalise_inputs(values[..., -m:].nan_to_num()))
         there = x.isfinite()
         if there.all():
             return Series(x, e, r)
@@ -238,6 +237,19 @@ def check_core(hidden_size: object, dt: object, scheme: str, num_layers: object 
             f"dt={dt!r}: scheme {found.name!r} admits up to {found.max_dt:g} in a surrogate; use a smaller dt, or "
             "scheme='exponential', which admits every dt."
         )
+
+
+def both_ends(e: Tensor) -> Tensor:
+    """Inputs ``(T, n, m)`` at both ends of each step, ``(T, n, 2 m)``; after the last sample they stay as they are.
+
+    Examples
+    --------
+    >>> both_ends(torch.tensor([1.0, 2.0, 3.0]).reshape(3, 1, 1))[:, 0]
+    tensor([[1., 2.],
+            [2., 3.],
+            [3., 3.]])
+    """
+    return torch.cat([e, torch.cat([e[1:], e[-1:]])], -1)
 
 
 def _last_seen(x: Tensor, there: Tensor) -> Tensor:
