@@ -211,7 +211,7 @@ def test_a_fit_that_was_cut_off_goes_on_to_the_same_weights(monkeypatch, tmp_pat
     """With averages and noise: 10 steps, then the rest from the file, against 30 in one go."""
     settings = {"hidden_size": 2, "kernel_size": 3, "steps": 30, "verbose": 0}
 
-    monkeypatch.setattr(FieldSurrogate, "_default_recipe", dataclasses.replace(FIELD_RECIPE, validate_every=5))
+    monkeypatch.setattr(FieldSurrogate, "_default_recipe", dataclasses.replace(FIELD_RECIPE, validate_every=5, free_steps=20))
     whole = FieldSurrogate(**settings).fit(waves())
     count, plain = 0, training._stage_loss
 
@@ -396,7 +396,7 @@ def test_weights_whose_free_runs_stay_come_first(powers, errors, kept, monkeypat
             raise RuntimeError("the power failed")
         return plain(*args)
 
-    monkeypatch.setattr(FieldSurrogate, "_default_recipe", dataclasses.replace(FIELD_RECIPE, validate_every=5))
+    monkeypatch.setattr(FieldSurrogate, "_default_recipe", dataclasses.replace(FIELD_RECIPE, validate_every=5, free_steps=20))
     for module in (training, run):
         monkeypatch.setattr(module, "one_step_loss", loss)
     monkeypatch.setattr(run, "free_run_power", lambda *args: powers[steps // 5 - 1])
