@@ -1,11 +1,11 @@
-"""Trained surrogates of dynamical systems: fit, one-step prediction, free-running forecast, save and load.
+r"""Trained surrogates of dynamical systems: fit, one-step prediction, free-running forecast, save and load.
 
 One name has one meaning here:
 
 ================  ==================================================================================================
 name              meaning
 ================  ==================================================================================================
-interval, step_   time from one sample to the next, in the unit of the data; `dt` of a forecast is one, too
+interval, step\_  time from one sample to the next, in the unit of the data; `dt` of a forecast is one, too
 dt                step of the network, `lemode.LEM`; everywhere but in `forecast`
 r                 intervals in units of the usual one, ``(T, n, 2)``: before and after each sample
 steps             how many: gradient steps of a fit, values of a forecast
