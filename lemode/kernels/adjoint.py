@@ -22,12 +22,10 @@ import torch
 from torch import Tensor
 
 from ..ode import MultiscaleODE, plain
-from ..schemes import SCHEMES, Scheme
+from ..schemes import Scheme
 from . import backends, derivatives, native, reference
 
-__all__ = ["LEAKS", "run"]
-
-LEAKS = {name: (scheme.leak, scheme.leak_slope) for name, scheme in SCHEMES.items() if scheme.leak and scheme.leak_slope}
+__all__ = ["run"]
 
 
 def run(ode: MultiscaleODE, scheme: Scheme, u: Tensor, y0: Tensor, z0: Tensor, dt: float | Tensor) -> tuple[Tensor, Tensor]:

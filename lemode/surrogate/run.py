@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import Enum
 from typing import Any
 
 import torch
@@ -23,7 +23,7 @@ __all__ = ["FREE_RUNS", "History", "Run", "Starts", "Stopped"]
 FREE_RUNS = 4
 
 
-class Stopped(StrEnum):
+class Stopped(str, Enum):
     """Why a fit ended, in words; it is equal to them, and written to JSON as them.
 
     Examples
@@ -37,6 +37,12 @@ class Stopped(StrEnum):
     DIVERGED = "diverged"
     INTERRUPTED = "interrupted"
     SOLVED = "ridge regression done"
+
+    def __str__(self) -> str:  # Python 3.11 has StrEnum for it
+        return str.__str__(self)
+
+    def __format__(self, spec: str) -> str:
+        return str.__format__(self, spec)
 
     @classmethod
     def _missing_(cls, value: object) -> Stopped | None:
