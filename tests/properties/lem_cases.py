@@ -92,7 +92,7 @@ def cases(max_d=8, max_N=40, dts=None, schemes=("imex",), max_scale=8.0, max_bia
 
 def cell_of(m, d, dt, scheme):
     cell = LEMCell(m, d, dt=min(dt, 1.0), scheme=scheme, dtype=torch.float64)
-    cell.dt = dt  # statement S3 and the time-scale tests look beyond what LEMCell admits
+    cell._dt = dt  # statement S3 and the time-scale tests look beyond what LEMCell admits
     return cell
 
 
