@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
-import lemode
 from lemode import LEM, ConvLEM, kernels
 from lemode.kernels import bridge, core
 from lemode.ode import MultiscaleODE
@@ -162,13 +161,11 @@ def test_what_traces_sees_the_recursion(make, tmp_path):
 def test_results_are_the_callers_own(N):
     """From 1 MiB up they come from the pool: in-place changes mean the same at every size."""
     rnn = LEM(2, 16)
-    for out in rnn(torch.randn(60, N, 2))[0], rnn(torch.randn(60, N, 2))[1][0]:
-        assert not out._is_view() or out._base is not None
-        changed = out.clone()
-        out.detach()
-        with torch.no_grad():
-            torch.testing.assert_close(rnn(torch.randn(60, N, 2))[0].mul_(2).div_(2).shape, torch.Size((60, N, 16)))
-        changed.mul_(2).sum().backward(retain_graph=True)
+    u = torch.randn(60, N, 2)
+    with torch.no_grad():
+        expected = rnn(u)[0].clone()
+        torch.testing.assert_close(rnn(u)[0].mul_(2), 2 * expected)
+        torch.testing.assert_close(rnn(u)[0], expected)
     out, _ = rnn(torch.randn(60, N, 2))
     out.add_(1)  # refused where out was a view of several
     with pytest.raises(RuntimeError, match="modified by an inplace"):  # as nn.LSTM: the backward needs the states
@@ -213,4 +210,3 @@ def test_float32_and_float64_agree_through_every_backend():
     for backend in ("native", "torch", "reference"):
         low = run({k: v.float() for k, v in t.items()}, backend)[0].numpy()
         assert np.abs(low - exact).max() < 2e-6  # five steps of float32 rounding
-    assert lemode.kernels.BACKENDS[0] == "auto"

@@ -43,8 +43,7 @@ def test_there_is_one_limit(monkeypatch):
     assert 2 << 20 <= pool.idle_bytes() <= 4 << 20
 
 
-def test_clear_reaches_the_core_too():
-    """Resident memory of a long training step, back after `clear`."""
+def test_clear_frees_what_a_training_step_left():
     rnn = LEM(8, 128)
     out, _ = rnn(torch.zeros(400, 128, 8))
     out.sum().backward()
