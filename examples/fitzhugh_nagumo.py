@@ -107,7 +107,7 @@ with torch.no_grad():
     u = net.normalise(torch.tensor(test.select(["v"]).x).transpose(0, 1).float())
     ((ys, zs),) = net.core.states(u)
     sample = slice(0, 8)
-    J = step_jacobian(cell, u[1:, sample], (ys[:-1, sample], zs[:-1, sample])).matrix()
+    J = step_jacobian(cell, (ys[:-1, sample], zs[:-1, sample]), u[1:, sample]).matrix()
     measured = J.abs().sum(-1).amax().item()  # the infinity norm: largest row sum
     gates = cell.ode.gates(ys[:-1, 0], u[1:, 0])
 bound = jacobian_bound(cell)

@@ -29,14 +29,14 @@ U, Y = torch.zeros(1, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
     [
         (lambda: analysis.jacobian_bound(torch.nn.LSTMCell(1, 3)), TypeError, "LSTMCell: give a lemode.LEMCell"),
         (lambda: analysis.contraction_rate(torch.nn.Linear(1, 3)), TypeError, "Linear: give a lemode.MultiscaleODE"),
-        (lambda: analysis.step_jacobian(lemode.MultiscaleODE(1, 3), U, (Y, Y)), TypeError, "MultiscaleODE: give a lemode.LEMCell"),
+        (lambda: analysis.step_jacobian(lemode.MultiscaleODE(1, 3), (Y, Y), U), TypeError, "MultiscaleODE: give a lemode.LEMCell"),
         (lambda: analysis.jacobian_bound(with_nan()), ValueError, "W1 contains inf"),
         (lambda: analysis.contraction_certificate(with_nan()), ValueError, "W1 contains inf"),
         (lambda: analysis.gradient_bound(with_nan(), 3, 1.0, "bz"), ValueError, "W1 contains inf"),
         (lambda: analysis.jacobian_bound(cell(), 3), ValueError, "norm=3"),
         (lambda: analysis.inverse_bound(cell(), 1), ValueError, "norm=1"),
         (lambda: analysis.jacobian_bound(cell(dt=1.5, allow_large_dt=True)), ValueError, "dt=1.5.*use a smaller dt"),
-        (lambda: analysis.step_jacobian(cell(scheme="explicit"), U, (Y, Y)), ValueError, "scheme='explicit'"),
+        (lambda: analysis.step_jacobian(cell(scheme="explicit"), (Y, Y), U), ValueError, "scheme='explicit'"),
         (lambda: analysis.step_distance_bound(cell(), 0.0), ValueError, "gate_max=0"),
         (lambda: analysis.state_radius(0.0, 3), ValueError, "dt=0"),
         (lambda: analysis.state_radius(-1.0, 3), ValueError, "dt=-1"),
@@ -59,12 +59,12 @@ U, Y = torch.zeros(1, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
         (lambda: analysis.gradient_bound_posterior(cell(), torch.ones(3, 3), "bz", torch.zeros(3, 1), kind="exact"), ValueError, "kind='exact'"),
         (lambda: analysis.quadratic_pull(cell(), 3, -1.0), ValueError, "target_max=-1"),
         (lambda: analysis.quadratic_pull(cell(), 3, 1.0, (np.ones((2, 4)), np.ones(2))), ValueError, "readout"),
-        (lambda: analysis.parameter_jacobian(cell(), U, (Y, Y), "b3"), ValueError, "group='b3'"),
+        (lambda: analysis.parameter_jacobian(cell(), (Y, Y), U, "b3"), ValueError, "group='b3'"),
         (lambda: analysis.contraction_certificate(cell(), torch.zeros(4, 2)), ValueError, "2 features"),
         (lambda: analysis.contraction_certificate(cell(), torch.full((4, 1), torch.nan)), ValueError, "finite"),
         (lambda: analysis.contraction_certificate(cell(), r=0.0), ValueError, "r=0"),
         (lambda: analysis.gradient_floor(cell(), -1), ValueError, "steps=-1"),
-        (lambda: analysis.inverse_step(cell(), U, (Y, Y)), ValueError, "W2 is not zero"),
+        (lambda: analysis.inverse_step(cell(), (Y, Y), U), ValueError, "W2 is not zero"),
         (lambda: analysis.local_error_bound(cell(scheme="exponential")), ValueError, "'exponential'"),
         (lambda: analysis.global_error_bound(cell(), -1), ValueError, "steps=-1"),
         (lambda: analysis.stability_region(0.0, 1.0, 0.0), ValueError, "a, b, pq"),
@@ -92,7 +92,7 @@ def test_saturated_step_cannot_be_inverted():
         c.ode.weight_hh[3:6] = 0
         c.ode.bias[:] = 60.0
     with pytest.raises(ValueError, match="saturated"):
-        analysis.inverse_step(c, U, (Y, Y))
+        analysis.inverse_step(c, (Y, Y), U)
 
 
 def test_conditions_that_fail_give_no_bound_rather_than_a_wrong_one():
@@ -114,7 +114,7 @@ def test_conditions_that_fail_give_no_bound_rather_than_a_wrong_one():
 def test_jacobians_are_differentiable():
     c = cell()
     y, z = (torch.rand(4, 3, dtype=torch.float64, requires_grad=True) for _ in range(2))
-    J = analysis.step_jacobian(c, torch.zeros(4, 1, dtype=torch.float64), (y, z))
+    J = analysis.step_jacobian(c, (y, z), torch.zeros(4, 1, dtype=torch.float64))
     grads = torch.autograd.grad(J.matrix().pow(2).sum() + J.logabsdet().sum(), [y, z, c.ode.weight_hh])
     assert all(torch.isfinite(g).all() for g in grads)
     assert J.yy.shape == (4, 3, 3)

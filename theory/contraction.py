@@ -100,8 +100,8 @@ for _ in range(100):
     assert all(float(g.min()) >= certificate.gate_min for g in cell.ode.gates(y, u))
     factor = 1 - cell.dt * certificate.gate_min * (1 - certificate.Psi)
     assert abs(certificate.factor(cell) - factor) < 1e-14
-    assert bool((weighted_norm(step_jacobian(cell, u, (y, z)).matrix(), certificate.r) <= factor * (1 + 1e-12)).all())
-    DF = field_jacobian(cell.ode, u, (y, z))
+    assert bool((weighted_norm(step_jacobian(cell, (y, z), u).matrix(), certificate.r) <= factor * (1 + 1e-12)).all())
+    DF = field_jacobian(cell.ode, (y, z), u)
     off = weighted_norm(DF - torch.diag_embed(DF.diagonal(dim1=-2, dim2=-1)), certificate.r)
     omega = torch.cat([torch.full((d,), 1 / certificate.r, dtype=f64), torch.ones(d, dtype=f64)])
     diagonal = DF.diagonal(dim1=-2, dim2=-1)
@@ -161,7 +161,7 @@ for _ in range(60):
     u = torch.from_numpy(rng.standard_normal((20, 1)))
     gate_min = min(float(g.min()) for g in cell.ode.gates(y, u))
     omega = torch.from_numpy(np.concatenate([omega_z, omega_y]))
-    J = step_jacobian(cell, u, (y, z)).matrix()
+    J = step_jacobian(cell, (y, z), u).matrix()
     assert float((J.abs() @ omega / omega).max()) <= 1 - cell.dt * gate_min * (1 - theta) + 1e-12
 
     # the converse, with the same nonnegative matrices scaled to a spectral radius above and below 1
@@ -171,7 +171,7 @@ for _ in range(60):
         cell.ode.weight_ih.zero_()
         cell.ode.bias.zero_()
         zero = torch.zeros(d, dtype=f64)
-        top = float(torch.linalg.eigvals(field_jacobian(cell.ode, u[0], (zero, zero))).real.max())
+        top = float(torch.linalg.eigvals(field_jacobian(cell.ode, (zero, zero), u[0])).real.max())
         assert abs(top - 0.5 * (-1 + math.sqrt(target))) < 1e-6  # eigenvalues of a defective matrix are only so accurate
-        largest = float(torch.linalg.eigvals(step_jacobian(cell, u[0], (zero, zero)).matrix()).abs().max())
+        largest = float(torch.linalg.eigvals(step_jacobian(cell, (zero, zero), u[0]).matrix()).abs().max())
         assert (largest > 1) == (target > 1)

@@ -89,14 +89,14 @@ for dt in (0.1, 0.5, 0.9):
     start = state = (torch.zeros(4, dtype=f64), torch.zeros(4, dtype=f64))
     worst = 1.0
     for n in range(30):
-        J = step_jacobian(cell, u[n], state)
+        J = step_jacobian(cell, state, u[n])
         leaks = 1 - torch.cat([J.A.diagonal(), J.D.diagonal()])
         sign, value = torch.linalg.slogdet(J.matrix())
         assert sign > 0
         assert abs(value - torch.log1p(-leaks).sum()) < 1e-12  # sums of logarithms of size 1
         assert abs(value - J.logabsdet()) < 1e-12
         assert value >= 2 * 4 * np.log1p(-dt)
-        back = inverse_step(cell, u[n], (new := cell(u[n], state)))
+        back = inverse_step(cell, (new := cell(u[n], state)), u[n])
         assert max(float((p - q).abs().max()) for p, q in zip(back, state)) < 1e-15 * 20 / (1 - dt) ** 2
         state = new
 
@@ -111,7 +111,7 @@ for _ in range(50):
     cell.ode.blocks().W2.mul_(1.0 / w2)  # row norms at most 1, chi(1) = 9/8, 0.4 * 9/8 < 1
     assert 0.4 * chi(1.0) < 1
     y, z = (2 * torch.rand(3, generator=gen, dtype=f64) - 1 for _ in range(2))
-    J = step_jacobian(cell, torch.randn(2, generator=gen, dtype=f64), (y, z))
+    J = step_jacobian(cell, (y, z), torch.randn(2, generator=gen, dtype=f64))
     margin = 2 * J.D.diagonal().abs() - J.D.abs().sum(1)
     assert bool((margin >= 1 - 0.4 * chi(1.0) - 1e-12).all())
     assert abs(torch.linalg.slogdet(J.matrix()).logabsdet - J.logabsdet()) < 1e-11
@@ -147,7 +147,7 @@ for zero_diagonal in (False, True):
     def extended(t, x, cell=cell, u=u):
         z, y, Phi = torch.from_numpy(x[:3]), torch.from_numpy(x[3:6]), x[6:42].reshape(6, 6)
         dy, dz = cell.ode(y, z, u)
-        DF = field_jacobian(cell.ode, u, (y, z)).numpy()
+        DF = field_jacobian(cell.ode, (y, z), u).numpy()
         g1, g2 = cell.ode.gates(y, u)
         yh = torch.tanh(cell.ode.blocks().Wy @ z + cell.ode.blocks().Vy @ u + cell.ode.blocks().by)
         trace = -g1.sum() - g2.sum() + (g2 * (1 - g2) * (yh - y) * cell.ode.blocks().W2.diagonal()).sum()

@@ -109,10 +109,10 @@ for case in range(90):
     gates = 0.0
     for n in range(12):
         state = (ys[-1], zs[-1])
-        J.append(step_jacobian(cell, u[n], state).matrix())
+        J.append(step_jacobian(cell, state, u[n]).matrix())
         gates = max(gates, *(float(g.max()) for g in cell.ode.gates(ys[-1], u[n])))
         inverse = float(torch.linalg.matrix_norm(torch.linalg.inv(J[-1]), math.inf))
-        after = float(inverse_bound_posterior(cell, u[n], state))
+        after = float(inverse_bound_posterior(cell, state, u[n]))
         assert inverse <= after * slack
         posterior_used += after < math.inf
         assert inverse <= inverse_bound(cell) * slack
@@ -136,7 +136,7 @@ assert prior_used > 30
 cell = LEMCell(1, 2, dt=1.0, dtype=f64).requires_grad_(False)
 cell.ode.bias[:4] = 40.0
 zero = torch.zeros(2, dtype=f64)
-assert int(torch.linalg.matrix_rank(step_jacobian(cell, zero[:1], (zero, zero)).matrix())) < 4
+assert int(torch.linalg.matrix_rank(step_jacobian(cell, (zero, zero), zero[:1]).matrix())) < 4
 assert gradient_floor(cell, 1) == 0.0
 
 # %%
@@ -180,7 +180,7 @@ for group, slope in (("b2", 1), ("by", 1), ("b1", N), ("bz", N)):
         vy, vz = trajectory_vjp(cell, u.expand(N, 1), ys, zs, (v, torch.zeros(3, dtype=f64)))
         contribution = []
         for k in (1, N):
-            dy, dz = parameter_jacobian(cell, u, states[k - 1], group)
+            dy, dz = parameter_jacobian(cell, states[k - 1], u, group)
             contribution.append(float((vy[k] @ dy + vz[k] @ dz)[0]))
         errors.append(abs(contribution[0] / contribution[1] / slope - 1))
         order = 1 if slope == 1 else 2

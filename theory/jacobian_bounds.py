@@ -119,7 +119,7 @@ for _ in range(60):
         ]
         cell.ode.bias.copy_(torch.tensor(bias, dtype=f64).repeat_interleave(d))
         corner = (-torch.ones(d, dtype=f64), -torch.ones(d, dtype=f64))
-        attained = float(torch.linalg.matrix_norm(step_jacobian(cell, torch.zeros(1, dtype=f64), corner).matrix(), math.inf))
+        attained = float(torch.linalg.matrix_norm(step_jacobian(cell, corner, torch.zeros(1, dtype=f64)).matrix(), math.inf))
     bound = jacobian_bound(cell)
     assert bound - 1e-9 * (1 + bound) <= attained <= bound * (1 + 1e-12)
 
@@ -181,14 +181,14 @@ for _case in range(300):
             p.copy_(torch.from_numpy(scale * rng.standard_normal(tuple(p.shape)) * rng.integers(0, 2, tuple(p.shape))))
         y, z = (torch.from_numpy(np.clip(rng.uniform(-1.5, 1.5, (40, d)), -1, 1)) for _ in range(2))
         u = torch.from_numpy(rng.standard_normal((40, 2)))
-        J = step_jacobian(cell, u, (y, z)).matrix()
+        J = step_jacobian(cell, (y, z), u).matrix()
         norm = {o: torch.linalg.matrix_norm(J, o) for o in (1, 2, math.inf)}
         for o in norm:
             assert bool((norm[o] <= jacobian_bound(cell, o) * slack).all()), o
-        posterior = jacobian_bound_posterior(cell, u, (y, z))
+        posterior = jacobian_bound_posterior(cell, (y, z), u)
         assert bool((norm[math.inf] <= posterior * slack).all())
         assert bool((posterior <= jacobian_bound(cell) * slack).all())
-        by_u = torch.cat(input_jacobian(cell, u, (y, z)), -2)
+        by_u = torch.cat(input_jacobian(cell, (y, z), u), -2)
         assert bool((torch.linalg.matrix_norm(by_u, math.inf) <= input_bound(cell) * slack + 1e-13).all())
         largest = min(1.0, float(torch.stack(cell.ode.gates(y, u)).max()) * (1 + 1e-15))
         away = torch.linalg.matrix_norm(J - torch.eye(2 * d, dtype=f64), math.inf)

@@ -159,8 +159,8 @@ for scheme in ("imex", "semi_implicit", "exponential"):
     x = torch.cat([state[1], state[0]])
     by_x, by_v = torch.autograd.functional.jacobian(step, (x, v))
     # 1e-14: a handful of roundings of numbers of size 1
-    assert torch.allclose(step_jacobian(cell, v, state).matrix(), by_x, rtol=0, atol=1e-14)
-    dy, dz = input_jacobian(cell, v, state)
+    assert torch.allclose(step_jacobian(cell, state, v).matrix(), by_x, rtol=0, atol=1e-14)
+    dy, dz = input_jacobian(cell, state, v)
     assert torch.allclose(torch.cat([dz, dy]), by_v, rtol=0, atol=1e-14)
     out = step(x, v)
     rows = [torch.autograd.grad(o, list(cell.ode.parameters()), retain_graph=True) for o in out]
@@ -169,5 +169,5 @@ for scheme in ("imex", "semi_implicit", "exponential"):
     named = dict(zip([name for name, _ in cell.ode.named_parameters()], (ih, hh, zy, bias)))
     assert list(named) == ["weight_ih", "weight_hh", "weight_zy", "bias"]
     for group, actual in zip(groups, blocks):
-        dy, dz = parameter_jacobian(cell, v, state, group)
+        dy, dz = parameter_jacobian(cell, state, v, group)
         assert torch.allclose(torch.cat([dz, dy]), actual, rtol=0, atol=1e-14), group

@@ -102,12 +102,12 @@ for case in range(300):
         p.copy_(torch.from_numpy(scale * rng.standard_normal(tuple(p.shape))))
     y, z = (torch.from_numpy(rng.uniform(-1, 1, (30, d))) for _ in range(2))
     u = torch.from_numpy(rng.standard_normal((30, 1)))
-    J = step_jacobian(cell, u, (y, z)).matrix()
+    J = step_jacobian(cell, (y, z), u).matrix()
     for order in (1, 2, math.inf):
         norm = float(torch.linalg.matrix_norm(J, order).max())
         assert norm <= jacobian_bound(cell, order) * (1 + 1e-12)
         tightest = max(tightest, norm / jacobian_bound(cell, order))
-    by_u = torch.cat(input_jacobian(cell, u, (y, z)), -2)
+    by_u = torch.cat(input_jacobian(cell, (y, z), u), -2)
     assert float(torch.linalg.matrix_norm(by_u, math.inf).max()) <= input_bound(cell) * (1 + 1e-12)
     certificate = contraction_certificate(cell, u)
     if certificate.holds:

@@ -133,9 +133,9 @@ for _ in range(300):
     d = ode.hidden_size
     y, z = (torch.from_numpy(rng.uniform(-1, 1, (50, d))) for _ in range(2))
     u = torch.from_numpy(rng.standard_normal((50, 1)))
-    mu = logarithmic_norm(ode, u, (y, z))
+    mu = logarithmic_norm(ode, (y, z), u)
     assert float(mu.max()) <= growth_rate(ode) * (1 + 1e-12) + 1e-13
-    eigenvalues = torch.linalg.eigvals(field_jacobian(ode, u, (y, z)))
+    eigenvalues = torch.linalg.eigvals(field_jacobian(ode, (y, z), u))
     assert bool((eigenvalues.real.amax(-1) <= mu + 1e-10).all())
 
 for scale in (0.5, 2.0, 4.0):

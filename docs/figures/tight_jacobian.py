@@ -19,8 +19,8 @@ for scale in scales:
                 p.copy_(scale * torch.randn(p.shape, generator=gen, dtype=p.dtype) / 4)
             y, z = (2 * torch.rand(2, 50, 16, generator=gen, dtype=torch.float64) - 1).unbind()
             u = torch.randn(50, 2, generator=gen, dtype=torch.float64)
-            norm = step_jacobian(cell, u, (y, z)).matrix().abs().sum(-1).amax(-1)
-            rows.append((norm.max() / jacobian_bound(cell), (norm / jacobian_bound_posterior(cell, u, (y, z))).median()))
+            norm = step_jacobian(cell, (y, z), u).matrix().abs().sum(-1).amax(-1)
+            rows.append((norm.max() / jacobian_bound(cell), (norm / jacobian_bound_posterior(cell, (y, z), u)).median()))
     a, b = np.array(rows).T
     prior.append(np.quantile(a, (0, 0.5, 1)))
     posterior.append(np.quantile(b, (0, 0.5, 1)))

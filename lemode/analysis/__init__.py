@@ -1,4 +1,8 @@
-"""What can be proved about a LEM network, computed: Jacobians, bounds on states and gradients, stability, audits."""
+"""What can be proved about a LEM network, computed: Jacobians, bounds on states and gradients, stability, audits.
+
+What is asked at a state takes (cell or ode, state, u), as `lemode.schemes` does; what runs along a sequence takes (network, u), and may
+be given an initial state after it, as `torch.nn.LSTM`.
+"""
 
 from .audit_report import AuditReport, GradientFlow, Row
 from .auditing import audit

@@ -313,16 +313,16 @@ def _jacobian_rows(layer: _Layer, max_states: int) -> Iterator[Row]:
     index = _evenly(len(flat[0]), max_states)
     u, y, z = (x[index] for x in flat)
     with torch.no_grad():
-        J = step_jacobian(cell, u, (y, z)).matrix()
-        inf, rho = J.abs().sum(-1).amax(-1), jacobian_bound_posterior(cell, u, (y, z))
+        J = step_jacobian(cell, (y, z), u).matrix()
+        inf, rho = J.abs().sum(-1).amax(-1), jacobian_bound_posterior(cell, (y, z), u)
         g = torch.stack(cell.ode.gates(y, u))
         distance = (J - torch.eye(J.shape[-1], dtype=J.dtype)).abs().sum(-1).amax(-1)
-        inputs = torch.cat(input_jacobian(cell, u, (y, z)), -2).abs().sum(-1).amax(-1)
-        mu = logarithmic_norm(cell.ode, u, (y, z))
+        inputs = torch.cat(input_jacobian(cell, (y, z), u), -2).abs().sum(-1).amax(-1)
+        mu = logarithmic_norm(cell.ode, (y, z), u)
         # a saturated gate at dt = 1 makes J singular: its inverse then has no finite norm to report
         singular = torch.linalg.inv_ex(J)
         inverse = torch.where(singular.info == 0, singular.inverse.abs().sum(-1).amax(-1), math.inf)
-        inverse_rho = inverse_bound_posterior(cell, u, (y, z))
+        inverse_rho = inverse_bound_posterior(cell, (y, z), u)
         yield _worst("J1", "||J||_inf", scope, inf, jacobian_bound(cell))
         yield _worst("J2 a posteriori", "||J||_inf", scope, inf, rho)
         yield _worst("J3", "||J||_1", scope, J.abs().sum(-2).amax(-1), jacobian_bound(cell, 1))
@@ -376,7 +376,7 @@ def _flow(layer: _Layer) -> tuple[GradientFlow, list[Row]]:
     v = layer.pull[-1]
     with torch.no_grad():
         vys, vzs = trajectory_vjp(cell, layer.u, layer.ys, layer.zs, (v, torch.zeros_like(v)))
-        rho = jacobian_bound_posterior(cell, layer.u, (layer.ys[:-1], layer.zs[:-1]))
+        rho = jacobian_bound_posterior(cell, (layer.ys[:-1], layer.zs[:-1]), layer.u)
     measured = (vys.abs().sum(-1) + vzs.abs().sum(-1)).numpy()  # (N + 1, samples)
     lag = np.arange(steps, -1, -1)[:, None]
     start = measured[-1]

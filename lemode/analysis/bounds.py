@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from .._checks import array, checks, pair, real, tensor
+from .._renamed import state_first
 from ..kernels.backends import LEAKY
 from ..lem import LEMCell
 from ..schemes import SCHEMES
@@ -188,8 +189,9 @@ def jacobian_bound(cell: LEMCell, norm: float = math.inf) -> float:
     return float(np.linalg.norm([[1, b], [s, 1 + cell.dt * n2 / 2 + s * b]], 2))
 
 
-@checks(u=tensor, state=pair)
-def jacobian_bound_posterior(cell: LEMCell, u: Tensor, state: State) -> Tensor:
+@state_first
+@checks(state=pair, u=tensor)
+def jacobian_bound_posterior(cell: LEMCell, state: State, u: Tensor) -> Tensor:
     r"""Bound on :math:`\|J\|_\infty` from the gates actually met; O(d^2) a state, no matrix is formed. Statement J2.
 
     .. math::
@@ -203,8 +205,8 @@ def jacobian_bound_posterior(cell: LEMCell, u: Tensor, state: State) -> Tensor:
     Parameters
     ----------
     cell : LEMCell
-    u : (..., m)
     state : (y, z), each (..., d)
+    u : (..., m)
 
     Returns
     -------
@@ -213,10 +215,10 @@ def jacobian_bound_posterior(cell: LEMCell, u: Tensor, state: State) -> Tensor:
     Examples
     --------
     >>> cell = lemode.LEMCell(1, 2, dt=0.1)
-    >>> jacobian_bound_posterior(cell, torch.zeros(7, 1), (torch.zeros(7, 2), torch.zeros(7, 2))).shape
+    >>> jacobian_bound_posterior(cell, (torch.zeros(7, 2), torch.zeros(7, 2)), torch.zeros(7, 1)).shape
     torch.Size([7])
     """
-    c, p = coefficients(cell, u, state), as_ode(cell).blocks()
+    c, p = coefficients(cell, state, u), as_ode(cell).blocks()
     w1, w2, wz = (W.abs().sum(1) for W in (p.W1, p.W2, p.Wz))
     rho_z = c.keep_z.abs() + c.gate_z.abs() * w1 + c.cand_z * wz
     rho_y = c.keep_y.abs() + c.gate_y.abs() * w2 + c.cand_y * (rho_z @ p.Wy.abs().T)

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from .._checks import checks, count, pair, real, tensor
+from .._renamed import state_first
 from ..lem import LEMCell
 from ..types import State
 from .bounds import step_distance_bound
@@ -78,8 +79,9 @@ def inverse_bound(cell: LEMCell, norm: float = math.inf) -> float:
     return max(iq, float(np.max(1 + dt * beta(r.w1, r.wz) * iq)) / (1 - top))
 
 
-@checks(u=tensor, state=pair)
-def inverse_bound_posterior(cell: LEMCell, u: Tensor, state: State) -> Tensor:
+@state_first
+@checks(state=pair, u=tensor)
+def inverse_bound_posterior(cell: LEMCell, state: State, u: Tensor) -> Tensor:
     r"""Bound on :math:`\|J^{-1}\|_\infty` from the gates actually met, ``(...)``; inf where a denominator is not positive. Statement 5.2.
 
     .. math::
@@ -91,16 +93,16 @@ def inverse_bound_posterior(cell: LEMCell, u: Tensor, state: State) -> Tensor:
     Parameters
     ----------
     cell : LEMCell
-    u : (..., m)
     state : (y, z), each (..., d)
+    u : (..., m)
 
     Examples
     --------
     >>> cell = lemode.LEMCell(1, 2, dt=0.1)
-    >>> inverse_bound_posterior(cell, torch.zeros(7, 1), (torch.zeros(7, 2), torch.zeros(7, 2))).shape
+    >>> inverse_bound_posterior(cell, (torch.zeros(7, 2), torch.zeros(7, 2)), torch.zeros(7, 1)).shape
     torch.Size([7])
     """
-    c, p = coefficients(cell, u, state), as_ode(cell).blocks()
+    c, p = coefficients(cell, state, u), as_ode(cell).blocks()
     w1, w2, wz, wy = (W.abs().sum(1) for W in (p.W1, p.W2, p.Wz, p.Wy))
     margin = c.keep_y - c.gate_y.abs() * w2
     iq = torch.where(margin > 0, (1 + c.cand_y * wy) / margin, math.inf).amax(-1, keepdim=True).clamp(min=1.0)
@@ -171,8 +173,9 @@ def highway_floor(cell: LEMCell, steps: int, gate_max: float) -> float:
     return 1 - math.expm1(exponent) if exponent < math.log(2) else 0.0
 
 
-@checks(u=tensor, state=pair)
-def inverse_step(cell: LEMCell, u: Tensor, state: State) -> State:
+@state_first
+@checks(state=pair, u=tensor)
+def inverse_step(cell: LEMCell, state: State, u: Tensor) -> State:
     r"""The state before a step from the one after it, explicitly, for a network with W2 = 0. Statement 5.1.
 
     .. math::
@@ -186,9 +189,9 @@ def inverse_step(cell: LEMCell, u: Tensor, state: State) -> State:
     ----------
     cell : LEMCell
         With W2 = 0.
+    state : (y_n, z_n), each (..., d)
     u : (..., m)
         Input of the step.
-    state : (y_n, z_n), each (..., d)
 
     Returns
     -------
@@ -204,7 +207,7 @@ def inverse_step(cell: LEMCell, u: Tensor, state: State) -> State:
     >>> cell = lemode.LEMCell(1, 2, dt=0.5)
     >>> _ = cell.ode.weight_hh.data[2:4].zero_()
     >>> u, state = torch.ones(1), (torch.tensor([0.1, 0.2]), torch.tensor([0.3, 0.4]))
-    >>> y, z = inverse_step(cell, u, cell.scheme.step(cell.ode, state, u, cell.dt))
+    >>> y, z = inverse_step(cell, cell.scheme.step(cell.ode, state, u, cell.dt), u)
     >>> torch.allclose(y, state[0]) and torch.allclose(z, state[1])
     True
     """

@@ -27,6 +27,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from .._checks import checks, fitting, pair, tensor
+from .._renamed import state_first
 from ..lem import LEMCell
 from ..ode import Blocks
 from ..types import State
@@ -50,9 +51,9 @@ class Coefficients(NamedTuple):
 
     >>> cell, zero = lemode.LEMCell(1, 3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
     >>> u, state = torch.ones(1, dtype=torch.float64), (zero, zero)
-    >>> dy, dz = coefficients(cell, u, state).jvp(cell.ode.blocks(), zero + 1, zero)
+    >>> dy, dz = coefficients(cell, state, u).jvp(cell.ode.blocks(), zero + 1, zero)
     >>> tangent = torch.cat([zero, zero + 1])  # (z, y), as in the matrix
-    >>> torch.allclose(torch.cat([dz, dy]), step_jacobian(cell, u, state).matrix() @ tangent)
+    >>> torch.allclose(torch.cat([dz, dy]), step_jacobian(cell, state, u).matrix() @ tangent)
     True
     """
 
@@ -88,7 +89,7 @@ class StepJacobian(NamedTuple):
 
     >>> cell = lemode.LEMCell(1, 3, dt=0.5, dtype=torch.float64)
     >>> zero = torch.zeros(7, 3, dtype=torch.float64)
-    >>> J = step_jacobian(cell, torch.ones(7, 1, dtype=torch.float64), (zero, zero))
+    >>> J = step_jacobian(cell, (zero, zero), torch.ones(7, 1, dtype=torch.float64))
     >>> torch.allclose(J.logabsdet(), torch.linalg.slogdet(J.matrix()).logabsdet)
     True
     """
@@ -127,8 +128,9 @@ class StepJacobian(NamedTuple):
         return self.A.diagonal(dim1=-2, dim2=-1).log().sum(-1) + torch.linalg.slogdet(self.D).logabsdet
 
 
-@checks(u=tensor, state=pair)
-def coefficients(cell: LEMCell, u: Tensor, state: State) -> Coefficients:
+@state_first
+@checks(state=pair, u=tensor)
+def coefficients(cell: LEMCell, state: State, u: Tensor) -> Coefficients:
     """The diagonals of the step's derivative at ``state = (y, z)``, each ``(..., d)``, and input u ``(..., m)``.
 
     Everything else in this module, and every a-posteriori bound, is built from them; O(d^2) work a state.
@@ -141,7 +143,7 @@ def coefficients(cell: LEMCell, u: Tensor, state: State) -> Coefficients:
     Examples
     --------
     >>> cell = lemode.LEMCell(1, 3)
-    >>> coefficients(cell, torch.zeros(5, 1), (torch.zeros(5, 3), torch.zeros(5, 3))).keep_z.shape
+    >>> coefficients(cell, (torch.zeros(5, 3), torch.zeros(5, 3)), torch.zeros(5, 1)).keep_z.shape
     torch.Size([5, 3])
     """
     cell = as_cell(cell)
@@ -160,8 +162,9 @@ def coefficients(cell: LEMCell, u: Tensor, state: State) -> Coefficients:
     )  # fmt: skip
 
 
-@checks(u=tensor, state=pair)
-def step_jacobian(cell: LEMCell, u: Tensor, state: State) -> StepJacobian:
+@state_first
+@checks(state=pair, u=tensor)
+def step_jacobian(cell: LEMCell, state: State, u: Tensor) -> StepJacobian:
     r"""The exact Jacobian of one step with respect to the state, in the order **(z, y)**.
 
     .. math:: J = \begin{pmatrix} A & B \\ S A & D + S B \end{pmatrix}
@@ -172,10 +175,10 @@ def step_jacobian(cell: LEMCell, u: Tensor, state: State) -> StepJacobian:
     ----------
     cell : LEMCell
         Scheme 'imex', 'semi_implicit' or 'exponential'.
-    u : (..., m)
-        Input of the step.
     state : (y, z), each (..., d)
         State before the step.
+    u : (..., m)
+        Input of the step.
 
     Returns
     -------
@@ -190,18 +193,19 @@ def step_jacobian(cell: LEMCell, u: Tensor, state: State) -> StepJacobian:
     Examples
     --------
     >>> cell = lemode.LEMCell(1, 3)
-    >>> step_jacobian(cell, torch.zeros(1), (torch.zeros(3), torch.zeros(3))).matrix().shape
+    >>> step_jacobian(cell, (torch.zeros(3), torch.zeros(3)), torch.zeros(1)).matrix().shape
     torch.Size([6, 6])
     """
-    c, p = coefficients(cell, u, state), as_ode(cell).blocks()
+    c, p = coefficients(cell, state, u), as_ode(cell).blocks()
     return StepJacobian(
         torch.diag_embed(c.keep_z), _rows(c.gate_z, p.W1) + _rows(c.cand_z, p.Wz),
         _rows(c.cand_y, p.Wy), torch.diag_embed(c.keep_y) + _rows(c.gate_y, p.W2),
     )  # fmt: skip
 
 
-@checks(u=tensor, state=pair)
-def input_jacobian(cell: LEMCell, u: Tensor, state: State) -> State:
+@state_first
+@checks(state=pair, u=tensor)
+def input_jacobian(cell: LEMCell, state: State, u: Tensor) -> State:
     r"""The exact derivative ``(dy_n/du_n, dz_n/du_n)``, each ``(..., d, m)``, at fixed previous state.
 
     .. math::
@@ -214,18 +218,19 @@ def input_jacobian(cell: LEMCell, u: Tensor, state: State) -> State:
     Examples
     --------
     >>> cell = lemode.LEMCell(2, 3)
-    >>> dy, dz = input_jacobian(cell, torch.zeros(2), (torch.zeros(3), torch.zeros(3)))
+    >>> dy, dz = input_jacobian(cell, (torch.zeros(3), torch.zeros(3)), torch.zeros(2))
     >>> dy.shape
     torch.Size([3, 2])
     """
-    c, p = coefficients(cell, u, state), as_ode(cell).blocks()
+    c, p = coefficients(cell, state, u), as_ode(cell).blocks()
     Uz = _rows(c.gate_z, p.V1) + _rows(c.cand_z, p.Vz)
     Uy = _rows(c.gate_y, p.V2) + _rows(c.cand_y, p.Vy) + _rows(c.cand_y, p.Wy) @ Uz
     return Uy, Uz
 
 
-@checks(u=tensor, state=pair)
-def parameter_jacobian(cell: LEMCell, u: Tensor, state: State, group: str) -> State:
+@state_first
+@checks(state=pair, u=tensor)
+def parameter_jacobian(cell: LEMCell, state: State, u: Tensor, group: str) -> State:
     r"""The source ``(dy_n/dP, dz_n/dP)`` of one parameter block P at fixed previous state, each ``(..., d, *P.shape)``.
 
     A parameter in row i acts through one scalar :math:`a\,\mu`:
@@ -241,7 +246,7 @@ def parameter_jacobian(cell: LEMCell, u: Tensor, state: State, group: str) -> St
 
     Parameters
     ----------
-    cell, u, state
+    cell, state, u
         As for `step_jacobian`.
     group : str
         One of W1 W2 Wz Wy V1 V2 Vz Vy b1 b2 bz by.
@@ -254,12 +259,12 @@ def parameter_jacobian(cell: LEMCell, u: Tensor, state: State, group: str) -> St
     Examples
     --------
     >>> cell = lemode.LEMCell(2, 3)
-    >>> dy, dz = parameter_jacobian(cell, torch.zeros(2), (torch.zeros(3), torch.zeros(3)), "V1")
+    >>> dy, dz = parameter_jacobian(cell, (torch.zeros(3), torch.zeros(3)), torch.zeros(2), "V1")
     >>> dy.shape
     torch.Size([3, 3, 2])
     """
     check_group(group)
-    c, p = coefficients(cell, u, state), as_ode(cell).blocks()
+    c, p = coefficients(cell, state, u), as_ode(cell).blocks()
     kind, letter = group[0], group[1]
     a = {"1": c.gate_z, "2": c.gate_y, "z": c.cand_z, "y": c.cand_y}[letter]
     direct = torch.diag_embed(a)
@@ -274,8 +279,9 @@ def parameter_jacobian(cell: LEMCell, u: Tensor, state: State, group: str) -> St
     return dy.unsqueeze(-1) * factor, dz.unsqueeze(-1) * factor
 
 
-@checks(u=tensor, state=pair)
-def field_jacobian(ode: Network, u: Tensor, state: State) -> Tensor:
+@state_first
+@checks(state=pair, u=tensor)
+def field_jacobian(ode: Network, state: State, u: Tensor) -> Tensor:
     r"""The Jacobian DF of the ODE's vector field at ``state = (y, z)``, ``(..., 2 d, 2 d)``, in the order **(z, y)**.
 
     .. math::
@@ -288,13 +294,13 @@ def field_jacobian(ode: Network, u: Tensor, state: State) -> Tensor:
     Parameters
     ----------
     ode : MultiscaleODE or LEMCell
-    u : (..., m)
     state : (y, z), each (..., d)
+    u : (..., m)
 
     Examples
     --------
     >>> ode = lemode.MultiscaleODE(1, 3)
-    >>> field_jacobian(ode, torch.zeros(1), (torch.zeros(3), torch.zeros(3))).shape
+    >>> field_jacobian(ode, (torch.zeros(3), torch.zeros(3)), torch.zeros(1)).shape
     torch.Size([6, 6])
     """
     y, z = state
@@ -400,7 +406,7 @@ def _along(cell: LEMCell, u: Tensor, ys: Tensor, zs: Tensor) -> tuple[Coefficien
         raise ValueError(
             f"{len(u)} inputs and {len(ys)}, {len(zs)} states: L >= 1 inputs need L + 1 states, the initial one first."
         )
-    return coefficients(cell, u, (ys[:-1], zs[:-1])), as_ode(cell).blocks()
+    return coefficients(cell, (ys[:-1], zs[:-1]), u), as_ode(cell).blocks()
 
 
 def _rows(scale: Tensor, matrix: Tensor) -> Tensor:

@@ -128,7 +128,7 @@ def posterior_recursion(cell: LEMCell, pull: Tensor, groups: Sequence[str], u: T
     """
     p = as_ode(cell).blocks()
     absolute = {name: getattr(p, name).detach().abs() for name in ("W1", "W2", "Wz", "Wy")}
-    c = coefficients(cell, u, (ys[:-1], zs[:-1]))
+    c = coefficients(cell, (ys[:-1], zs[:-1]), u)
     keep_z, gate_z, cand_z, keep_y, gate_y, cand_y = (x.detach().abs().unsqueeze(-1) for x in c[:6])
     d = ys.shape[-1]
     one = {letter: torch.from_numpy(_selector(groups, letter, d)).to(ys) for letter in "12zy"}
@@ -169,7 +169,7 @@ def adjoint_bound(cell: LEMCell, pull: Tensor, groups: Sequence[str], u: Tensor,
     True
     """
     p = as_ode(cell).blocks()
-    c = coefficients(cell, u, (ys[:-1], zs[:-1]))
+    c = coefficients(cell, (ys[:-1], zs[:-1]), u)
     vy, vz, adjoints = torch.zeros_like(ys[0]), torch.zeros_like(zs[0]), []
     for n in range(len(u) - 1, -1, -1):
         vy = vy + pull[n]

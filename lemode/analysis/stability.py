@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from .._checks import checks, pair, real, tensor
+from .._renamed import state_first
 from ..lem import LEMCell
 from ..types import Array, State
 from .bounds import growth_rate
@@ -143,8 +144,9 @@ def contraction_rate(network: Network, u: Tensor | None = None) -> float:
     return max(0.0, contraction_certificate(network, u).rate)
 
 
-@checks(u=tensor, state=pair)
-def logarithmic_norm(ode: Network, u: Tensor, state: State) -> Tensor:
+@state_first
+@checks(state=pair, u=tensor)
+def logarithmic_norm(ode: Network, state: State, u: Tensor) -> Tensor:
     r"""The logarithmic norm :math:`\mu_\infty(DF) = \max_i (DF_{ii} + \sum_{j \ne i} |DF_{ij}|)` of the ODE. Statement 5.3.
 
     It bounds the instantaneous growth rate of a perturbation; over the unit cube it is at most ``growth_rate(ode)``.
@@ -152,8 +154,8 @@ def logarithmic_norm(ode: Network, u: Tensor, state: State) -> Tensor:
     Parameters
     ----------
     ode : MultiscaleODE or LEMCell
-    u : (..., m)
     state : (y, z), each (..., d)
+    u : (..., m)
 
     Returns
     -------
@@ -168,10 +170,10 @@ def logarithmic_norm(ode: Network, u: Tensor, state: State) -> Tensor:
     --------
     >>> ode = lemode.MultiscaleODE(1, 2)
     >>> _ = [torch.nn.init.zeros_(p) for p in ode.parameters()]
-    >>> logarithmic_norm(ode, torch.zeros(1), (torch.zeros(2), torch.zeros(2)))
+    >>> logarithmic_norm(ode, (torch.zeros(2), torch.zeros(2)), torch.zeros(1))
     tensor(-0.5000, grad_fn=<AmaxBackward0>)
     """
-    DF = field_jacobian(ode, u, state)
+    DF = field_jacobian(ode, state, u)
     diagonal = DF.diagonal(dim1=-2, dim2=-1)
     return (diagonal - diagonal.abs() + DF.abs().sum(-1)).amax(-1)
 

@@ -42,11 +42,11 @@ def test_5_4_contraction(case):
     certificate = contractive(case)
     factor = certificate.factor(case.cell)
     (y, z), u = case.cube_states(30), case.u[np.arange(30) % case.N]
-    J = analysis.step_jacobian(case.cell, u, (y, z)).matrix()
+    J = analysis.step_jacobian(case.cell, (y, z), u).matrix()
     assert_bounded(scaled(J, certificate.r).abs().sum(-1).amax(-1), factor)
     g = torch.stack(case.cell.ode.gates(y, u))
     assert_bounded(certificate.gate_min, g.min())
-    DF = scaled(analysis.field_jacobian(case.cell.ode, u, (y, z)), certificate.r)
+    DF = scaled(analysis.field_jacobian(case.cell.ode, (y, z), u), certificate.r)
     diagonal = DF.diagonal(dim1=-2, dim2=-1)
     assert_bounded((diagonal - diagonal.abs() + DF.abs().sum(-1)).amax(-1), -certificate.rate)
     a, b = case.run(y[0], z[0]), case.run(y[1], z[1])
@@ -64,7 +64,7 @@ def test_5_4_contraction(case):
 def test_5_4_contraction_of_the_unconditional_schemes(case):
     certificate = contractive(case)
     (y, z), u = case.cube_states(20), case.u[np.arange(20) % case.N]
-    J = analysis.step_jacobian(case.cell, u, (y, z)).matrix()
+    J = analysis.step_jacobian(case.cell, (y, z), u).matrix()
     assert_bounded(scaled(J, certificate.r).abs().sum(-1).amax(-1), certificate.factor(case.cell))
 
 
@@ -81,7 +81,7 @@ def test_5_4_contraction_is_sharp(wz, wy):
     assert math.sqrt(wz * wy) == pytest.approx(certificate.Psi, rel=1e-9)
     assert certificate.gate_min == pytest.approx(g, rel=1e-12)
     zero = torch.zeros(2, dtype=torch.float64)
-    J = analysis.step_jacobian(cell, torch.zeros(1, dtype=torch.float64), (zero, zero)).matrix()
+    J = analysis.step_jacobian(cell, (zero, zero), torch.zeros(1, dtype=torch.float64)).matrix()
     norm = float(scaled(J, certificate.r).abs().sum(-1).max())
     assert 1 - norm == pytest.approx(dt * certificate.rate, rel=1e-8)
     assert norm == pytest.approx(certificate.factor(cell), rel=1e-9)
@@ -92,16 +92,16 @@ def test_5_4_certificate_is_sharp_in_the_weights():
     for w, stable in ((0.999, True), (1.001, False)):
         cell = network(1, dt=0.5, Wz=w, Wy=w)
         zero = torch.zeros(1, dtype=torch.float64)
-        DF = analysis.field_jacobian(cell.ode, zero, (zero, zero))
+        DF = analysis.field_jacobian(cell.ode, (zero, zero), zero)
         assert (float(torch.linalg.eigvals(DF).real.max()) < 0) == stable == analysis.contraction_certificate(cell).holds
 
 
 @given(case=cases(max_d=6, max_N=10, dts=st.floats(1e-3, 0.6), max_scale=3.0))
 def test_5_2_inverse_bound_and_floor(case):
     (y, z), u = case.cube_states(20), case.inputs(20)
-    J = analysis.step_jacobian(case.cell, u, (y, z)).matrix()
+    J = analysis.step_jacobian(case.cell, (y, z), u).matrix()
     inverse = torch.linalg.inv(J)
-    measured, posterior = inverse.abs().sum(-1).amax(-1), analysis.inverse_bound_posterior(case.cell, u, (y, z))
+    measured, posterior = inverse.abs().sum(-1).amax(-1), analysis.inverse_bound_posterior(case.cell, (y, z), u)
     priori = analysis.inverse_bound(case.cell)
     assert_bounded(measured, posterior, rtol=INVERSE_RTOL)
     assert_bounded(posterior, priori)
@@ -119,8 +119,8 @@ def test_5_2_inverse_bound_and_floor(case):
 )
 def test_5_2_inverse_bound_of_the_unconditional_schemes(case):
     (y, z), u = case.cube_states(20), case.inputs(20)
-    inverse = torch.linalg.inv(analysis.step_jacobian(case.cell, u, (y, z)).matrix())
-    posterior = analysis.inverse_bound_posterior(case.cell, u, (y, z))
+    inverse = torch.linalg.inv(analysis.step_jacobian(case.cell, (y, z), u).matrix())
+    posterior = analysis.inverse_bound_posterior(case.cell, (y, z), u)
     assert_bounded(inverse.abs().sum(-1).amax(-1), posterior, rtol=INVERSE_RTOL)
     assert_bounded(posterior, analysis.inverse_bound(case.cell))
 
@@ -149,18 +149,18 @@ def test_5_2_inverse_bounds_and_floors_are_attained():
         ({"W2": -3.0, "b1": -40.0, "b2": logit(7 / 12) - 3.0, "by": 40.0}, (-one, zero), 0.3),
     ):
         cell = network(1, dt=dt, **blocks)
-        inverse = torch.linalg.inv(analysis.step_jacobian(cell, u, state).matrix())
+        inverse = torch.linalg.inv(analysis.step_jacobian(cell, state, u).matrix())
         norm = float(inverse.abs().sum(-1).max())
         assert norm == pytest.approx(analysis.inverse_bound(cell), rel=1e-10)
-        assert norm == pytest.approx(float(analysis.inverse_bound_posterior(cell, u, state)), rel=1e-10)
+        assert norm == pytest.approx(float(analysis.inverse_bound_posterior(cell, state, u)), rel=1e-10)
     cell = network(1, dt=0.5, b1=40.0, b2=40.0)
-    J = analysis.step_jacobian(cell, u, (zero, zero)).matrix()
+    J = analysis.step_jacobian(cell, (zero, zero), u).matrix()
     assert float(torch.linalg.matrix_norm(torch.linalg.inv(J), 2)) == pytest.approx(
         analysis.inverse_bound(cell, norm=2), rel=1e-12
     )
     assert float(torch.linalg.matrix_power(J, 5)[0, 0]) == pytest.approx(analysis.gradient_floor(cell, 5), rel=1e-10)
     cell = network(1, dt=0.5, b1=logit(1e-3), b2=logit(1e-3))
-    J = analysis.step_jacobian(cell, u, (zero, zero)).matrix()
+    J = analysis.step_jacobian(cell, (zero, zero), u).matrix()
     # (1 - x)^M against 2 - (1 + x)^M: apart by (M x)^2 = 2.5e-5
     assert float(torch.linalg.matrix_power(J, 10)[0, 0]) == pytest.approx(analysis.highway_floor(cell, 10, 1e-3), rel=1e-4)
 
@@ -173,10 +173,10 @@ def test_5_3_lyapunov_bounds_are_attained():
     assert bounds.lem == pytest.approx(math.log(0.75) / 0.5, rel=1e-12)
     cell = network(1, dt=1e-3, Wz=2.0, Wy=2.0, b1=40.0, b2=40.0)  # the origin: exponent sqrt(wz wy) - 1 = 1
     bounds = analysis.lyapunov_bounds(cell)
-    assert float(torch.linalg.eigvals(analysis.field_jacobian(cell.ode, zero, (zero, zero))).real.max()) == pytest.approx(
+    assert float(torch.linalg.eigvals(analysis.field_jacobian(cell.ode, (zero, zero), zero)).real.max()) == pytest.approx(
         bounds.ode, rel=1e-12
     )
-    J = analysis.step_jacobian(cell, zero, (zero, zero)).matrix()
+    J = analysis.step_jacobian(cell, (zero, zero), zero).matrix()
     exponent = math.log(float(torch.linalg.eigvals(J).abs().max())) / 1e-3
     assert 0.997 * bounds.lem <= exponent <= bounds.lem  # apart by a term of order dt
 
@@ -186,7 +186,7 @@ def test_5_1_inverse_step_round_trip(case):
     case.cell.ode.weight_hh[case.d : 2 * case.d] = 0
     (y, z), u = case.cube_states(10), case.inputs(10)
     after = case.cell.scheme.step(case.cell.ode, (y, z), u, case.cell.dt)
-    back_y, back_z = analysis.inverse_step(case.cell, u, after)
+    back_y, back_z = analysis.inverse_step(case.cell, after, u)
     # rounding of the step grows by 1/(1 - dt); the error of y enters z through the row sums of W1, Wz
     error_y = 1e-12 / (1 - case.dt)
     w = 1 + float(case.cell.ode.weight_hh.abs().sum(1).max())

@@ -98,7 +98,7 @@ def test_6_3_the_linearised_pair_is_the_network():
     a, b, p, q = 0.4, 0.6, -1.5, 2.0
     cell = network(1, dt=1.0, Wz=p, Wy=q, b1=np.log(a / (1 - a)), b2=np.log(b / (1 - b)))
     zero = torch.zeros(1, dtype=torch.float64)
-    J = analysis.step_jacobian(cell, zero, (zero, zero)).matrix().numpy()
+    J = analysis.step_jacobian(cell, (zero, zero), zero).matrix().numpy()
     np.testing.assert_allclose(J, [[1 - a, a * p], [b * q * (1 - a), 1 - b + a * b * p * q]], rtol=1e-14)
 
 

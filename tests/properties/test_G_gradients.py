@@ -297,7 +297,7 @@ def test_5_2_dependence_on_k(groups, ratio, tolerance):
     for group in groups:
         shares = []
         for k in (1, N):
-            dy, dz = analysis.parameter_jacobian(cell, u[k - 1], (ys[k - 1], zs[k - 1]), group)
+            dy, dz = analysis.parameter_jacobian(cell, (ys[k - 1], zs[k - 1]), u[k - 1], group)
             shares.append(torch.tensordot(vys[k], dy, 1) + torch.tensordot(vzs[k], dz, 1))
         first, last = shares
         big = last.abs() > 0.2 * last.abs().max()  # entries whose leading term is not accidentally small

@@ -32,11 +32,11 @@ def flat_step(cell):
 def test_3_jacobian_equals_autograd_and_differences(case):
     (y, z), u = case.cube_states(3), case.inputs(3)
     x, step = torch.cat([z, y], -1), flat_step(case.cell)
-    J = analysis.step_jacobian(case.cell, u, (y, z))
+    J = analysis.step_jacobian(case.cell, (y, z), u)
     exact = vmap(jacrev(step))(x, u)
     size = 1 + exact.abs().max()
     assert (J.matrix() - exact).abs().max() <= 1e-12 * size
-    Uy, Uz = analysis.input_jacobian(case.cell, u, (y, z))
+    Uy, Uz = analysis.input_jacobian(case.cell, (y, z), u)
     assert (torch.cat([Uz, Uy], 1) - vmap(jacrev(step, argnums=1))(x, u)).abs().max() <= 1e-12 * (
         1 + Uz.abs().max() + Uy.abs().max()
     )
@@ -54,7 +54,7 @@ def test_3_jacobian_equals_autograd_and_differences(case):
 @given(case=cases(max_d=4, schemes=SCHEMES), group=st.sampled_from(GROUPS))
 def test_3_parameter_sources_equal_autograd(case, group):
     (y, z), u = case.cube_states(2), case.inputs(2)
-    dy, dz = analysis.parameter_jacobian(case.cell, u, (y, z), group)
+    dy, dz = analysis.parameter_jacobian(case.cell, (y, z), u, group)
     cell = case.cell
     cell.requires_grad_(True)
     offset = GROUPS.index(group)
@@ -80,13 +80,13 @@ def test_5_3_field_jacobian_equals_autograd(case):
         return torch.cat([dz, dy])
 
     exact = vmap(jacrev(field))(torch.cat([z, y], -1), u)
-    assert (analysis.field_jacobian(case.cell.ode, u, (y, z)) - exact).abs().max() <= 1e-12 * (1 + exact.abs().max())
+    assert (analysis.field_jacobian(case.cell.ode, (y, z), u) - exact).abs().max() <= 1e-12 * (1 + exact.abs().max())
 
 
 @given(case=cases(max_d=5, max_N=12, schemes=SCHEMES))
 def test_3_products_along_a_trajectory(case):
     ys, zs = case.run()
-    J = analysis.step_jacobian(case.cell, case.u, (ys[:-1], zs[:-1])).matrix()
+    J = analysis.step_jacobian(case.cell, (ys[:-1], zs[:-1]), case.u).matrix()
     t = torch.from_numpy(case.rng.standard_normal((2, case.d)))
     dys, dzs = analysis.trajectory_jvp(case.cell, case.u, ys, zs, (t[0], t[1]))
     vys, vzs = analysis.trajectory_vjp(case.cell, case.u, ys, zs, (t[0], t[1]))
@@ -101,20 +101,20 @@ def test_3_products_along_a_trajectory(case):
 @given(case=cases(), states=st.just(40))
 def test_J1_to_J6_norm_bounds(case, states):
     (y, z), u = case.cube_states(states), case.inputs(states)
-    J = analysis.step_jacobian(case.cell, u, (y, z)).matrix().detach()
-    inf, posterior = J.abs().sum(-1).amax(-1), analysis.jacobian_bound_posterior(case.cell, u, (y, z))
+    J = analysis.step_jacobian(case.cell, (y, z), u).matrix().detach()
+    inf, posterior = J.abs().sum(-1).amax(-1), analysis.jacobian_bound_posterior(case.cell, (y, z), u)
     bound = analysis.jacobian_bound(case.cell)
     assert_bounded(inf, posterior)  # J2
     assert_bounded(posterior, bound)
     assert_bounded(J.abs().sum(-2).amax(-1), analysis.jacobian_bound(case.cell, norm=1))  # J3
     assert_bounded(torch.linalg.matrix_norm(J, 2), analysis.jacobian_bound(case.cell, norm=2))  # J4
-    Uy, Uz = analysis.input_jacobian(case.cell, u, (y, z))
+    Uy, Uz = analysis.input_jacobian(case.cell, (y, z), u)
     assert_bounded(torch.cat([Uy, Uz], -2).abs().sum(-1).amax(-1), analysis.input_bound(case.cell))  # J5
     g = torch.stack(case.cell.ode.gates(y, u)).amax((0, 2))
     distance = (J - torch.eye(2 * case.d)).abs().sum(-1).amax(-1)
     for k in range(0, states, 8):
         assert_bounded(distance[k], analysis.step_distance_bound(case.cell, max(float(g[k]), 1e-300)))  # J6
-    mu = analysis.logarithmic_norm(case.cell.ode, u, (y, z))
+    mu = analysis.logarithmic_norm(case.cell.ode, (y, z), u)
     assert_bounded(mu, analysis.growth_rate(case.cell.ode))  # 5.3
     assert analysis.growth_rate(case.cell.ode) <= analysis.growth_rate(case.cell) * (1 + 1e-12)
 
@@ -122,12 +122,12 @@ def test_J1_to_J6_norm_bounds(case, states):
 @given(case=cases(dts=ANY_DT, schemes=("semi_implicit", "exponential")))
 def test_J1_to_J6_unconditional_schemes(case):
     (y, z), u = case.cube_states(20), case.inputs(20)
-    J = analysis.step_jacobian(case.cell, u, (y, z)).matrix().detach()
-    assert_bounded(J.abs().sum(-1).amax(-1), analysis.jacobian_bound_posterior(case.cell, u, (y, z)))
-    assert_bounded(analysis.jacobian_bound_posterior(case.cell, u, (y, z)), analysis.jacobian_bound(case.cell))
+    J = analysis.step_jacobian(case.cell, (y, z), u).matrix().detach()
+    assert_bounded(J.abs().sum(-1).amax(-1), analysis.jacobian_bound_posterior(case.cell, (y, z), u))
+    assert_bounded(analysis.jacobian_bound_posterior(case.cell, (y, z), u), analysis.jacobian_bound(case.cell))
     assert_bounded(J.abs().sum(-2).amax(-1), analysis.jacobian_bound(case.cell, norm=1))
     assert_bounded(torch.linalg.matrix_norm(J, 2), analysis.jacobian_bound(case.cell, norm=2))
-    Uy, Uz = analysis.input_jacobian(case.cell, u, (y, z))
+    Uy, Uz = analysis.input_jacobian(case.cell, (y, z), u)
     assert_bounded(torch.cat([Uy, Uz], -2).abs().sum(-1).amax(-1), analysis.input_bound(case.cell))
     assert_bounded((J - torch.eye(2 * case.d)).abs().sum(-1).amax(-1), analysis.step_distance_bound(case.cell))
 
@@ -135,7 +135,7 @@ def test_J1_to_J6_unconditional_schemes(case):
 @given(case=cases(schemes=SCHEMES, max_bias=8.0))
 def test_5_1_determinant(case):
     (y, z), u = case.cube_states(5), case.inputs(5)
-    J = analysis.step_jacobian(case.cell, u, (y, z))
+    J = analysis.step_jacobian(case.cell, (y, z), u)
     full = torch.linalg.slogdet(J.matrix()).logabsdet
     finite = torch.isfinite(full) & (torch.linalg.cond(J.matrix()) < 1e6)
     # det of a matrix of condition 1e6 carries a relative error of about 1e6 eps
@@ -148,7 +148,7 @@ def test_5_1_determinant_without_W2(case):
     (y, z), u = case.cube_states(5), case.inputs(5)
     g1, g2 = case.cell.ode.gates(y, u)
     logdet = (1 - case.dt * g1).log().sum(-1) + (1 - case.dt * g2).log().sum(-1)
-    exact = analysis.step_jacobian(case.cell, u, (y, z)).logabsdet()
+    exact = analysis.step_jacobian(case.cell, (y, z), u).logabsdet()
     open_ = torch.isfinite(logdet)  # a gate that rounds to 1 at dt = 1 makes both -inf
     assert torch.equal(open_, torch.isfinite(exact))
     assert torch.all((exact - logdet)[open_].abs() <= 1e-10 * (1 + logdet[open_].abs()))
@@ -164,7 +164,7 @@ def test_5_1_liouville(case):
     p = case.cell.ode.blocks()
     yh = torch.tanh(z @ p.Wy.T + u @ p.Vy.T + p.by)
     trace = (-g1 - g2 + g2 * (1 - g2) * (yh - y) * p.W2.diagonal()).sum(-1)
-    DF = analysis.field_jacobian(case.cell.ode, u, (y, z))
+    DF = analysis.field_jacobian(case.cell.ode, (y, z), u)
     assert (DF.diagonal(dim1=-2, dim2=-1).sum(-1) - trace).abs().max() <= 1e-12 * (1 + trace.abs().max())
 
 
@@ -194,18 +194,18 @@ def test_J1_and_J2_are_attained(w, d, dt):
     cell, state = maximiser(*w, d, dt)
     bound = analysis.jacobian_bound(cell)
     u = torch.zeros(1, dtype=torch.float64)
-    norm = float(analysis.step_jacobian(cell, u, state).matrix().abs().sum(-1).max())
+    norm = float(analysis.step_jacobian(cell, state, u).matrix().abs().sum(-1).max())
     # the gates are kept 1e-9 inside (0, 1), and h is found to about 1e-8: both enter to second order or times 1e-9
     assert_bounded(norm, bound)
     assert norm - 1 >= (bound - 1) * (1 - 1e-6) - 1e-7
-    assert norm >= float(analysis.jacobian_bound_posterior(cell, u, state)) * (1 - 1e-12)
+    assert norm >= float(analysis.jacobian_bound_posterior(cell, state, u)) * (1 - 1e-12)
 
 
 def test_5_3_growth_rate_is_attained_to_nine_digits():
     worst = 1.0
     for w in ((0.5, 0.5, 1.5, 1.0), (2.0, 1.0, 3.0, 0.1), (1.0, 3.0, 1.0, 2.0), (0.0, 0.0, 2.0, 2.0), (6.0, 0.1, 0.1, 0.1)):
         cell, state = maximiser(*w, d=3, dt=0.1)
-        norm = float(analysis.step_jacobian(cell, torch.zeros(1, dtype=torch.float64), state).matrix().abs().sum(-1).max())
+        norm = float(analysis.step_jacobian(cell, state, torch.zeros(1, dtype=torch.float64)).matrix().abs().sum(-1).max())
         worst = min(worst, (norm - 1) / (0.1 * analysis.growth_rate(cell)))
     assert worst >= 1 - 1e-7
 
@@ -215,13 +215,13 @@ def test_J3_is_attained():
     zero = torch.zeros(3, dtype=torch.float64)
     # column of z: a closed z gate, an open y gate
     cell = network(3, dt=0.5, Wy=2.0, b1=-40.0, b2=40.0)
-    norm = float(analysis.step_jacobian(cell, u, (zero, zero)).matrix().abs().sum(0).max())
+    norm = float(analysis.step_jacobian(cell, (zero, zero), u).matrix().abs().sum(0).max())
     assert norm == pytest.approx(analysis.jacobian_bound(cell, norm=1), rel=1e-12)
     # column of y_0: its own gate is closed, the other rows of Wz and Wy pass it on
     Wz, Wy = np.zeros((3, 3)), np.zeros((3, 3))
     Wz[1, 0], Wy[2, 1] = 2.0, 0.7
     cell = network(3, dt=0.5, Wz=Wz, Wy=Wy, b1=[-40, 40, -40], b2=[-40, -40, 40])
-    norm = float(analysis.step_jacobian(cell, u, (zero, zero)).matrix().abs().sum(0).max())
+    norm = float(analysis.step_jacobian(cell, (zero, zero), u).matrix().abs().sum(0).max())
     assert norm == pytest.approx(analysis.jacobian_bound(cell, norm=1), rel=1e-12)
     # gate branches: W1 in row 1, W2 in row 2, both half open with the state opposite to the candidate
     W1, W2 = np.zeros((3, 3)), np.zeros((3, 3))
@@ -229,7 +229,7 @@ def test_J3_is_attained():
     y0 = torch.tensor([0.0, 0.0, -1.0], dtype=torch.float64)
     z0 = torch.tensor([0.0, -1.0, 0.0], dtype=torch.float64)
     cell = network(3, dt=0.5, W1=W1, W2=W2, b1=0.0, b2=[-40, 0, 0], bz=40.0, by=40.0)
-    norm = float(analysis.step_jacobian(cell, u, (y0, z0)).matrix().abs().sum(0).max())
+    norm = float(analysis.step_jacobian(cell, (y0, z0), u).matrix().abs().sum(0).max())
     assert norm == pytest.approx(analysis.jacobian_bound(cell, norm=1), rel=1e-12)
 
 
@@ -243,7 +243,7 @@ def test_J4_is_attained_for_large_weights():
         (network(1, dt=1.0, W2=1e4, b2=1e4, by=40.0), (minus, zero)),
         (network(1, dt=1.0, Wy=1e4, b1=-40.0, b2=40.0), (zero, zero)),
     ):
-        norm = float(torch.linalg.matrix_norm(analysis.step_jacobian(cell, u, state).matrix(), 2))
+        norm = float(torch.linalg.matrix_norm(analysis.step_jacobian(cell, state, u).matrix(), 2))
         bound = analysis.jacobian_bound(cell, norm=2)
         assert 0.999 * bound <= norm <= bound * (1 + 1e-12)
 
@@ -261,7 +261,7 @@ def test_J5_is_attained(v, wy, dt):
         bz=np.arctanh(h[0]), by=np.arctanh(h[1]) - wy * z_new,
     )  # fmt: skip
     minus = -torch.ones(1, dtype=torch.float64)
-    Uy, Uz = analysis.input_jacobian(cell, torch.zeros(1, dtype=torch.float64), (minus, minus))
+    Uy, Uz = analysis.input_jacobian(cell, (minus, minus), torch.zeros(1, dtype=torch.float64))
     actual, bound = max(float(Uy.abs()), float(Uz.abs())), analysis.input_bound(cell)
     assert bound * (1 - 1e-6) <= actual <= bound * (1 + 1e-9)
 
@@ -278,7 +278,7 @@ def test_J6_is_attained(w, dt, branch):
     else:
         cell = network(2, dt=dt, W2=wg * first, Wy=wc * first, b1=-80.0, b2=on, by=np.arctanh(h) + wc)
     minus = -torch.ones(2, dtype=torch.float64)
-    J = analysis.step_jacobian(cell, torch.zeros(1, dtype=torch.float64), (minus, minus)).matrix()
+    J = analysis.step_jacobian(cell, (minus, minus), torch.zeros(1, dtype=torch.float64)).matrix()
     actual, bound = float((J - torch.eye(4)).abs().sum(-1).max()), analysis.step_distance_bound(cell, gate_max=gate)
     assert bound * (1 - 2e-5) <= actual <= bound * (1 + 1e-9) + 1e-15  # J - I is a difference of numbers near 1
 
@@ -287,6 +287,6 @@ def test_5_3_logarithmic_norm_is_attained():
     u, minus = torch.zeros(1, dtype=torch.float64), -torch.ones(1, dtype=torch.float64)
     g, h = numeric_max(lambda g, h: g * (-1 + (1 - g) * (1 + h) * 2 + (1 - h * h) * 2))
     cell = network(1, dt=0.1, W1=2.0, Wz=2.0, b1=logit(g) + 2.0, bz=np.arctanh(h) + 2.0)
-    assert float(analysis.logarithmic_norm(cell.ode, u, (minus, minus))) == pytest.approx(
+    assert float(analysis.logarithmic_norm(cell.ode, (minus, minus), u)) == pytest.approx(
         analysis.growth_rate(cell.ode), rel=1e-9
     )
