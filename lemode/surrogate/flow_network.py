@@ -122,6 +122,8 @@ def _advance(
     substeps: int,
 ) -> Tensor:
     """s after an interval, by the classical Runge-Kutta method; e at its beginning and end."""
+    # not `continuous.integrators.rk4_step`: it rounds the sum of the slopes otherwise, and a fit would no longer end at the weights it did;
+    # it knows times, too, where e is asked for by the part of a step, which is the same for intervals of all lengths
     h = length / substeps
     for j in range(substeps):
         begin, middle, end = (None if e is None else torch.lerp(e[0], e[1], (j + way) / substeps) for way in (0.0, 0.5, 1.0))
