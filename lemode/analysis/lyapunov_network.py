@@ -22,6 +22,8 @@ from .tangent import LyapunovSpectrum, finite, positive, qr_spectrum, to_numpy
 
 __all__ = ["spectrum_of_closed_loop", "spectrum_of_lem"]
 
+TOGETHER = 200_000  # entries of Jacobians that are computed at a time, in closed loop
+
 
 @checks(u=tensor, state=pair, dt=real, transient=count, k=integer, blocks=count, seed=seed)
 def spectrum_of_lem(
@@ -199,18 +201,43 @@ def spectrum_of_closed_loop(
     v = torch.cat([part.reshape(-1) for part in (x[-1], *_leaves(state))])
 
     def step(v: Tensor) -> Tensor:
-        parts = iter(v.split([x[-1].numel(), *(leaf.numel() for leaf in _leaves(state))]))
-        value = next(parts).reshape(1, *x.shape[1:])
+        """The map on every row of v, as one batch: the series of a network do not know of each other."""
+        n = len(v)
+        parts = iter(v.split([x[-1].numel(), *(leaf.numel() for leaf in _leaves(state))], 1))
+        value = next(parts).reshape(1, n, x.shape[-1])
         new, after = net.step(value, state=_refilled(state, parts))
-        return torch.cat([part.reshape(-1) for part in (new, *_leaves(after))])
+        return torch.cat([_by_series(part, n) for part in (new, *_leaves(after))], 1)
+
+    def pushed(v: Tensor, tangents: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.no_grad():
+            after: Any = torch.func.jvp(step, (v,), (tangents,))
+        return after
+
+    # forward mode costs the same milliseconds for one tangent and for hundreds: those of many steps go together, where they are few each
+    size = v.numel()
+    together = min(max(TOGETHER // size**2, 1), transient + steps)
+    ahead: list[tuple[Array, Array]] = []
 
     def advance(Q: Array) -> Array:
         nonlocal v
-        with torch.no_grad():
-            tangents = torch.func.vmap(lambda q: torch.func.jvp(step, (v,), (q,))[1], in_dims=1, out_dims=1)(torch.as_tensor(Q))
-            v = step(v)
-        finite(to_numpy(v), "the state")
-        return to_numpy(tangents)
+        if together == 1:
+            tangents = torch.as_tensor(Q).T.contiguous()
+            after, out = pushed(v.expand(len(tangents), -1).contiguous(), tangents)
+            v = after[0]
+            finite(to_numpy(v), "the state")
+            return to_numpy(out).T
+        if not ahead:
+            points = [v]
+            with torch.no_grad():
+                for _ in range(together):
+                    points.append(step(points[-1][None])[0])
+            _, J = pushed(torch.stack(points[:-1]).repeat_interleave(size, 0), torch.eye(size).to(v).repeat(together, 1))
+            v = points[-1]
+            Js = to_numpy(J.reshape(together, size, size).mT)
+            ahead.extend(zip(to_numpy(torch.stack(points[1:]))[::-1], Js[::-1]))
+        x, D = ahead.pop()
+        finite(x, "the state")
+        return D @ Q
 
     time = positive("dt", float(getattr(model, "step_", 1.0)) if dt is None else dt)
     return qr_spectrum(advance, tuple(v.shape), time, steps, transient, k, blocks, seed)
@@ -222,5 +249,13 @@ def _leaves(state: Any) -> list[Tensor]:
 
 
 def _refilled(state: Any, parts: Iterator[Tensor]) -> Any:
-    """The nested state with other numbers."""
-    return tuple(_refilled(s, parts) for s in state) if isinstance(state, tuple) else next(parts).reshape(state.shape)
+    """The nested state of many series, with a row of each of the parts for one of them."""
+    if isinstance(state, tuple):
+        return tuple(_refilled(s, parts) for s in state)
+    part = next(parts)
+    return part.reshape(len(part), state.shape[0], *state.shape[2:]).transpose(0, 1)
+
+
+def _by_series(part: Tensor, n: int) -> Tensor:
+    """A tensor whose second dimension is the series, ``(n, ...)``."""
+    return part.transpose(0, 1).reshape(n, -1)
