@@ -33,7 +33,7 @@ MODULES = api_pages.public_modules()
 WITH_PRIVATE = [*MODULES, "lemode._renamed", "lemode._checks"]
 EXAMPLES_TO_COME: tuple[str, ...] = ()
 # what a user never calls: `lemode.kernels.run` and `rollout` call the backends, a shell calls `lemode.cli.main`
-NO_EXAMPLE = re.compile(r"lemode\.kernels\.(?!rollout\.|pool\.)\w+\.\w+|lemode\.cli\.main")
+NO_EXAMPLE = re.compile(r"lemode\.kernels\.(?!free_run\.|pool\.)\w+\.\w+|lemode\.cli\.main")
 
 
 @pytest.fixture(scope="module")

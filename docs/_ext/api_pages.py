@@ -75,9 +75,7 @@ def pages() -> dict[str, str]:
             home.setdefault(public_path(module, name), module)
     texts = {}
     for module in modules:
-        # a function may have the name of its module: the path is the function's
-        no_index = "   :no-index:\n" if module in home and not inspect.ismodule(_get(module)) else ""
-        lines = [f"{module}\n{'=' * len(module)}\n", f".. automodule:: {module}\n   :no-members:\n{no_index}"]
+        lines = [f"{module}\n{'=' * len(module)}\n", f".. automodule:: {module}\n   :no-members:\n"]
         names = importlib.import_module(module).__all__
         own, listed = [], []
         for name in names:

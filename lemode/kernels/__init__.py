@@ -7,10 +7,13 @@ why, is decided in `lemode.kernels.backends` and printed by `explain`.
 
 from __future__ import annotations
 
+from .._renamed import moved
 from . import fields, pool
 from .backends import BACKENDS, explain
+from .free_run import rollout
 from .layer import Layer
-from .rollout import rollout
 from .sequences import run
 
 __all__ = ["BACKENDS", "Layer", "explain", "fields", "pool", "rollout", "run"]
+
+moved(f"{__name__}.rollout", f"{__name__}.free_run")

@@ -21,16 +21,17 @@ series, judge     what is trained on, and what chooses the weights; grid: either
 ================  ==================================================================================================
 
 Each file stands on those before it: parameters, seeds, errors, frames, optimizers; recipe, data, network, field_network, flow_network,
-forecast, losses, run, storage, checkpoint, progress, training, readout, fitters, base, surrogate, field_surrogate, fit.
+forecast, losses, run, storage, checkpoint, progress, training, readout, fitters, base, surrogate, field_surrogate, fit_system.
 """
 
 from .._renamed import moved
 from .errors import FitDivergedError, FitTimeWarning, FitWarning
 from .field_surrogate import FieldSurrogate
-from .fit import fit
+from .fit_system import fit
 from .surrogate import Surrogate
 
 __all__ = ["FieldSurrogate", "FitDivergedError", "FitTimeWarning", "FitWarning", "Surrogate", "fit"]
 
 moved(f"{__name__}.estimator", f"{__name__}.surrogate")
 moved(f"{__name__}.continuous", f"{__name__}.flow_network")
+moved(f"{__name__}.fit", f"{__name__}.fit_system")

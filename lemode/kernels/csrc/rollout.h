@@ -1,4 +1,4 @@
-// The free run: the readout of the last layer is the next input of the first. Formula in ../rollout.py.
+// The free run: the readout of the last layer is the next input of the first. Formula in ../free_run.py.
 #pragma once
 #include "sequence.h"
 
