@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from transcription import sigma
 
 from lemode import LEM, ConvLEM, ConvODE, MultiscaleODE
-from lemode.kernels import conv_adjoint
+from lemode.kernels import conv_adjoint, explain
 from lemode.schemes import SCHEMES, get_scheme
 
 LEAKS = {
@@ -440,3 +440,12 @@ def test_a_field_of_pointwise_recurrence_is_a_dense_lem_at_every_point():
     assert next(rnn.parameters()).abs().min() > 0  # a copy
     with pytest.raises(ValueError, match="no LEM for each"):
         ConvLEM(1, 2, 3, recurrent_kernel_size=3).pointwise()
+
+
+@pytest.mark.parametrize("backend", ["auto", "torch", "reference"])
+def test_explain_names_each_field_once_and_what_runs_it(backend):
+    u = torch.zeros(3, 1, 1, 4)
+    assert explain(ConvLEM(1, 2, 3, backend=backend), u).count(": ") == 1
+    wide = ConvLEM(1, 2, 3, recurrent_kernel_size=3, backend=backend)
+    assert explain(wide, u).startswith("reference" if backend == "reference" else "torch")
+    assert explain(wide, u, dt=torch.ones(3)).startswith("reference")

@@ -21,7 +21,7 @@ from torch import Tensor
 from ..schemes import SCHEMES, Scheme
 from . import bridge, core
 
-__all__ = ["BACKENDS", "LEAKY", "Choice", "batched", "choose", "explain", "fits_core", "transformed"]
+__all__ = ["BACKENDS", "LEAKY", "Choice", "batched", "choose", "decide", "explain", "fits_core", "noted", "transformed"]
 
 BACKENDS = ("auto", "native", "torch", "reference")
 LEAKY = tuple(name for name, scheme in SCHEMES.items() if scheme.leak)
@@ -68,13 +68,26 @@ def choose(
     >>> choose("auto", lemode.schemes.SCHEMES["strang"], [zero], 4)
     Choice(backend='reference', why="scheme 'strang' has no leak: only the plain loop runs it")
     """
-    choice = _choose(asked, scheme, tensors, hidden_size, native, why_not)
+    return noted(decide(asked, scheme, tensors, hidden_size, native=native, why_not=why_not))
+
+
+def noted(choice: Choice) -> Choice:
+    """The choice, which `explain` then prints."""
     if _record is not None:
         _record.append(choice)
     return choice
 
 
-def _choose(asked: str, scheme: Scheme, tensors: Sequence[Tensor], hidden_size: int, native: bool, why_not: str) -> Choice:
+def decide(
+    asked: str,
+    scheme: Scheme,
+    tensors: Sequence[Tensor],
+    hidden_size: int,
+    *,
+    native: bool = True,
+    why_not: str = "",
+) -> Choice:
+    """As `choose`, without a word to `explain`: for what is then run by another choice."""
     if asked not in BACKENDS:
         raise ValueError(f"backend={asked!r}: known backends are {', '.join(BACKENDS)}.")
     if asked == "reference":

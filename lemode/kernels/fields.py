@@ -15,7 +15,7 @@ from torch.nn.functional import conv1d, conv2d, pad
 from ..ode import MultiscaleODE, plain
 from ..schemes import Scheme, get_scheme
 from . import conv_adjoint, derivatives, native, reference, sequences
-from .backends import LEAKY, choose
+from .backends import LEAKY, Choice, decide, noted
 from .bridge import check_sequence
 
 __all__ = ["convolve", "is_wide", "run", "windows"]
@@ -89,7 +89,7 @@ def run(
     _check(u, y0, z0, dt, weights)
     wide, d = is_wide(ode), ode.hidden_size
     # the width decides how fast the hand-derived adjoint is, not the hidden size: 0 units are always few
-    choice = choose(
+    choice = decide(
         backend, scheme, tensors, 0, native=not wide, why_not="recurrent kernels wider than 1 join the points of the grid"
     )
     T, n, points = u.shape[0], u.shape[1], u.shape[3:].numel()
@@ -101,11 +101,14 @@ def run(
         steps = dt.expand(T, n).repeat_interleave(points, 1) if isinstance(dt, Tensor) and dt.shape[1] > 1 else dt
         ys, zs = sequences.run(dense, scheme, samples, y, z, steps, backend)
         return ys.view(T, n, *u.shape[3:], d).movedim(-1, 2), zs[-1].view(n, *u.shape[3:], d).movedim(-1, 1)
-    if choice.backend == "operator":
+    if choice.backend == "torch" and isinstance(dt, Tensor):
+        choice = Choice("reference", "step sizes in a tensor: by hand in torch takes a number")
+    if noted(choice).backend == "operator":
         step = dt if isinstance(dt, Tensor) else u.new_full((1, 1), dt)
         ys, zn = _field(u, y0, z0, step, *weights, scheme.name, circular)
         return ys, zn
-    if choice.backend == "torch" and not isinstance(dt, Tensor):
+    if choice.backend == "torch":
+        assert not isinstance(dt, Tensor)
         return conv_adjoint.run(scheme, u, y0, z0, dt, weights, circular, _plain(scheme, dt, circular))
     return loop(scheme, dt, circular)(u, y0, z0, *weights)
 
