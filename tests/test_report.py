@@ -24,6 +24,7 @@ def page_of(arguments, path, capsys):
     text = path.read_text()
     assert not re.search(r"(src|href)=['\"]?(http|file|/)", text)
     assert text.count("<h2>") == len(set(re.findall(r"<h2>(.*?)</h2>", text)))
+    assert not re.search(r"&lt;/?[a-z]", text), "a tag was escaped"
     return text
 
 
@@ -47,6 +48,13 @@ def test_with_a_file(model_file, tmp_path, capsys):
     np.savez(tmp_path / "data.npz", x=lemode.systems.FitzHughNagumo().trajectories(2, t, seed=3).x[..., :1])
     text = page_of([model_file, "--data", tmp_path / "data.npz", "--out", tmp_path / "d.html"], tmp_path / "d.html", capsys)
     assert "data.npz" in text
+
+
+def test_with_a_few_samples(model_file, tmp_path, capsys):
+    np.save(tmp_path / "few.npy", lemode.systems.FitzHughNagumo().trajectories(2, 0.4 * np.arange(6), seed=3).x[..., :1])
+    text = page_of([model_file, "--data", tmp_path / "few.npy", "--out", tmp_path / "few.html"], tmp_path / "few.html", capsys)
+    assert "too short for a free run" in text
+    assert "over 5 samples" in text
 
 
 @pytest.mark.filterwarnings("ignore:free runs leave the attractor")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from .. import plots, systems
 from ..analysis import (
@@ -21,13 +20,13 @@ from ..analysis import (
     timescales,
 )
 from ..conv import ConvLEM
-from ..lem import LEM, LEMCell
+from ..lem import LEM
 from ..surrogate import Surrogate
 from ..surrogate.field_network import FieldNetwork
 from ..surrogate.network import both_ends
 from ..trajectories import Trajectories
 from ..types import FloatArray
-from .page import audit_tables, figure, folded, plot, render, table
+from .page import audit_tables, figure, plot, render
 
 __all__ = ["audit_surrogate", "read_series", "write_report"]
 
@@ -69,13 +68,12 @@ def write_report(
     True
     """
     x, u, known, source = _test_series(model, data, system)
-    parts = [part for section in (_training, _free_run, _scales, _audit, _stability) for part in section(model, x, u, known)]
-    params = [[k, v] for k, v in model.get_params().items() if k not in ("verbose", "warm_start")]
+    sections = [section(model, x, u, known) for section in (_training, _free_run, _scales, _audit, _stability)]
+    settings = [[k, v] for k, v in model.get_params().items() if k not in ("verbose", "warm_start")]
     size = sum(p.numel() for p in model.network_.parameters())
     facts = [["variables", _listed(model.names_)], ["inputs", ", ".join(model.input_names_) or "none"],
              ["sampling interval", f"{model.step_:g}"], ["parameters", f"{size:,}"], ["tested on", source]]  # fmt: skip
-    settings = folded("what the surrogate was made with", table(params, ("setting", "value")))
-    page = render("page.html", title=title, facts=table(facts), parts=Markup("".join(parts)), settings=Markup(settings))
+    page = render("page.html", title=title, facts=facts, sections=sections, settings=settings)
     out.write_text(page, encoding="utf-8")
 
 
@@ -103,127 +101,93 @@ def _joined(x: FloatArray, u: FloatArray | None) -> FloatArray:
     return x if u is None else np.concatenate([x, u], -1)
 
 
-def _training(model: Surrogate, x: FloatArray | None, u: FloatArray | None, known: dict[str, float]) -> Iterator[str]:
+def _training(model: Surrogate, x: FloatArray | None, u: FloatArray | None, known: dict[str, float]) -> Markup:
     history = model.history_
-    yield f"<h2>Training</h2><p>{len(history.loss):,} gradient steps in {history.seconds:.0f} s; {escape(history.stopped)}.</p>"
-    yield "<p class='note'>The error of one step ahead over the standard deviation of a step: 1 is no better than the present value.</p>"
-    if history.free_power is not None:
-        yield f"<p class='note'>Free runs have {history.free_power:.3g} times the power of the validation series; 1 is right.</p>"
-    yield plot(lambda ax: plots.training_history(history, ax))
+    return render("training.html", history=history, errors=plot(lambda ax: plots.training_history(history, ax)))
 
 
-def _free_run(model: Surrogate, x: FloatArray | None, u: FloatArray | None, known: dict[str, float]) -> Iterator[str]:
+def _free_run(model: Surrogate, x: FloatArray | None, u: FloatArray | None, known: dict[str, float]) -> Markup:
     if x is None:
-        return
+        return Markup()
     T, dt = x.shape[1], model.step_
     warm = max(model.warmup_, T // 5)
-    yield "<h2>One step ahead and running free</h2>"
     everything = _joined(x, u)
-    rows = [["RMSE one step ahead", f"{model.rmse(everything):.3e}"],
-            ["persistence, x[k + 1] = x[k]", f"{np.sqrt(np.mean(np.diff(x, axis=1) ** 2)):.3e}"]]  # fmt: skip
+    errors = [["RMSE one step ahead", f"{model.rmse(everything):.3e}"],
+              ["persistence, x[k + 1] = x[k]", f"{np.sqrt(np.mean(np.diff(x, axis=1) ** 2)):.3e}"]]  # fmt: skip
     if warm + 2 > T:
-        yield table(rows) + "<p class='note'>The series are too short for a free run.</p>"
-        return
+        return render("free_run.html", errors=errors, traces=[])
     free = model.forecast(everything[:, :warm], T - warm, None if u is None else u[:, warm:])
     truth, t = x[:, warm:], dt * np.arange(T)
     with np.errstate(over="ignore", invalid="ignore"):
-        rows.append([f"relative L2 error of a free run of {T - warm} steps", f"{_norm(free - truth) / _norm(truth):.3e}"])
-    yield table(rows)
-    yield f"<p class='note'>After {warm} samples of the true series (dotted line) the model reads its own predictions.</p>"
+        errors.append([f"relative L2 error of a free run of {T - warm} steps", f"{_norm(free - truth) / _norm(truth):.3e}"])
     D, channels = len(model.names_), getattr(model.network_, "channels", 1)
-    for i in range(min(D, 3)) if channels == 1 else range(0, D, D // channels):
-        yield plot(partial(plots.forecast, t, x[0, :, i], t[warm:], free[0, :, i], model.names_[i]))
-    if not np.isfinite(free).all():
-        yield "<p class='bad'>The free run is not finite.</p>"
-        return
+    traces = [
+        plot(partial(plots.forecast, t, x[0, :, i], t[warm:], free[0, :, i], model.names_[i]))
+        for i in (range(min(D, 3)) if channels == 1 else range(0, D, D // channels))
+    ]
+    finite = bool(np.isfinite(free).all())
+    summary = _summary(model, t[warm:], truth, free, channels) if finite else []
+    exponents = None
+    if finite and not model.input_names_:
+        spectrum = lyapunov_spectrum(model, x[0, :warm].astype(np.float64), 1000, k=min(3, D + 1))
+        exponents = plot(lambda ax: plots.lyapunov_convergence(spectrum, ax=ax))
+    return render("free_run.html", errors=errors, warm=warm, traces=traces, finite=finite, summary=summary, exponents=exponents)
+
+
+def _summary(model: Surrogate, t: FloatArray, truth: FloatArray, free: FloatArray, channels: int) -> list[str]:
+    """What shows a whole run at once: phase plane, space and time, power spectrum."""
+    found = []
     if len(model.names_) == 2:
-        yield plot(lambda ax: plots.phase_plane(truth[0], free[0], names=(model.names_[0], model.names_[1]), ax=ax), (4.5, 4.2))
+        names = model.names_[0], model.names_[1]
+        found.append(plot(lambda ax: plots.phase_plane(truth[0], free[0], names=names, ax=ax), (4.5, 4.2)))
     if len(model.names_) >= 8:
         for a, b in zip(np.split(truth[0], channels, -1), np.split(free[0], channels, -1), strict=True):
-            yield figure(plots.spacetime(t[warm:], a, b)[0].figure)
-    if T - warm >= 64:
-        yield plot(lambda ax: plots.spectra(truth[..., 0], free[..., 0], dt, ax))
-    if not model.input_names_:
-        spectrum = lyapunov_spectrum(model, x[0, :warm].astype(np.float64), 1000, k=min(3, len(model.names_) + 1))
-        yield (
-            "<p>Lyapunov exponents of the free-running surrogate, 1,000 steps:</p><p class='note'>The largest one is positive for chaos, "
-            "zero for a limit cycle, negative for a state of rest. It has converged where the line is level.</p>"
-        )
-        yield plot(lambda ax: plots.lyapunov_convergence(spectrum, ax=ax))
+            found.append(figure(plots.spacetime(t, a, b)[0].figure))
+    if len(t) >= 64:
+        found.append(plot(lambda ax: plots.spectra(truth[..., 0], free[..., 0], model.step_, ax)))
+    return found
 
 
-def _scales(model: Surrogate, x: FloatArray | None, u: FloatArray | None, known: dict[str, float]) -> Iterator[str]:
+def _scales(model: Surrogate, x: FloatArray | None, u: FloatArray | None, known: dict[str, float]) -> Markup:
     if x is None:
-        return
-    core, read = _core(model), _read_by_core(model, x, u)
-    scales = timescales(core, read, dt_physical=model.step_, known=list(known.values()))
-    yield "<h2>Time scales</h2><p>How long a unit needs to reach its target, in the time unit of the data.</p>"
-    yield "<p class='note'>Every unit's median over the data; known scales of the system, if there are any, are dashed.</p>"
-    yield plot(lambda ax: plots.time_scale_histogram(scales, tuple(known), ax))
-    levels = [f"{100 * q:.0f} %" for q in scales.quantiles]
+        return Markup()
+    scales = timescales(_core(model), _read_by_core(model, x, u), dt_physical=model.step_, known=list(known.values()))
     medians = [[layer, name, *(f"{v:.4g}" for v in np.quantile(values, scales.quantiles))]
                for layer, pair in enumerate(scales.median) for name, values in zip("zy", pair)]  # fmt: skip
-    yield "<p>Quantiles of the units' medians:</p>" + table(medians, ("layer", "variable", *levels))
-    if scales.known:
-        covered = [[name, f"{k.scale:.4g}", f"{k.units_within_2:.0%}", f"{k.visits_within_2:.0%}",
-                    f"{k.nearest[1]}[{k.nearest[2]}] of layer {k.nearest[0]}, at {k.nearest_scale:.4g}"]
-                   for name, k in zip(known, scales.known)]  # fmt: skip
-        head = ("known scale", "value", "units within a factor 2", "time spent within a factor 2", "nearest unit")
-        yield table(covered, head)
-
-
-def _audit(model: Surrogate, x: FloatArray | None, u: FloatArray | None, known: dict[str, float]) -> Iterator[str]:
-    report = audit_surrogate(model, x, u)
-    yield (
-        f"<h2>Audit</h2><p>{report.verdict}</p><p class='note'>Every bound of the theory beside the measured value. "
-        "A bound <i>a posteriori</i> uses what was met on these data, every other one holds for all inputs. <i>How close</i> is measured over "
-        "bound (bound over measured for &ge;): 1 is attained, above 1 is violated.</p>"
+    covered = [[name, f"{k.scale:.4g}", f"{k.units_within_2:.0%}", f"{k.visits_within_2:.0%}",
+                f"{k.nearest[1]}[{k.nearest[2]}] of layer {k.nearest[0]}, at {k.nearest_scale:.4g}"]
+               for name, k in zip(known, scales.known)]  # fmt: skip
+    return render(
+        "time_scales.html",
+        histogram=plot(lambda ax: plots.time_scale_histogram(scales, tuple(known), ax)),
+        levels=tuple(f"{100 * q:.0f} %" for q in scales.quantiles),
+        medians=medians,
+        covered=covered,
     )
-    yield from audit_tables(report)
-    yield plot(lambda ax: plots.gradient_flow(report, ax=ax), (7, 4))
-    yield "<p>Notes:</p><ul class='note'>" + "".join(f"<li>{escape(note)}</li>" for note in report.notes) + "</ul>"
 
 
-def _stability(model: Surrogate, x: FloatArray | None, u: FloatArray | None, known: dict[str, float]) -> Iterator[str]:
+def _audit(model: Surrogate, x: FloatArray | None, u: FloatArray | None, known: dict[str, float]) -> Markup:
+    report = audit_surrogate(model, x, u)
+    flow = plot(lambda ax: plots.gradient_flow(report, ax=ax), (7, 4))
+    return render("audit.html", report=report, groups=audit_tables(report), flow=flow)
+
+
+def _stability(model: Surrogate, x: FloatArray | None, u: FloatArray | None, known: dict[str, float]) -> Markup:
     core = _core(model)
     read = None if x is None else _read_by_core(model, x, u)
     states = None
     if read is not None:
         with torch.no_grad():
             states = core.states(read)
-    rows = []
-    for k, cell in enumerate(core.cells):
-        assert isinstance(cell, LEMCell)
+    layers = []
+    for k, cell in enumerate(core.layers()):
         layer_input = read if k == 0 or states is None else states[k - 1][0]
-        certificate = contraction_certificate(cell, layer_input)
-        verdict = f"contracts at rate {certificate.rate:.3g}" if certificate.holds else "nothing is proved (&Psi; &ge; 1)"
-        bounds = lyapunov_bounds(cell, layer_input)
-        rows.append([k, f"{certificate.Psi:.4g}", f"{certificate.r:.4g}", f"{certificate.gate_min:.3g}", verdict,
-                     f"{bounds.ode:.4g}", f"{bounds.lem:.4g}"])  # fmt: skip
-    yield (
-        "<h2>Stability</h2><p>Does the network, driven by inputs as in the data (zero input, if there are none), forget its initial "
-        "state?</p><p class='note'>Statement 5.4 proves it if &Psi; &lt; 1, and proves nothing otherwise. Beside it, bounds of the largest conditional "
-        "Lyapunov exponent &lambda;, per unit of the network's time: negative ones prove it, too.</p>"
-    )
-    head = (
-        "layer",
-        "&Psi;",
-        "weight r",
-        "least gate, at least",
-        "verdict",
-        "&lambda; of the ODE &le;",
-        "&lambda; of the network &le;",
-    )
-    yield table(rows, head, raw=(4,))
-    cell = core.cells[0]
-    assert isinstance(cell, LEMCell)
+        layers.append((contraction_certificate(cell, layer_input), lyapunov_bounds(cell, layer_input)))
+    cell = core.layers()[0]
     few = read[:8, 0].double() if read is not None else torch.zeros(8, cell.ode.input_size, dtype=torch.float64)
-    study = convergence_study(cell.ode, few, scheme=cell.scheme.name, dt=cell.dt)
-    yield (
-        "<p>The first layer as a discretization of its ODE, over eight samples: error over the step size.</p>"
-        f"<p class='note'>The rightmost points are the network as it is, &Delta;t = {cell.dt:g}; further left the same ODE is run with smaller steps.</p>"
-    )
-    yield plot(lambda ax: plots.order_plot(study, ax))
+    study = convergence_study(cell.ode, few, scheme=cell.scheme.name, dt=cell.dt, steps=len(few))
+    order = plot(lambda ax: plots.order_plot(study, ax))
+    return render("stability.html", layers=layers, dt=cell.dt, samples=len(few), order=order)
 
 
 # -- the model's core and what it reads ------------------------------------------------------------------------------
