@@ -95,7 +95,8 @@ if __name__ == "__main__":
     warnings.simplefilter("ignore")
     print("# nn.LSTM beside lemode's layers\n")
     print(
-        f"torch {torch.__version__}, Python {platform.python_version()}, CPU. Produced by `benchmarks/contracts.py`, which says what is what.\n"
+        f"torch {torch.__version__}, Python {platform.python_version()}, CPU. "
+        "Produced by `benchmarks/contracts.py`, which says what is what.\n"
     )
     table(args.quick)
     packed_cost()

@@ -240,7 +240,10 @@ class ConvLEM(Stepped):
             ode.reset_parameters(generator)
 
     def blocks(self) -> Blocks:
-        """The paper's twelve blocks, as views of the stacked parameters: ``W* (d, d, *kernel)``, ``V* (d, channels, *kernel)``, ``b* (d,)``."""
+        """The paper's twelve blocks, as views of the stacked parameters.
+
+        Their shapes are ``W* (d, d, *kernel)``, ``V* (d, channels, *kernel)``, ``b* (d,)``.
+        """
         return self.ode.blocks()
 
     def forward(

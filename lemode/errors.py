@@ -11,8 +11,10 @@ class SolveError(RuntimeError):
     Examples
     --------
     >>> lemode.systems.CallableSystem(lambda t, x: x**2, dimension=1).solve([1.0], [0.0, 0.9, 2.0])
+    ... # doctest: +NORMALIZE_WHITESPACE
     Traceback (most recent call last):
-    lemode.errors.SolveError: DOP853 stopped shortly after t=0.9 (of 2): Required step size is less than spacing between numbers. The solution blows up there, or the system is stiff: check rhs near this time, or try method='Radau'.
+    lemode.errors.SolveError: DOP853 stopped shortly after t=0.9 (of 2): Required step size is less than spacing between
+        numbers. The solution blows up there, or the system is stiff: check rhs near this time, or try method='Radau'.
     """
 
 

@@ -371,8 +371,8 @@ class LEM(Recurrent):
 
         As k grows this tends to the ODE's solution, `lemode.solve` with ``Samples(t, u)``, with the order of the scheme: the error is
         divided by k, or by :math:`k^2` for 'strang'. With several layers the limit is the chain of ODEs in which each is driven
-        by the y of the one below, and the order is one, as a layer reads the y at the end of its step. ``theory/local_and_global_error.py``,
-        ``theory/strang_step.py``.
+        by the y of the one below, and the order is one, as a layer reads the y at the end of its step.
+        ``theory/local_and_global_error.py``, ``theory/strang_step.py``.
 
         Parameters
         ----------

@@ -399,8 +399,8 @@ def time_scale_histogram(scales: Scales, names: tuple[str, ...] = (), ax: Axes |
     for i, scale in enumerate(known):
         ax.axvline(scale, color=VERMILION, lw=1.2, ls="--")
         ax.annotate(
-            f"{names[i]}: {scale:.3g}" if i < len(names) else f"{scale:.3g}", (scale, 0.97), xycoords=("data", "axes fraction"), rotation=90,
-            ha="right", va="top", color=VERMILION, fontsize="small",
+            f"{names[i]}: {scale:.3g}" if i < len(names) else f"{scale:.3g}", (scale, 0.97), xycoords=("data", "axes fraction"),
+            rotation=90, ha="right", va="top", color=VERMILION, fontsize="small",
         )  # fmt: skip
     ax.set(xscale="log", xlabel="median time scale", ylabel="units")
     ax.legend(fontsize="small", frameon=False)

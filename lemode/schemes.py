@@ -77,7 +77,8 @@ def semi_implicit(ode: MultiscaleODE, state: State, u: Tensor, dt: float | Tenso
 
     .. math:: x_n = x_{n-1} + \ell \odot (\hat x - x_{n-1}), \qquad \ell = \frac{\Delta t\, g}{1 + \Delta t\, g}
 
-    for z, then for y with the new z: :math:`x_n = x_{n-1} + \Delta t\,g \odot (\hat x - x_n)` solved for :math:`x_n`. ``theory/unconditional_schemes.py``.
+    for z, then for y with the new z: :math:`x_n = x_{n-1} + \Delta t\,g \odot (\hat x - x_n)` solved for :math:`x_n`.
+    ``theory/unconditional_schemes.py``.
 
     Examples
     --------

@@ -148,7 +148,8 @@ class AuditReport:
     def __str__(self) -> str:
         head = ("statement", "quantity", "scope", "measured", "bound", "ratio", "holds")
         lines = [
-            (r.statement, r.quantity, r.scope, f"{r.measured:.4g}", f"{'>=' if r.lower else '<='} {r.bound:.4g}", f"{r.ratio:.2g}", "vacuous" if r.vacuous else "yes" if r.holds else "NO")
+            (r.statement, r.quantity, r.scope, f"{r.measured:.4g}", f"{'>=' if r.lower else '<='} {r.bound:.4g}", f"{r.ratio:.2g}",
+             "vacuous" if r.vacuous else "yes" if r.holds else "NO")
             for r in self.rows
         ]  # fmt: skip
         width = [max(map(len, column)) for column in zip(head, *lines, strict=True)]

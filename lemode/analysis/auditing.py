@@ -125,8 +125,8 @@ def audit(
         growth = len(seq) * math.log10(jacobian_bound(layer.cell))
         if growth > 6:
             notes.append(
-                f"layer {layer.index}: a step may grow a perturbation by {jacobian_bound(layer.cell):.3g} (J1), {len(seq)} steps by 1e{growth:.0f}: over so "
-                "long a time the a-priori gradient bounds hold but say little; G_adj, from the data, does."
+                f"layer {layer.index}: a step may grow a perturbation by {jacobian_bound(layer.cell):.3g} (J1), {len(seq)} steps by "
+                f"1e{growth:.0f}: over so long a time the a-priori gradient bounds hold but say little; G_adj, from the data, does."
             )
         if math.isinf(inverse_bound(layer.cell)):
             notes.append(f"layer {layer.index}: no a-priori floor (5.2), it needs dt < 1 and dt chi(w2) < 1.")

@@ -154,7 +154,8 @@ def gate_bias(tau: ArrayLike, dt: float = 1.0, mode: str = "exact") -> Any:
         \text{exact:}\ b = \mathrm{logit}(\lambda/\Delta t), \quad \lambda = 1 - e^{-\Delta t/\tau}
 
     'rate' gives the ODE (and LEM to first order) the rate 1/tau; 'exact' makes one LEM step decay by exactly
-    :math:`e^{-\Delta t/\tau}`. The relative error of the decay is at most :math:`|b|` times the rounding unit, so scales up to 1e8 are safe.
+    :math:`e^{-\Delta t/\tau}`. The relative error of the decay is at most :math:`|b|` times the rounding unit: scales up to 1e8 are
+    safe.
 
     Parameters
     ----------

@@ -110,9 +110,11 @@ def gradient_bound(
 
         G_\infty &: \pi_1\,c\mu\,q\,A(N, \Delta t, \Gamma), & q &= \max(1, \Delta t \max|W_{y,ij}|) \text{ (1, z) or } 1 \text{ (2, y)} \\
         G_1 &: \pi_\infty\,c\mu\,q_1 A(N, \Delta t, \Gamma_1), & q_1 &= 1 + \Delta t\,|W_y|_1 \text{ (1, z) or } 1 \text{ (2, y)} \\
-        G_{ref} &: c\mu\,[\pi_\infty \delta A_0 + \pi_1 q\,(A(N, \Delta t, b_e) - A_0)], & \delta &= \Delta t\,|W_y|_1 \text{ (1, z) or } 1 \text{ (2, y)} \\
+        G_{ref} &: c\mu\,[\pi_\infty \delta A_0 + \pi_1 q\,(A(N, \Delta t, b_e) - A_0)],
+            & \delta &= \Delta t\,|W_y|_1 \text{ (1, z) or } 1 \text{ (2, y)} \\
         G_{rec} &: \frac1N \sum_n \mathrm{pull}_n \cdot s^y_n & &\text{see } \texttt{lemode.analysis.recursion} \\
-        G_{unif} &: \frac{\pi_1\,c\mu\,q_r}{g_{\min}(1 - \Psi)} \text{ for every } N, & q_r &= \max(r, \Delta t\max|W_{y,ij}|) \text{ (1, z) or } 1 \text{ (2, y)}
+        G_{unif} &: \frac{\pi_1\,c\mu\,q_r}{g_{\min}(1 - \Psi)} \text{ for every } N,
+            & q_r &= \max(r, \Delta t\max|W_{y,ij}|) \text{ (1, z) or } 1 \text{ (2, y)}
 
     where :math:`b_e = \max\{b_z, \max_i\beta(w_{2,i}, w_{y,i}(1 + \Delta t\,b_z))\}`, :math:`b_z = \max_i \beta(w_{1,i}, w_{z,i})`.
     :math:`\Psi` is taken at the weight r that makes G_unif least (every r with :math:`\Psi(r) < 1` is valid).

@@ -145,13 +145,15 @@ def spectrum_of_closed_loop(
 
     .. math:: (x_{n+1}, s_{n+1}) = F(x_n, s_n), \qquad s = (z, y) \text{ of all layers}
 
-    is a map of dimension ``D (1 + delays) + 2 d num_layers``, and ``points (channels + 2 d)`` for a field: its first exponents are to be compared with those of the system that made the
-    data, the others say how fast the network's inner state falls in line. Computed in float64 whatever the model's precision.
+    is a map of dimension ``D (1 + delays) + 2 d num_layers``, and ``points (channels + 2 d)`` for a field: its first exponents are to be
+    compared with those of the system that made the data, the others say how fast the network's inner state falls in line. Computed in
+    float64 whatever the model's precision.
 
     Parameters
     ----------
     model : fitted lemode.Surrogate, or its network
-        The network has a `LEM` or `ConvLEM` as ``core`` and ``step(x (T, n, D), state=...) -> (next x, state)``, the state ``((y, z), past)``. It is copied, not changed.
+        The network has a `LEM` or `ConvLEM` as ``core`` and ``step(x (T, n, D), state=...) -> (next x, state)``, the state
+        ``((y, z), past)``. It is copied, not changed.
     history : (T, D)
         What the model is warmed up on, in the units of the data for a Surrogate, normalised for a network; the map starts from
         the prediction at its end.

@@ -173,7 +173,8 @@ def scipy_step(
 def initial_state(x0: Any, tensor: bool) -> Any:
     if tensor and not isinstance(x0, Tensor):
         raise TypeError(
-            f"x0 is {type(x0).__name__}: without jacobian= the map is differentiated by torch: give a tensor and write the map in torch, or pass jacobian=."
+            f"x0 is {type(x0).__name__}: without jacobian= the map is differentiated by torch: give a tensor and write the map in "
+            "torch, or pass jacobian=."
         )
     x = x0.detach() if isinstance(x0, Tensor) else np.array(x0, dtype=np.float64)
     if x.ndim not in (1, 2) or 0 in x.shape:

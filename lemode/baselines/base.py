@@ -20,8 +20,8 @@ Array = NDArray[np.float64]
 class Baseline(Parameters):
     """A predictor of the next value. Subclasses define `_fit`, `_predict` and `_forecast` on normalised arrays ``(n, T, D)``.
 
-    Hyper-parameters are stored by the constructor, as in scikit-learn; what is learned ends in ``_``, and is there when `_fit` has returned,
-    not before: it is done by a copy.
+    Hyper-parameters are stored by the constructor, as in scikit-learn; what is learned ends in ``_``, and is there when `_fit` has
+    returned, not before: it is done by a copy.
 
     Examples
     --------

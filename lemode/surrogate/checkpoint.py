@@ -78,14 +78,16 @@ class Checkpoint:
                 target[f"optimizer.{index}.{key}"] = value
         metadata = {
             "recipe": asdict(run.recipe), "history": asdict(run.history), "stage": run.stage, "step": run.step,
-            "fingerprint": self.fingerprint, "best": run.best, "reached": run.reached, "free_before": run.free_before, "numbers": numbers, "groups": optimizer["param_groups"],
+            "fingerprint": self.fingerprint, "best": run.best, "reached": run.reached, "free_before": run.free_before,
+            "numbers": numbers, "groups": optimizer["param_groups"],
         }  # fmt: skip
         storage.write(self.path, {k: v.clone() for k, v in tensors.items()}, metadata, FORMAT)
 
     def load(self, run: Run) -> None:
-        """Put what `save` wrote back into `run`, if there is a file; ValueError if it belongs to another fit: other data, seed or hyper-parameters.
+        """Put what `save` wrote back into `run`, if there is a file; ValueError if it belongs to another fit.
 
-        That of an older lemode does not say what data it is of: it is taken, with a FitWarning.
+        That is, one of other data, seed or hyper-parameters. The file of an older lemode does not say what data it is of: it is taken, with
+        a FitWarning.
         """
         if not os.path.exists(self.path):
             return

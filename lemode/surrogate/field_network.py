@@ -29,9 +29,9 @@ class FieldNetwork(IncrementNetwork):
         \hat u_{k+1} = u_k + s\, \delta_k, \qquad
         \delta_k = C\, y_k + c \quad \text{or} \quad \delta_k(i) = C\, (y_k(i) - y_k(i + 1)), \qquad y_k = \mathrm{ConvLEM}(u_k)
 
-    in variables normalised by one mean and one standard deviation of each channel for the whole grid. The second form is what leaves a cell minus
-    what enters it: sums over the grid telescope, and the means of u cannot drift. Without that a free run does, and leaves the
-    attractor. Nothing depends on the number of points: `on_grid` takes the same weights to a domain of another size.
+    in variables normalised by one mean and one standard deviation of each channel for the whole grid. The second form is what leaves a
+    cell minus what enters it: sums over the grid telescope, and the means of u cannot drift. Without that a free run does, and leaves
+    the attractor. Nothing depends on the number of points: `on_grid` takes the same weights to a domain of another size.
 
     Parameters
     ----------

@@ -35,10 +35,11 @@ class FieldSurrogate(Estimator):
         \hat u_{k+1} = u_k + s\, \delta_k, \qquad
         \delta_k = C\, y_k + c \quad \text{or} \quad \delta_k(i) = C\, (y_k(i) - y_k(i + 1)), \qquad y_k = \mathrm{ConvLEM}(u_k)
 
-    in a field normalised by one mean and one standard deviation of each quantity, with s the root mean square of its increments, C and c a linear head. The
-    second form is for ``conserve='mean'``; on a plane it is the sum over both directions over :math:`\sqrt 2`. The recipe differs from that of `Surrogate` in what keeps a free run of a chaotic field on
-    its attractor: noise on what is read in training, which falls with the error, a running average of the weights, and free runs at
-    every validation: weights whose runs leave the attractor are kept only if there are no others.
+    in a field normalised by one mean and one standard deviation of each quantity, with s the root mean square of its increments, C
+    and c a linear head. The second form is for ``conserve='mean'``; on a plane it is the sum over both directions over
+    :math:`\sqrt 2`. The recipe differs from that of `Surrogate` in what keeps a free run of a chaotic field on its attractor: noise on what is
+    read in training, which falls with the error, a running average of the weights, and free runs at every validation: weights whose
+    runs leave the attractor are kept only if there are no others.
 
     Parameters
     ----------
@@ -86,8 +87,8 @@ class FieldSurrogate(Estimator):
     Warns
     -----
     FitWarning
-        If free runs leave the attractor, with less than half or more than twice the power of the validation series; or if more accurate weights
-        were given up because theirs did. Where these series are no longer than the washout, this is not looked at.
+        If free runs leave the attractor, with less than half or more than twice the power of the validation series; or if more accurate
+        weights were given up because theirs did. Where these series are no longer than the washout, this is not looked at.
 
     References
     ----------

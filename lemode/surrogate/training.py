@@ -43,9 +43,10 @@ def train(
     """Fit `network` and leave in it the weights that were best in validation.
 
     The schedule of the learning rate follows the steps, or the clock where `max_time` is nearer. A fit whose loss is not finite for
-    20 steps, or whose validation error is a thousand times its best, ends with the best weights and a FitWarning; without any, with FitDivergedError. With
-    a checkpoint everything is written there at every validation, and a fit that was cut off goes on from it, if it is that fit's.
-    Ctrl-C ends the fit with the best weights; a second one within two seconds is passed on, to end the loop around it.
+    20 steps, or whose validation error is a thousand times its best, ends with the best weights and a FitWarning; without any, with
+    FitDivergedError. With a checkpoint everything is written there at every validation, and a fit that was cut off goes on from it,
+    if it is that fit's. Ctrl-C ends the fit with the best weights; a second one within two seconds is passed on, to end the loop
+    around it.
 
     Examples
     --------
