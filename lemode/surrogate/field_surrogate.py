@@ -37,9 +37,9 @@ class FieldSurrogate(Estimator):
 
     in a field normalised by one mean and one standard deviation of each quantity, with s the root mean square of its increments, C
     and c a linear head. The second form is for ``conserve='mean'``; on a plane it is the sum over both directions over
-    :math:`\sqrt 2`. The recipe differs from that of `Surrogate` in what keeps a free run of a chaotic field on its attractor: noise on what is
-    read in training, which falls with the error, a running average of the weights, and free runs at every validation: weights whose
-    runs leave the attractor are kept only if there are no others.
+    :math:`\sqrt 2`. The recipe differs from that of `Surrogate` in what keeps a free run of a chaotic field on its attractor: noise
+    on what is read in training, which falls with the error, a running average of the weights, and free runs at every validation:
+    weights whose runs leave the attractor are kept only if there are no others.
 
     Parameters
     ----------
