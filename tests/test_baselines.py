@@ -54,7 +54,7 @@ def test_learns_lorenz63(name, share):
     if name != "NeuralODE":
         pytest.importorskip({"EchoStateNetwork": "reservoirpy", "SINDy": "pysindy"}[name])
     data = Lorenz63().trajectories(10, np.arange(0, 10, 0.025), seed=0)
-    options = {"EchoStateNetwork": {"units": 200}, "NeuralODE": {"steps": 300}, "SINDy": {"degree": 2}}[name]
+    options = {"EchoStateNetwork": {"units": 200}, "NeuralODE": {"steps": 100}, "SINDy": {"degree": 2}}[name]
     model = getattr(baselines, name)(**options).fit(data[:8])
     assert model.rmse(data[8:], 50) < share * baselines.Persistence().fit(data[:8]).rmse(data[8:], 50)
 

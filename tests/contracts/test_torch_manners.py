@@ -7,26 +7,37 @@ from patterns import FAMILIES, PATTERNS, outcome
 SENTENCES = ("ValueError", "TypeError", "NotImplementedError", "RuntimeError: Error(s) in loading", "RuntimeError: one of the")
 
 
-def _marks(p):
-    # those of processes share one interpreter: on one worker
-    return [pytest.mark.slow] * p.slow + [pytest.mark.xdist_group("processes")] * p.processes
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("name", [pytest.param(name, marks=_marks(p)) for name, p in PATTERNS.items()])
-def test_pattern(name, family):
+def check(name, family):
+    """Why there is nothing to check, or None."""
     p = PATTERNS[name]
     kind, why = outcome(name, FAMILIES[family])
     if kind == "-":
-        pytest.skip("nn.LSTM's counterpart has no such thing")
+        return "nn.LSTM's counterpart has no such thing"
     assert kind != "wrong", why
     expected = p.expected.get(family, "works")
     if expected is None:
         assert "LSTM" in family or name == "in_place_under_grad"  # the version of torch decides; lemode always says
-        return
+        return None
     assert kind == expected, why
     if kind == "refuses" and "LEM" in family:
         assert why.startswith(SENTENCES), why
+    return None
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * p.slow) for n, p in PATTERNS.items() if not p.processes]
+)
+def test_pattern(name, family):
+    if why := check(name, family):
+        pytest.skip(why)
+
+
+def test_patterns_of_processes():
+    """They share one fresh interpreter, and so one worker."""
+    for name in (name for name, p in PATTERNS.items() if p.processes):
+        for family in FAMILIES:
+            assert check(name, family) is None
 
 
 def test_there_are_as_many_patterns_as_the_manners_ask_for():
