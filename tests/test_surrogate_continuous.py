@@ -154,13 +154,13 @@ def test_uneven_data_inputs_and_missing_values():
 def test_same_seed_same_model_and_resuming(tmp_path, monkeypatch):
     from lemode.surrogate import training
 
-    data, settings = Trajectories(T, at(T, 8), ("a", "b")), {"continuous": True, "steps": 200, "window": 8, "washout": 4}
+    data, settings = Trajectories(T, at(T, 8), ("a", "b")), {"continuous": True, "steps": 300, "window": 8, "washout": 4}
     whole = quick(**settings).fit(data)
     real, calls = training._stage_loss, []
 
     def crash(*args):
         calls.append(1)
-        if len(calls) == 270:
+        if len(calls) == 405:
             raise OSError("power cut")
         return real(*args)
 
@@ -169,7 +169,7 @@ def test_same_seed_same_model_and_resuming(tmp_path, monkeypatch):
         quick(**settings).fit(data, checkpoint=tmp_path / "c")
     resumed = quick(**settings).fit(data, checkpoint=tmp_path / "c")
     assert resumed.history_.loss == whole.history_.loss
-    assert len(calls) < 270 + 30
+    assert len(calls) < 405 + 30
 
 
 @pytest.mark.parametrize("model", [GRU(continuous=True), Surrogate(continuous=True, delays=1)])
