@@ -22,9 +22,9 @@ from .fitters import Fitter, choose_fitter
 from .forecast import fill, run_ahead
 from .network import IncrementNetwork
 from .parameters import Parameters, check_count
+from .readout_network import ReadoutNetwork
 from .recipe import Recipe, check_seed, checked_recipe
 from .run import History, Stopped
-from .seeds import torch_stream
 
 __all__ = ["Estimator"]
 
@@ -187,7 +187,7 @@ class Estimator(Parameters):
             self.network_ = network = copy.deepcopy(former.network_)
         series, judge = network.series(data.training), network.series(data.validation)
         going_on = None if checkpoint is None else Checkpoint(checkpoint, self._fingerprint(data))
-        self.history_ = fitter.fit(network, series, judge, recipe, torch_stream(self.seed, "batches"), self.verbose, going_on)
+        self.network_, self.history_ = fitter.fit(network, series, judge, recipe, self.seed, self.verbose, going_on)
         self._warn(recipe, judge)
 
     def _warn(self, recipe: Recipe, judge: Series) -> None:
@@ -381,6 +381,7 @@ class Estimator(Parameters):
             "step": self.step_,
             "core_dt": self.network_.core_dt(),
             "warmup": self.warmup_,
+            "readout": self.network_.rebuilt_from(),
             "history": vars(self.history_),
         }
         storage.write(path, self.network_.state_dict(), metadata)
@@ -410,6 +411,8 @@ class Estimator(Parameters):
             model.step_, model.warmup_ = metadata["step"], metadata["warmup"]
             model.history_ = History(**metadata["history"])
             model.network_ = built._build(len(model.names_), len(model.input_names_), tensors["head.weight"].dtype)
+            if metadata.get("readout") is not None:
+                model.network_ = ReadoutNetwork.like(model.network_, **metadata["readout"])
             model.network_.load_state_dict(tensors)
             model.network_.set_core_dt(metadata.get("core_dt"))  # since format 2
         except (KeyError, TypeError, RuntimeError, ValueError) as e:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Protocol
-
-import torch
 
 from . import storage
 from .checkpoint import Checkpoint
 from .data import Series
+from .field_network import FieldNetwork
+from .field_readout import fit_field_readout
 from .flow_network import FlowNetwork
 from .network import IncrementNetwork
-from .readout import draw, fit_readout
+from .readout import fit_readout
 from .recipe import Recipe
 from .run import History, Stopped
 from .seeds import torch_stream
@@ -27,10 +28,10 @@ class Fitter(Protocol):
     Examples
     --------
     >>> class Nothing(Gradient):
-    ...     def fit(self, network, series, judge, recipe, generator, verbose=1, checkpoint=None):
-    ...         return History()
+    ...     def fit(self, network, series, judge, recipe, seed, verbose=1, checkpoint=None):
+    ...         return network, History()
     >>> fitter: Fitter = Nothing()
-    >>> print(fitter.fit(None, None, None, None, None).stopped)
+    >>> print(fitter.fit(None, None, None, None, 0)[1].stopped)
     all steps done
     """
 
@@ -46,11 +47,11 @@ class Fitter(Protocol):
         series: Series,
         judge: Series,
         recipe: Recipe,
-        generator: torch.Generator,
+        seed: int,
         verbose: int = 1,
         checkpoint: Checkpoint | None = None,
-    ) -> History:
-        """Learn from the series, and leave in the network the weights that `judge` found best."""
+    ) -> tuple[IncrementNetwork, History]:
+        """Learn from the series, and return the network, the given one or another, with the weights that `judge` found best."""
 
 
 class Gradient:
@@ -78,12 +79,12 @@ class Gradient:
         series: Series,
         judge: Series,
         recipe: Recipe,
-        generator: torch.Generator,
+        seed: int,
         verbose: int = 1,
         checkpoint: Checkpoint | None = None,
-    ) -> History:
+    ) -> tuple[IncrementNetwork, History]:
         """See `lemode.surrogate.training.train`."""
-        return train(network, series, judge, recipe, generator, verbose, checkpoint)
+        return network, train(network, series, judge, recipe, torch_stream(seed, "batches"), verbose, checkpoint)
 
 
 class Continuous(Gradient):
@@ -97,7 +98,7 @@ class Continuous(Gradient):
     >>> network = FlowNetwork(lemode.LEM(1, 2), 2, 1)
     >>> network.set_scales(waves)
     >>> series, recipe = Series(network.normalise(waves)), Recipe(steps=5, window=10, washout=5)
-    >>> history = Continuous().fit(network, series, series, recipe, torch.Generator().manual_seed(0), verbose=0)
+    >>> _, history = Continuous().fit(network, series, series, recipe, seed=0, verbose=0)
     >>> len(history.loss), history.validation[0][0], network.discrete
     (7, 5, False)
     """
@@ -108,30 +109,38 @@ class Continuous(Gradient):
         series: Series,
         judge: Series,
         recipe: Recipe,
-        generator: torch.Generator,
+        seed: int,
         verbose: int = 1,
         checkpoint: Checkpoint | None = None,
-    ) -> History:
+    ) -> tuple[IncrementNetwork, History]:
         """The second part has a checkpoint of its own; that of the first is beside it."""
         assert isinstance(network, FlowNetwork)
-        network.discrete = True
+        network.discrete, generator = True, torch_stream(seed, "batches")
         first = None if checkpoint is None else checkpoint.beside(".discrete")
         before = train(network, series, judge, recipe.discrete_part(), generator, verbose, first)
         network.discrete = False
         if before.stopped == Stopped.INTERRUPTED:
-            return before
-        return before.then(train(network, series, judge, recipe.continuous_part(), generator, verbose, checkpoint))
+            return network, before
+        after = train(network, series, judge, recipe.continuous_part(), generator, verbose, checkpoint)
+        return network, before.then(after)
 
 
 class Readout:
-    """The head alone, by ridge regression over a random core: `lemode.surrogate.readout.fit_readout`.
+    """The head alone, by least squares over a random core: `lemode.surrogate.readout.fit_readout`.
+
+    Parameters
+    ----------
+    delays : previous values that are read beside the present one; chosen by default
 
     Examples
     --------
     >>> model = lemode.Surrogate(hidden_size=20, train="readout", window=20, washout=5, verbose=0)
     >>> print(model.fit(np.sin(np.linspace(0, 9, 91))[:, None]).history_.stopped)
-    ridge regression done
+    least squares done
     """
+
+    def __init__(self, delays: int | None = None) -> None:
+        self.delays = delays
 
     def check(self, recipe: Recipe, checkpoint: str | os.PathLike[str] | None) -> None:
         """There is nothing to go on from, and nothing to weigh."""
@@ -141,9 +150,8 @@ class Readout:
             raise ValueError("weights: train='readout' solves for every variable on its own; leave them out.")
 
     def draw(self, network: IncrementNetwork, seed: int) -> None:
-        """Those of the core wider than for training."""
+        """As torch and lemode draw them: the network is the pattern of the one that is drawn."""
         network.reset_parameters(torch_stream(seed, "weights"))
-        draw(network.core, torch_stream(seed, "weights"))
 
     def fit(
         self,
@@ -151,23 +159,25 @@ class Readout:
         series: Series,
         judge: Series,
         recipe: Recipe,
-        generator: torch.Generator,
+        seed: int,
         verbose: int = 1,
         checkpoint: Checkpoint | None = None,
-    ) -> History:
+    ) -> tuple[IncrementNetwork, History]:
         """See `lemode.surrogate.readout.fit_readout`; of the recipe it takes the washout."""
-        return fit_readout(network, series, judge, recipe.washout)
+        if isinstance(network, FieldNetwork):
+            return network, fit_field_readout(network, series, judge, recipe.washout)
+        return fit_readout(network, series, judge, recipe.washout, seed, self.delays, verbose)
 
 
 # by the hyper-parameters train and continuous
-FITTERS: dict[tuple[str, bool], Fitter] = {
-    ("all", False): Gradient(),
-    ("all", True): Continuous(),
-    ("readout", False): Readout(),
+FITTERS: dict[tuple[str, bool], Callable[[int | None], Fitter]] = {
+    ("all", False): lambda delays: Gradient(),
+    ("all", True): lambda delays: Continuous(),
+    ("readout", False): Readout,
 }
 
 
-def choose_fitter(train: str, continuous: bool = False) -> Fitter:
+def choose_fitter(train: str, continuous: bool = False, delays: int | None = None) -> Fitter:
     """The fitter for these hyper-parameters, of `FITTERS`; ValueError if there is none.
 
     Examples
@@ -179,4 +189,4 @@ def choose_fitter(train: str, continuous: bool = False) -> Fitter:
         raise ValueError(f"train={train!r}: give 'all', or 'readout' for the head alone.")
     if (train, bool(continuous)) not in FITTERS:
         raise ValueError("train='readout' is for continuous=False: choose one of the two.")
-    return FITTERS[train, bool(continuous)]
+    return FITTERS[train, bool(continuous)](delays)

@@ -151,6 +151,27 @@ class StreamingQR:
         self._reflect(other.R.copy(order="F"), len(other.R))
         self.weight += other.weight
 
+    def plus(self, other: StreamingQR, factor: float) -> StreamingQR:
+        r"""A new factor, of the mean squares of these rows and `factor` squared times those of another; its weight is one.
+
+        .. math:: \frac{1}{W} \sum_i w_i |r_i|^2 + \phi^2\, \frac{1}{W'} \sum_i w_i' |r_i'|^2
+
+        Raises
+        ------
+        ValueError
+            Where either has no rows, or they were not made alike.
+        """
+        mine, theirs = ((q.columns, q.targets, q.unpenalised) for q in (self, other))
+        if mine != theirs or not (self.weight > 0 and other.weight > 0):
+            raise ValueError(
+                f"(columns, targets, unpenalised) are {mine} and {theirs}, weights {self.weight:g} and {other.weight:g}: add factors that "
+                "were made alike, each with rows of its own."
+            )
+        both = StreamingQR(*mine)
+        both.R, both.weight = np.asfortranarray(self.R / np.sqrt(self.weight)), 1.0
+        both._reflect(np.asfortranarray(factor / np.sqrt(other.weight) * other.R), len(other.R))
+        return both
+
     def solve(self, ridges: Sequence[float]) -> list[Solution]:
         r"""The solution for each ridge :math:`\lambda \ge 0`; for 0 that in which what the rows do not determine is zero.
 

@@ -11,7 +11,7 @@ from .data import Series
 from .forecast import closed_loop
 from .network import IncrementNetwork
 
-__all__ = ["closed_loop_loss", "one_step_loss"]
+__all__ = ["closed_loop_loss", "one_step_loss", "trust"]
 
 
 def one_step_loss(
@@ -42,8 +42,8 @@ def one_step_loss(
         x = x + noise * network.increment * torch.randn(x.shape, generator=generator, dtype=x.dtype)
     increments, _ = network(*window.part(0, -1)._replace(x=x).known(state))
     target = (window.x[1:] - x) / network.increment
-    trust = None if window.mask is None else _trust(window.mask)[washout:]
-    return _mean_square(increments[washout:] - target[washout:], weights, trust)
+    seen = None if window.mask is None else trust(window.mask)[washout:]
+    return _mean_square(increments[washout:] - target[washout:], weights, seen)
 
 
 def closed_loop_loss(
@@ -68,10 +68,17 @@ def closed_loop_loss(
     return _mean_square((free - x[warmup:]) / network.increment, weights, None if mask is None else mask[warmup:])
 
 
-def _trust(mask: Tensor) -> Tensor:
+def trust(mask: Tensor) -> Tensor:
     """Weights ``(T - 1, n, D)`` of the errors: 0 where there is no target, and 1 / k^2 where the last value was seen k steps before it.
 
     What was predicted since has errors that add up; counted in full they would outweigh those of a single step, which are what is wanted.
+
+    Examples
+    --------
+    The second of four values is missing: nothing is to be learned of it, and a quarter from the step that ends behind it:
+
+    >>> trust(torch.tensor([True, False, True, True]).reshape(4, 1, 1)).flatten()
+    tensor([0.0000, 0.2500, 1.0000])
     """
     index = torch.arange(len(mask))[:, None, None]
     seen = index.where(mask, torch.tensor(0)).cummax(0).values[:-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,7 @@ class IncrementNetwork(nn.Module):
     """
 
     kernel_rollout = True  # whether a free run is `lemode.kernels.rollout`, where the core is a LEM
+    linear = 0  # of what the head reads, the first so many are the series themselves and known inputs: no ridge holds them back
 
     mean: Tensor
     std: Tensor
@@ -184,6 +186,10 @@ class IncrementNetwork(nn.Module):
         """The variables x ``(T, n, D)`` as the head predicts them from `regressors`."""
         return x
 
+    def white(self, shape: Sequence[int], generator: torch.Generator) -> Tensor:
+        """White noise for what is read, in increments ``(T, n, D)``."""
+        return torch.randn(shape, generator=generator, dtype=self.mean.dtype)
+
     def check_intervals(self) -> None:
         """ValueError where the core has no step size that could follow uneven samples."""
         if not isinstance(self.core, LEM):
@@ -203,6 +209,10 @@ class IncrementNetwork(nn.Module):
         for cell in self.core.layers() if isinstance(self.core, LEM) else ():
             cell.dt = min(cell.dt, cell.scheme.max_dt / longest)
 
+    def rebuilt_from(self) -> dict[str, int] | None:
+        """What a file has to say of the network beside the hyper-parameters; None where these say all."""
+        return None
+
     def core_dt(self) -> float | None:
         """The core's step size, where it has one."""
         return self.core.dt if isinstance(self.core, LEM) else None
@@ -219,7 +229,7 @@ class IncrementNetwork(nn.Module):
         return x + self.increment * increment, state
 
 
-def check_core(hidden_size: object, dt: object, scheme: str, num_layers: object = 1, delays: object = 0) -> None:
+def check_core(hidden_size: object, dt: object, scheme: str, num_layers: object = 1, delays: object = None) -> None:
     """ValueError for hyper-parameters of which no network can be made.
 
     Examples
@@ -230,7 +240,8 @@ def check_core(hidden_size: object, dt: object, scheme: str, num_layers: object 
     """
     check_count("hidden_size", hidden_size)
     check_count("num_layers", num_layers)
-    check_count("delays", delays, 0, ": a number of previous values")
+    if delays is not None:
+        check_count("delays", delays, 0, ": a number of previous values, or None")
     found = get_scheme(scheme)
     if check_number("dt", dt) > found.max_dt:
         raise ValueError(

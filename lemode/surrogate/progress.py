@@ -19,6 +19,7 @@ class Progress:
     ----------
     total, done : steps, and those of an earlier run
     verbose : 0 is quiet
+    unit : what a step is
 
     Examples
     --------
@@ -33,14 +34,14 @@ class Progress:
     'fit: 2 steps, validation 2.50e-01, best 2.00e-01\n'
     """
 
-    def __init__(self, total: int, done: int, verbose: int) -> None:
-        self.done, self.said, self.text, self.last = done, -1, "", time.perf_counter()
+    def __init__(self, total: int, done: int, verbose: int, unit: str = "step") -> None:
+        self.unit, self.done, self.said, self.text, self.last = unit, done, -1, "", time.perf_counter()
         self.bar: Any = None
         self.quiet = not verbose
         if verbose and (sys.stderr.isatty() or "ipykernel" in sys.modules):
             from tqdm.auto import tqdm
 
-            self.bar = tqdm(total=total, initial=done, unit="step", desc="fit", mininterval=0.5)
+            self.bar = tqdm(total=total, initial=done, unit=unit, desc="fit", mininterval=0.5)
 
     def step(self) -> None:
         """One more."""
@@ -65,5 +66,5 @@ class Progress:
 
     def _say(self) -> None:
         if not self.quiet:
-            print(f"fit: {self.done:,} steps, {self.text}", file=sys.stderr, flush=True)
+            print(f"fit: {self.done:,} {self.unit}s, {self.text}", file=sys.stderr, flush=True)
         self.said, self.last = self.done, time.perf_counter()

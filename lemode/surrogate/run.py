@@ -36,7 +36,7 @@ class Stopped(str, Enum):
     MAX_TIME = "max_time reached"
     DIVERGED = "diverged"
     INTERRUPTED = "interrupted"
-    SOLVED = "ridge regression done"
+    SOLVED = "least squares done"
 
     def __str__(self) -> str:  # Python 3.11 has StrEnum for it
         return str.__str__(self)
@@ -47,6 +47,8 @@ class Stopped(str, Enum):
     @classmethod
     def _missing_(cls, value: object) -> Stopped | None:
         # of an older lemode, with the seconds
+        if value == "ridge regression done":
+            return cls.SOLVED
         return cls.MAX_TIME if isinstance(value, str) and value.startswith("max_time=") else None
 
 
@@ -55,7 +57,9 @@ class History:
     """What happened: training loss at every step; validation error at some, in units of the increment's std; stages after the first.
 
     best_step is that of the weights that were kept, free_power what `lemode.surrogate.forecast.free_run_power` says of them, in fits
-    that ask for it.
+    that ask for it. Of a readout, `chosen` says how its core was drawn, with which noise and ridge its head was solved, and its errors
+    on the validation series beside those of the linear autoregression with the same inputs, in standard deviations; `tried` what else
+    was looked at.
 
     Examples
     --------
@@ -72,6 +76,8 @@ class History:
     seconds: float = 0.0
     stopped: Stopped = Stopped.ALL_DONE
     stages: list[dict[str, Any]] = field(default_factory=list)
+    chosen: dict[str, float] = field(default_factory=dict)
+    tried: list[dict[str, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         # as JSON gives them back

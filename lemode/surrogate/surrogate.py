@@ -33,14 +33,15 @@ class Surrogate(Estimator):
         The variables to learn; all that are no inputs by default. The network's memory stands in for those left out.
     inputs : sequence of str
         Variables that drive the system and are known ahead, such as a current: they are read, not predicted.
-    delays : int
-        Previous values that are read beside the present one (delay embedding).
+    delays : int, optional
+        Previous values that are read beside the present one (delay embedding); none by default, and what suits in a readout.
     continuous : bool
         Go on from the map from sample to sample to a differential equation, `lemode.surrogate.flow_network.FlowNetwork`, in 0.4 times as
         many steps: for use at other sampling intervals than that of the training data.
     train : {'all', 'readout'}
-        'readout' leaves the network as it was drawn and fits its head alone, by ridge regression, in seconds: an echo state network
-        made of LEM. It wants hundreds of units, and no stage, optimizer or budget.
+        'readout' leaves a random network as it was drawn and solves for its head alone, `lemode.surrogate.readout.fit_readout`: in
+        seconds, and for clean data more accurate than training by orders of magnitude. It wants hundreds of units, and no stage, optimizer
+        or budget, and computes in float64 whatever `dtype` is; of data in float32 their own rounding is the limit, 1e-7.
     budget : {'quick', 'standard', 'thorough'} or float
         5,000, 30,000 or 150,000 gradient steps, ended after 45, 180 or 1,200 s where the machine is slower; or seconds.
     steps, max_time : int, float, optional
@@ -108,7 +109,7 @@ class Surrogate(Estimator):
         scheme: str = "imex",
         observe: tuple[str, ...] | list[str] | None = None,
         inputs: tuple[str, ...] | list[str] = (),
-        delays: int = 0,
+        delays: int | None = None,
         continuous: bool = False,
         train: str = "all",
         budget: str | float = "quick",
@@ -155,7 +156,7 @@ class Surrogate(Estimator):
         self.verbose = verbose
 
     def _fitter(self) -> Fitter:
-        return choose_fitter(self.train, self.continuous)
+        return choose_fitter(self.train, self.continuous, self.delays)
 
     def _choose_names(self, known: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         inputs = names_of("inputs", self.inputs)
@@ -170,12 +171,13 @@ class Surrogate(Estimator):
 
     def _network(self, dimension: int, inputs: int, dtype: torch.dtype) -> IncrementNetwork:
         check_core(self.hidden_size, self.dt, self.scheme, self.num_layers, self.delays)
-        core = self._core(dimension * (1 + self.delays) + 2 * inputs, dtype)
+        delays = self.delays or 0
+        core = self._core(dimension * (1 + delays) + 2 * inputs, dtype)
         if self.continuous:
-            if not isinstance(core, LEM) or self.delays:
+            if not isinstance(core, LEM) or delays:
                 raise ValueError("continuous=True: a differential equation needs a LEM as its core, and delays=0.")
             return FlowNetwork(core, self.hidden_size, dimension, dtype, inputs)
-        return IncrementNetwork(core, self.hidden_size, dimension, dtype, self.delays, inputs)
+        return IncrementNetwork(core, self.hidden_size, dimension, dtype, delays, inputs)
 
     def _core(self, features: int, dtype: torch.dtype) -> torch.nn.Module:
         """The recurrent layer; `lemode.baselines` puts others here."""
