@@ -47,9 +47,9 @@ def test_get_params_is_written_once():
 
 class TestFitters:
     def test_each_has_the_protocol(self):
-        for fitter in FITTERS.values():
-            assert list(inspect.signature(fitter.fit).parameters) == [
-                "network", "series", "judge", "recipe", "generator", "verbose", "checkpoint",
+        for make in FITTERS.values():
+            assert list(inspect.signature(make(None).fit).parameters) == [
+                "network", "series", "judge", "recipe", "seed", "verbose", "checkpoint",
             ]  # fmt: skip
 
     def test_choice(self):

@@ -1,4 +1,4 @@
-"""Training of the linear head alone, over a core that stays as it was drawn: ridge regression."""
+"""Training of the head of a field's network alone, over a core that stays as it was drawn: ridge regression."""
 
 from __future__ import annotations
 

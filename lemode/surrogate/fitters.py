@@ -6,11 +6,10 @@ import os
 from collections.abc import Callable
 from typing import Protocol
 
-from . import storage
+from . import field_readout, storage
 from .checkpoint import Checkpoint
 from .data import Series
 from .field_network import FieldNetwork
-from .field_readout import fit_field_readout
 from .flow_network import FlowNetwork
 from .network import IncrementNetwork
 from .readout import fit_readout
@@ -136,7 +135,7 @@ class Readout:
     --------
     >>> model = lemode.Surrogate(hidden_size=20, train="readout", window=20, washout=5, verbose=0)
     >>> print(model.fit(np.sin(np.linspace(0, 9, 91))[:, None]).history_.stopped)
-    least squares done
+    ridge regression done
     """
 
     def __init__(self, delays: int | None = None) -> None:
@@ -150,8 +149,10 @@ class Readout:
             raise ValueError("weights: train='readout' solves for every variable on its own; leave them out.")
 
     def draw(self, network: IncrementNetwork, seed: int) -> None:
-        """As torch and lemode draw them: the network is the pattern of the one that is drawn."""
+        """As torch and lemode draw them: the network is the pattern of the one that is drawn. The core of a field is drawn here."""
         network.reset_parameters(torch_stream(seed, "weights"))
+        if isinstance(network, FieldNetwork):
+            field_readout.draw(network.core, torch_stream(seed, "weights"))
 
     def fit(
         self,
@@ -165,7 +166,7 @@ class Readout:
     ) -> tuple[IncrementNetwork, History]:
         """See `lemode.surrogate.readout.fit_readout`; of the recipe it takes the washout."""
         if isinstance(network, FieldNetwork):
-            return network, fit_field_readout(network, series, judge, recipe.washout)
+            return network, field_readout.fit_field_readout(network, series, judge, recipe.washout)
         return fit_readout(network, series, judge, recipe.washout, seed, self.delays, verbose)
 
 

@@ -36,7 +36,7 @@ class Stopped(str, Enum):
     MAX_TIME = "max_time reached"
     DIVERGED = "diverged"
     INTERRUPTED = "interrupted"
-    SOLVED = "least squares done"
+    SOLVED = "ridge regression done"
 
     def __str__(self) -> str:  # Python 3.11 has StrEnum for it
         return str.__str__(self)
@@ -47,8 +47,6 @@ class Stopped(str, Enum):
     @classmethod
     def _missing_(cls, value: object) -> Stopped | None:
         # of an older lemode, with the seconds
-        if value == "ridge regression done":
-            return cls.SOLVED
         return cls.MAX_TIME if isinstance(value, str) and value.startswith("max_time=") else None
 
 
