@@ -25,8 +25,8 @@ lowest:
 	test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
 	mkdir -p build && .venv-lowest/bin/python .ci/lowest.py test > build/lowest.txt
 	.venv-lowest/bin/python -m pip install --quiet -C build-dir=build/lowest -c constraints.txt -c build/lowest.txt '.[test]'
-	.venv-lowest/bin/pytest -n 2 -p no:cacheprovider -W ignore::DeprecationWarning tests/test_equation.py tests/test_schemes.py \
-		tests/test_lem.py tests/test_metrics.py tests/test_plots.py tests/test_readme.py tests/contracts/test_sklearn.py \
+	.venv-lowest/bin/pytest -n 2 -p no:cacheprovider -W ignore::DeprecationWarning tests/test_ode.py tests/test_schemes.py \
+		tests/test_lem.py tests/metrics tests/plots tests/test_readme.py tests/contracts/test_sklearn.py \
 		tests/contracts/test_files.py
 
 lint: env

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).parents[1] / "lemode"
+TESTS = Path(__file__).parent
+SOURCE = TESTS.parent / "lemode"
 
 TOOLS = {"lemode._checks", "lemode._renamed", "lemode._version", "lemode.errors", "lemode.threads", "lemode.types"}
 # the rooms by the names of their modules
@@ -182,3 +183,49 @@ def test_what_the_script_sees(tmp_path):
     assert found["lemode.schemes"] == {("lemode.lem", "late")}
     assert circles(found) == {frozenset({"lemode.schemes", "lemode.lem"})}
     assert wrong_arrows(found) == {("lemode.schemes", "lemode.lem"), ("lemode.lem", "lemode.plots")}
+
+
+# theorems by their numbers, what others expect of the package, models that older versions wrote: of no room
+OF_NO_ROOM = {"properties", "contracts", "golden"}
+# of the package as a whole, and of what stands beside it
+OF_ALL = {"architecture", "docs", "examples", "golden", "readme", "rooms", "theory"}
+
+
+def astray(tests: Path, source: Path = SOURCE) -> set[str]:
+    """Test files that are not where one looks: in the folder of the room that they test, by the name of the module if it is of one."""
+    known = modules(source)
+    packages = {path.parent.name for path in source.glob("*/__init__.py")}
+    found = {p.name for p in tests.iterdir() if p.is_dir() and p.name not in packages | OF_NO_ROOM | {"__pycache__"}}
+    for path in [*tests.glob("test_*.py"), *(p for room in packages for p in (tests / room).glob("**/test_*.py"))]:
+        name, folder = path.stem.removeprefix("test_"), path.relative_to(tests).parent.as_posix()
+        homes = {p.relative_to(source).parent.as_posix() for p in known.values() if p.stem == name}
+        if folder == ".":
+            right = "." in homes or name in OF_ALL
+        else:
+            used = {target for target, _ in imports("", path, set(known))}
+            right = folder in homes if homes else any(m.split(".")[1:2] == [folder] for m in used)
+        if not right:
+            found.add(path.relative_to(tests).as_posix())
+    return found
+
+
+def test_tests_mirror_the_package():
+    assert astray(TESTS) == set()
+
+
+def test_a_test_that_is_astray_is_found(tmp_path):
+    for room in ("analysis", "kernels", "solvers"):
+        (tmp_path / room).mkdir()
+    for file in (
+        "test_jacobian.py",
+        "analysis/test_jacobian.py",
+        "kernels/test_jacobian.py",
+        "kernels/test_lem.py",
+        "test_lem.py",
+    ):
+        (tmp_path / file).write_text("")
+    (tmp_path / "analysis" / "test_all_bounds.py").write_text("from lemode import analysis")
+    (tmp_path / "kernels" / "test_all_bounds.py").write_text("from lemode.analysis import audit")
+    assert astray(tmp_path) == {
+        "solvers", "test_jacobian.py", "kernels/test_jacobian.py", "kernels/test_lem.py", "kernels/test_all_bounds.py"
+    }  # fmt: skip

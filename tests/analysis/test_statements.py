@@ -11,7 +11,7 @@ from lemode.analysis import STATEMENTS, audit
 from lemode.analysis.audit_report import Row
 from lemode.report.page import GROUPS
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def test_each_statement_is_proved_where_the_list_says():

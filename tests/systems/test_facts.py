@@ -237,7 +237,7 @@ def test_every_fact_has_its_computation():
     import importlib.util
     from pathlib import Path
 
-    path = Path(__file__).parents[1] / "benchmarks" / "reference_facts.py"
+    path = Path(__file__).parents[2] / "benchmarks" / "reference_facts.py"
     spec = importlib.util.spec_from_file_location("reference_facts", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -1,0 +1,66 @@
+"""Periods, phases and spikes against values known by construction."""
+
+import numpy as np
+import pytest
+
+from lemode.metrics import (
+    crossing_times,
+    period_error,
+    phase_error,
+    spike_f1,
+)
+
+T = np.arange(0, 60, 0.05)
+
+
+class TestOscillation:
+    def test_period_and_phase_of_a_slower_wave(self):
+        slow, fast = np.sin(2 * np.pi * T / 2.02), np.sin(2 * np.pi * T / 2)
+        assert period_error(T, slow, fast) == pytest.approx(0.01, abs=1e-6)
+        assert period_error(T, fast, fast) == 0
+        times, error = phase_error(T, slow, fast)
+        # the phase lags by t/2 - t/2.02 cycles
+        np.testing.assert_allclose(error, times / 2.02 - times / 2, atol=1e-4)
+        np.testing.assert_allclose(times, 2.0 * np.arange(30), atol=1e-6)
+
+    def test_phase_error_does_not_depend_on_where_counting_starts(self):
+        late = np.where(T > 7, np.sin(2 * np.pi * T / 2 - 0.6), -1)
+        _, error = phase_error(T, late, np.sin(2 * np.pi * T / 2), level=0.0)
+        np.testing.assert_allclose(error[2:], -0.6 / (2 * np.pi), atol=1e-4)
+
+    def test_spikes(self):
+        assert spike_f1([1, 2, 3], [1.1, 2.1, 3.1], 0.2) == 1
+        assert spike_f1([1, 2, 3], [1.1, 2.1, 3.1], 0.05) == 0
+        assert spike_f1([], [], 0.1) == 1
+        assert spike_f1([1.0], [], 0.1) == 0
+        assert spike_f1([1.0, 1.1], [1.05], 0.2) == pytest.approx(2 / 3)  # a spike has one partner
+        # the largest matching: pairing 1.0 with 1.2 would leave 0.9 and 1.1 unpaired
+        assert spike_f1([1.0, 1.2], [0.9, 1.1], 0.11) == 1
+
+    def test_matching_is_the_largest(self):
+        from scipy.sparse import csr_array
+        from scipy.sparse.csgraph import maximum_bipartite_matching
+
+        for seed in range(50):
+            rng = np.random.default_rng(seed)
+            a, b = np.sort(rng.uniform(0, 10, 12)), np.sort(rng.uniform(0, 10, 9))
+            near = csr_array(np.abs(a[:, None] - b) <= 0.5)
+            pairs = (maximum_bipartite_matching(near) >= 0).sum()
+            assert spike_f1(a, b, 0.5) == pytest.approx(2 * pairs / 21)
+
+    def test_crossings_of_a_series_that_does_not(self):
+        assert len(crossing_times(T, np.sin(T), level=2.0)) == 0
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x: spike_f1([2, 1], [1], 0.1), "prediction.*increasing"),
+        (lambda x: spike_f1([1], [1], -1), "tolerance=-1"),
+        (lambda x: phase_error(np.arange(100), 0 * x[:, 0], x[:, 0]), "no phase to compare"),
+        (lambda x: period_error(np.arange(100), 0 * x[:, 0], x[:, 0]), "two crossings"),
+    ],
+)
+def test_bad_input(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(np.random.default_rng(1).normal(size=(100, 2)))
