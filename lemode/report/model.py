@@ -87,6 +87,8 @@ def _test_series(
         return None, None, {}, "no data"
     made = systems.get(system)
     names = (*model.names_, *model.input_names_)
+    # a system without them is refused before it is solved at length
+    made.trajectories(1, model.step_ * np.arange(2), seed=1).select(names)
     series = made.trajectories(8, model.step_ * np.arange(1000), seed=1).select(names).x
     D = len(model.names_)
     u = series[..., D:] if model.input_names_ else None
