@@ -33,6 +33,17 @@ def test_a_right_hand_side_that_is_not_finite_later(method):
     assert x[-1, 0] == pytest.approx(0.05**2, rel=1e-2)  # the slope doubles errors 20 times on the way down
 
 
+def test_a_solver_that_would_never_give_up_is_stopped():
+    """scipy's own do, after some fifty smaller steps; a thousand in a row are not the edge of a domain."""
+    with watch.Watch(lambda t, y: y * np.nan, (1, 1), "ForEver", 0.0, 1.0) as rhs:
+        for _ in range(1000):
+            rhs(0.5, np.ones(1))
+        with pytest.raises(
+            SolveError, match=r"ForEver does not get on: rhs returned nan at t=0\.5, x=\[1\.\]\. Check rhs there"
+        ):
+            rhs(0.5, np.ones(1))
+
+
 def test_one_trajectory_of_a_batch_is_named():
     with pytest.raises(ValueError, match=r"rhs returned nan at t=0, x=\[-1\.\]"):
         CallableSystem(lambda t, x: np.sqrt(x), 1).solve([[1.0], [-1.0], [2.0]], T)
