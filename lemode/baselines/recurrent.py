@@ -24,7 +24,7 @@ class LSTM(Surrogate):
     """
 
     _architecture = ("hidden_size", "num_layers", "delays", "dtype")
-    _unused = ("dt", "scheme")
+    _unused = ("dt", "scheme", "width")
 
     def _core(self, features: int, dtype: torch.dtype) -> nn.Module:
         return nn.LSTM(features, self.hidden_size, self.num_layers, dtype=dtype)
@@ -44,7 +44,7 @@ class GRU(Surrogate):
     """
 
     _architecture = ("hidden_size", "num_layers", "delays", "dtype")
-    _unused = ("dt", "scheme")
+    _unused = ("dt", "scheme", "width")
 
     def _core(self, features: int, dtype: torch.dtype) -> nn.Module:
         return nn.GRU(features, self.hidden_size, self.num_layers, dtype=dtype)

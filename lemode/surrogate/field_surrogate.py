@@ -16,6 +16,7 @@ from .base import Array, Estimator
 from .data import FitData, Series, lay_out_fit
 from .errors import FitWarning
 from .field_network import FieldNetwork, reflected
+from .fitters import Fitter
 from .forecast import free_run_power
 from .network import IncrementNetwork, check_core
 from .recipe import FIELD_RECIPE, Recipe
@@ -161,6 +162,11 @@ class FieldSurrogate(Estimator):
         self.seed = seed
         self.warm_start = warm_start
         self.verbose = verbose
+
+    def _fitter(self) -> Fitter:
+        if self.train == "auto":
+            raise ValueError("train='auto' is for lemode.Surrogate: give 'all' or 'readout'.")
+        return super()._fitter()
 
     def _choose_names(self, known: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """All are points of the grid, those of one channel after those of another."""

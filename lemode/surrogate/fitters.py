@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from typing import Protocol
 
@@ -12,7 +13,7 @@ from .data import Series
 from .field_network import FieldNetwork
 from .flow_network import FlowNetwork
 from .network import IncrementNetwork
-from .readout import fit_readout
+from .readout import Judge, fit_readout
 from .recipe import Recipe
 from .run import History, Stopped
 from .seeds import torch_stream
@@ -170,15 +171,69 @@ class Readout:
         return fit_readout(network, series, judge, recipe.washout, seed, self.delays, verbose)
 
 
+class Auto(Readout):
+    """A readout and a trained network, of which the one with the smaller errors on the validation series is kept.
+
+    Both count, the error of free runs and that of one step, by their geometric mean. ``history_.kept`` says which it was and by how much.
+
+    Parameters
+    ----------
+    delays : as in `Readout`
+    width : units of the readout
+
+    Examples
+    --------
+    >>> model = lemode.Surrogate(hidden_size=2, train="auto", width=20, steps=5, window=20, washout=5, verbose=0)
+    >>> model.fit(np.sin(np.linspace(0, 9, 91))[:, None]).history_.kept.split(":")[0]
+    'readout'
+    """
+
+    def __init__(self, delays: int | None = None, width: int = 300) -> None:
+        super().__init__(delays)
+        self.width = width
+
+    def check(self, recipe: Recipe, checkpoint: str | os.PathLike[str] | None) -> None:
+        """A checkpoint has to be writable; it is one of the training."""
+        Gradient().check(recipe, checkpoint)
+
+    def fit(
+        self,
+        network: IncrementNetwork,
+        series: Series,
+        judge: Series,
+        recipe: Recipe,
+        seed: int,
+        verbose: int = 1,
+        checkpoint: Checkpoint | None = None,
+    ) -> tuple[IncrementNetwork, History]:
+        """The readout first: it takes seconds, and the training its budget."""
+        solved, by_solving = fit_readout(network, series, judge, recipe.washout, seed, self.delays, verbose, self.width)
+        trained, history = Gradient().fit(network, series, judge, recipe, seed, verbose, checkpoint)
+        scale = Judge.along(judge, recipe.washout, seed)
+        (free, one), (trained_free, trained_one) = scale.errors(solved), scale.errors(trained)
+        wins = free * one <= trained_free * trained_one
+        if wins:
+            history = history.then(by_solving)
+            history.chosen, history.tried = by_solving.chosen, by_solving.tried
+        history.kept = (
+            f"{'readout' if wins else 'trained network'}: errors on the validation series, of free runs and of one step, are {free:.2g} "
+            f"and {one:.2g} of the readout, {trained_free:.2g} and {trained_one:.2g} of the trained network"
+        )
+        if verbose:
+            print(f"fit: kept the {history.kept}", file=sys.stderr, flush=True)
+        return (solved if wins else trained), history
+
+
 # by the hyper-parameters train and continuous
-FITTERS: dict[tuple[str, bool], Callable[[int | None], Fitter]] = {
-    ("all", False): lambda delays: Gradient(),
-    ("all", True): lambda delays: Continuous(),
-    ("readout", False): Readout,
+FITTERS: dict[tuple[str, bool], Callable[[int | None, int], Fitter]] = {
+    ("all", False): lambda delays, width: Gradient(),
+    ("all", True): lambda delays, width: Continuous(),
+    ("readout", False): lambda delays, width: Readout(delays),
+    ("auto", False): Auto,
 }
 
 
-def choose_fitter(train: str, continuous: bool = False, delays: int | None = None) -> Fitter:
+def choose_fitter(train: str, continuous: bool = False, delays: int | None = None, width: int = 300) -> Fitter:
     """The fitter for these hyper-parameters, of `FITTERS`; ValueError if there is none.
 
     Examples
@@ -186,8 +241,8 @@ def choose_fitter(train: str, continuous: bool = False, delays: int | None = Non
     >>> type(choose_fitter("all", continuous=True)).__name__
     'Continuous'
     """
-    if train not in ("all", "readout"):
-        raise ValueError(f"train={train!r}: give 'all', or 'readout' for the head alone.")
+    if train not in {name for name, _ in FITTERS}:
+        raise ValueError(f"train={train!r}: give 'all', 'readout' for the head alone, or 'auto' for the better of the two.")
     if (train, bool(continuous)) not in FITTERS:
-        raise ValueError("train='readout' is for continuous=False: choose one of the two.")
-    return FITTERS[train, bool(continuous)](delays)
+        raise ValueError(f"train={train!r} is for continuous=False: choose one of the two.")
+    return FITTERS[train, bool(continuous)](delays, width)

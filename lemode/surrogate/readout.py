@@ -27,7 +27,7 @@ from .readout_network import Heads, ReadoutNetwork, random_core
 from .run import History, Stopped
 from .seeds import torch_stream
 
-__all__ = ["DRAWS", "FLOOR", "NOISES", "RIDGES", "Draw", "Regression", "draw", "fit_readout"]
+__all__ = ["DRAWS", "FLOOR", "NOISES", "RIDGES", "Draw", "Judge", "Regression", "draw", "fit_readout"]
 
 F64 = torch.float64
 
@@ -125,7 +125,7 @@ class Regression:
 
     Parameters
     ----------
-    network : its head is what is sought
+    network : its head is what is sought, whatever its core is
     series, known : rows are taken along it, with the weights ``(T - 1, n, D)`` of `lemode.surrogate.losses.trust`, None for all alike
     generator : of the noise
 
@@ -140,7 +140,7 @@ class Regression:
     """
 
     @torch.no_grad()
-    def __init__(self, network: ReadoutNetwork, series: Series, known: Tensor | None, generator: torch.Generator) -> None:
+    def __init__(self, network: IncrementNetwork, series: Series, known: Tensor | None, generator: torch.Generator) -> None:
         self.network, self.columns = network, network.head.in_features + 1
         D = network.head.out_features
         # of the variables that are missing at the same times, a factor
@@ -378,6 +378,11 @@ def set_head(network: IncrementNetwork, coefficients: Tensor) -> None:
         network.head.weight.copy_(coefficients[1:].T)
 
 
+def head_of(network: IncrementNetwork) -> Tensor:
+    """The coefficients ``(1 + features, D)`` of a network, of the one first, in float64."""
+    return torch.cat([network.head.bias[None], network.head.weight.T]).detach().double()
+
+
 @torch.no_grad()
 def fit_readout(
     network: IncrementNetwork,
@@ -387,6 +392,7 @@ def fit_readout(
     seed: int,
     delays: int | None = None,
     verbose: int = 0,
+    units: int | None = None,
 ) -> tuple[ReadoutNetwork, History]:
     """A random core like that of the network, and a head that is solved for.
 
@@ -401,6 +407,7 @@ def fit_readout(
     washout : samples of truth before a free run
     seed : of the weights and of the noise
     delays : previous values that are read beside the present one; chosen by default
+    units : as many as the network has, by default
 
     Examples
     --------
@@ -414,15 +421,14 @@ def fit_readout(
     """
     start, history = time.monotonic(), History(stopped=Stopped.SOLVED)
     series, validation = (s.map(_in_double) for s in (series, validation))
-    T = len(validation.x)
-    warmup = max(min(washout, T // 2), 1)
-    judge = _Judge(validation, warmup, max(1, min(HORIZON, T - warmup)), seed)
+    judge = Judge.along(validation, washout, seed)
     with threadpool_limits(1, "blas"):
         if isinstance(network, ReadoutNetwork):
             out = network
         else:
-            how = _search(network, series, judge, delays, history, verbose)
-            out = _network(network, how, random_core(network).hidden_size, seed)
+            units = random_core(network).hidden_size if units is None else units
+            how = _search(network, series, judge, delays, units, history, verbose)
+            out = _network(network, how, units, seed)
             history.chosen.update(asdict(how))
         found = judge.solve(out, series, known_rows(series))
         if series.mask is not None:  # what is read where a value is missing: by now, what this head predicts
@@ -441,13 +447,34 @@ def fit_readout(
     return out, history
 
 
-class _Judge(NamedTuple):
-    """The validation series, and how free runs along them are made."""
+class Judge(NamedTuple):
+    """The validation series, and how free runs along them are made.
+
+    Examples
+    --------
+    >>> Judge.along(Series(torch.zeros(30, 1, 1)), washout=50, seed=0)[1:]
+    (15, 15, 0)
+    """
 
     validation: Series
     warmup: int
     horizon: int
     seed: int
+
+    @classmethod
+    def along(cls, validation: Series, washout: int, seed: int) -> Judge:
+        """Free runs after the washout, or half of shorter series, of `HORIZON` samples at most."""
+        T = len(validation.x)
+        warmup = max(min(washout, T // 2), 1)
+        return cls(validation, warmup, max(1, min(HORIZON, T - warmup)), seed)
+
+    @torch.no_grad()
+    def errors(self, network: IncrementNetwork) -> tuple[float, float]:
+        """Of a network with the head it has: of free runs, and of one step."""
+        validation = self.validation.map(lambda s: s.to(network.mean.dtype) if s.is_floating_point() else s)
+        head = head_of(network)[None]
+        free = free_errors(network, head, validation, self.warmup, self.horizon, STARTS)
+        return float(free[0]), float(one_step_errors(network, head, validation)[0])
 
     def solve(self, network: ReadoutNetwork, series: Series, known: Tensor | None, few: bool = False) -> Choice:
         """The best head of a core; of few candidates, in a quicker look."""
@@ -458,12 +485,12 @@ class _Judge(NamedTuple):
 
 
 def _search(
-    network: IncrementNetwork, series: Series, judge: _Judge, delays: int | None, history: History, verbose: int
+    network: IncrementNetwork, series: Series, judge: Judge, delays: int | None, units: int, history: History, verbose: int
 ) -> Draw:
     """The draw whose head is the best, with few units and on few series."""
     samples = SEARCH_SAMPLES * max(SEARCH_SERIES // series.x.shape[1], 1)
     few = series.cut(0, samples, torch.arange(min(SEARCH_SERIES, series.x.shape[1])))
-    known, units = known_rows(few), min(random_core(network).hidden_size, SEARCH_UNITS)
+    known, units = known_rows(few), min(units, SEARCH_UNITS)
     draws = DRAWS if delays is None else [replace(how, delays=delays) for how in DRAWS if how.delays == 0]
     progress = Progress(len(draws) + 1, 0, verbose, unit="draw")
     scores: dict[Draw, float] = {}

@@ -57,7 +57,7 @@ class History:
     best_step is that of the weights that were kept, free_power what `lemode.surrogate.forecast.free_run_power` says of them, in fits
     that ask for it. Of a readout, `chosen` says how its core was drawn, with which noise and ridge its head was solved, and its errors
     on the validation series beside those of the linear autoregression with the same inputs, in standard deviations; `tried` what else
-    was looked at.
+    was looked at. Of train='auto', `kept` says which of two networks it is, and why.
 
     Examples
     --------
@@ -75,6 +75,7 @@ class History:
     stopped: Stopped = Stopped.ALL_DONE
     stages: list[dict[str, Any]] = field(default_factory=list)
     chosen: dict[str, float] = field(default_factory=dict)
+    kept: str = ""
     tried: list[dict[str, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:

@@ -12,7 +12,7 @@ from .base import Estimator
 from .fitters import Fitter, choose_fitter
 from .flow_network import FlowNetwork
 from .network import IncrementNetwork, check_core
-from .parameters import names_of
+from .parameters import check_count, names_of
 
 __all__ = ["Surrogate"]
 
@@ -38,10 +38,14 @@ class Surrogate(Estimator):
     continuous : bool
         Go on from the map from sample to sample to a differential equation, `lemode.surrogate.flow_network.FlowNetwork`, in 0.4 times as
         many steps: for use at other sampling intervals than that of the training data.
-    train : {'all', 'readout'}
+    train : {'all', 'readout', 'auto'}
         'readout' leaves a random network as it was drawn and solves for its head alone, `lemode.surrogate.readout.fit_readout`: in
         seconds, and for clean data more accurate than training by orders of magnitude. It wants hundreds of units, and no stage, optimizer
         or budget, and computes in float64 whatever `dtype` is; of data in float32 their own rounding is the limit, 1e-7.
+        'all' trains every weight. 'auto' does both, and keeps what is better on the validation
+        series: ``history_.kept`` says which it was.
+    width : int
+        Units of the readout of train='auto'.
     budget : {'quick', 'standard', 'thorough'} or float
         5,000, 30,000 or 150,000 gradient steps, ended after 45, 180 or 1,200 s where the machine is slower; or seconds.
     steps, max_time : int, float, optional
@@ -112,6 +116,7 @@ class Surrogate(Estimator):
         delays: int | None = None,
         continuous: bool = False,
         train: str = "all",
+        width: int = 300,
         budget: str | float = "quick",
         steps: int | None = None,
         max_time: float | None = None,
@@ -138,6 +143,7 @@ class Surrogate(Estimator):
         self.delays = delays
         self.continuous = continuous
         self.train = train
+        self.width = width
         self.budget = budget
         self.steps = steps
         self.max_time = max_time
@@ -156,7 +162,7 @@ class Surrogate(Estimator):
         self.verbose = verbose
 
     def _fitter(self) -> Fitter:
-        return choose_fitter(self.train, self.continuous, self.delays)
+        return choose_fitter(self.train, self.continuous, self.delays, check_count("width", self.width))
 
     def _choose_names(self, known: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         inputs = names_of("inputs", self.inputs)

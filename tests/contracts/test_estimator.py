@@ -366,7 +366,7 @@ TELLING = {
 }  # fmt: skip
 STAGES = {"stages": ("one-step", "noise", "closed-loop"), "steps": 12}
 # what needs another setting to matter
-WITH = {"noise": (9.0, STAGES), "horizon": (3, STAGES), "washout": (7, {"train": "readout"})}
+WITH = {"noise": (9.0, STAGES), "horizon": (3, STAGES), "washout": (7, {"train": "readout"}), "width": (9, {"train": "auto"})}
 
 
 REFUSED = [(cls, name) for cls in (baselines.LSTM, baselines.GRU) for name in ("continuous", "train")]

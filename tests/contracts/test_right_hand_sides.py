@@ -99,6 +99,23 @@ def test_a_stiff_system_says_so_and_radau_is_the_remedy():
     assert abs(stiff.solve([2.0, 0.0], t, method="Radau", rtol=1e-4, atol=1e-4)[-1, 0]) < 2.1
 
 
+@pytest.mark.parametrize(("rate", "stiff"), [(1.0, False), (1e4, True)])
+def test_only_decay_that_limits_the_step_is_stiff(monkeypatch, rate, stiff):
+    """Steps of 0.1 resolve a decay of rate 1, however many are yet to be done; a rate of 10,000 they do not."""
+    monkeypatch.setattr(watch, "CHECK_EVERY", 10)
+
+    def jacobian(t, x):
+        return np.broadcast_to(-rate * np.eye(1), (len(x), 1, 1))
+
+    with watch.Watch(lambda t, y: -rate * y, (1, 1), "DOP853", 0.0, 1e9, jacobian) as rhs:
+        calls = [lambda k=k: rhs(0.1 / 12 * k, np.ones(1)) for k in range(30)]
+        if stiff:
+            with pytest.raises(SolveError, match="the system is stiff"):
+                [call() for call in calls]
+        else:
+            assert all(call() == -rate for call in calls)
+
+
 def test_a_long_solve_that_is_not_stiff_goes_on():
     # 200 periods, 9e4 evaluations
     x = CallableSystem(lambda t, x: np.stack([x[1], -x[0]]), 2).solve([0.0, 1.0], [0.0, 400 * np.pi], rtol=1e-12, atol=1e-12)

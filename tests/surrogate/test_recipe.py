@@ -48,7 +48,7 @@ def test_get_params_is_written_once():
 class TestFitters:
     def test_each_has_the_protocol(self):
         for make in FITTERS.values():
-            assert list(inspect.signature(make(None).fit).parameters) == [
+            assert list(inspect.signature(make(None, 5).fit).parameters) == [
                 "network", "series", "judge", "recipe", "seed", "verbose", "checkpoint",
             ]  # fmt: skip
 
