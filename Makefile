@@ -3,7 +3,7 @@ BIN    := .venv/bin
 # one thread a process: small recurrent networks gain nothing from more, and two test workers share two cores
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: env demo test lowest sanitize lint docs docs-quick docs-check docs-env clean
+.PHONY: env demo test theory lowest sanitize lint docs docs-quick docs-check docs-env clean
 
 env: .venv/.installed
 
@@ -17,7 +17,11 @@ demo: env
 	$(BIN)/python examples/fitzhugh_nagumo.py
 
 test: env
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2
+
+# every proof: the scripts of theory/, each with its assertions
+theory: env
+	$(BIN)/python -m theory
 
 # what pyproject.toml claims: lemode installed with the lowest versions of all it needs, and tests of what stands on each of them.
 # Old packages warn of what newer ones have dropped.

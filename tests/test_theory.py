@@ -1,5 +1,6 @@
 """Every script in theory/ holds, and one that does not is reported."""
 
+import ast
 import runpy
 import subprocess
 import sys
@@ -14,14 +15,17 @@ main, scripts = runner["main"], runner["scripts"]
 
 
 @pytest.mark.parametrize("path", scripts(), ids=lambda path: path.stem)
-def test_script(path):
-    found = runpy.run_path(str(path))
-    assert found["STATEMENTS"]
-    # the format that sphinx-gallery reads: a title, underlined, in the docstring, and text in comment cells
-    title, rule = found["__doc__"].strip().splitlines()[:2]
+def test_script_can_be_read(path):
+    """The format that sphinx-gallery reads: a title, underlined, in the docstring, and text in comment cells. `make theory` runs them."""
+    text = path.read_text()
+    tree = ast.parse(text)
+    assert any(
+        isinstance(node, ast.Assign) and node.targets[0].id == "STATEMENTS" for node in tree.body if hasattr(node, "targets")
+    )
+    title, rule = ast.get_docstring(tree).strip().splitlines()[:2]
     assert set(rule) == {"="}
     assert len(rule) == len(title)
-    assert "\n# %%\n" in path.read_text()
+    assert "\n# %%\n" in text
 
 
 def test_every_statement_has_a_script_and_a_line_in_the_index():
