@@ -3,7 +3,7 @@ BIN    := .venv/bin
 # one thread a process: small recurrent networks gain nothing from more, and two test workers share two cores
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: env demo test theory lowest sanitize lint docs docs-quick docs-check docs-env clean
+.PHONY: env demo test slow theory lowest sanitize lint docs docs-quick docs-check docs-env clean
 
 env: .venv/.installed
 
@@ -18,6 +18,10 @@ demo: env
 
 test: env
 	$(BIN)/python -m pytest -n 2
+
+# those that take minutes: compiled networks, long runs
+slow: env
+	$(BIN)/python -m pytest -n 2 -m slow
 
 # every proof: the scripts of theory/, each with its assertions
 theory: env

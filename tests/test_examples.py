@@ -5,9 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = Path(__file__).parents[1] / "examples" / "gradient_bounds.py"
 
 
+@pytest.mark.slow
 def test_quick_run_shows_bounds_and_counterexamples():
     done = subprocess.run([sys.executable, str(SCRIPT), "--quick"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
+from ..surrogate.least_squares import StreamingQR
 from ..surrogate.parameters import check_count, check_number
 from ..surrogate.recipe import check_seed
 from ..surrogate.seeds import stream
@@ -24,6 +28,9 @@ class EchoStateNetwork(Baseline):
     ----------
     units, spectral_radius, leak, input_scaling, ridge
         Size of the reservoir, and what matters in it; choose them by the free run on validation data.
+    solver : {'reservoirpy', 'exact'}
+        Whose least squares: reservoirpy's, by normal equations, whose ridge is that of a sum over samples; or that of the readouts of
+        `lemode.Surrogate`, with the series and a constant outside the penalty, whose ridge is that of a mean.
     noise : standard deviation of the noise on the reservoir's state in fitting, which keeps the free run of a chaotic system stable
     washout : samples of each series that are not fitted
 
@@ -46,6 +53,7 @@ class EchoStateNetwork(Baseline):
         leak: float = 1.0,
         input_scaling: float = 0.5,
         ridge: float = 1e-7,
+        solver: str = "reservoirpy",
         noise: float = 0.0,
         washout: int = 50,
         seed: int = 0,
@@ -56,6 +64,7 @@ class EchoStateNetwork(Baseline):
         self.leak = leak
         self.input_scaling = input_scaling
         self.ridge = ridge
+        self.solver = solver
         self.noise = noise
         self.washout = washout
         self.seed = seed
@@ -66,6 +75,8 @@ class EchoStateNetwork(Baseline):
         for name in ("spectral_radius", "input_scaling", "ridge", "noise"):
             check_number(name, getattr(self, name), zero=True)
         check_number("leak", self.leak)
+        if self.solver not in ("reservoirpy", "exact"):
+            raise ValueError(f"solver={self.solver!r}: give 'reservoirpy' or 'exact'.")
         check_seed(self.seed)
         if check_count("washout", self.washout, 0) >= x.shape[1] - 1:
             raise ValueError(f"washout={self.washout}: the series have {x.shape[1]} samples; give fewer.")
@@ -74,14 +85,26 @@ class EchoStateNetwork(Baseline):
             self.units, lr=self.leak, sr=self.spectral_radius, input_scaling=self.input_scaling, input_connectivity=1.0,
             bias=need("reservoirpy.mat_gen", "EchoStateNetwork").uniform(low=-0.5, high=0.5), seed=stream(self.seed, "weights"),
         )  # fmt: skip
-        self.readout_ = nodes.Ridge(ridge=self.ridge)
         self.increment_ = np.sqrt((np.diff(x, axis=1) ** 2).mean((0, 1)))
         states = [self._features(series[:-1])[self.washout :] for series in x]
         rng = stream(self.seed, "noise")
         for state in states:
             state[:, : self.units] += self.noise * rng.standard_normal((len(state), self.units))
         targets = [(np.diff(series, axis=0) / self.increment_)[self.washout :] for series in x]
-        self.readout_.fit(states, targets)
+        if self.solver == "reservoirpy":
+            self.readout_ = nodes.Ridge(ridge=self.ridge)
+            self.readout_.fit(states, targets)
+        else:
+            self.readout_ = self._exact(states, targets)
+
+    def _exact(self, states: list[Array], targets: list[Array]) -> SimpleNamespace:
+        d, D = self.units, targets[0].shape[1]
+        fit = StreamingQR(1 + D + d, D, 1 + D)
+        with threadpool_limits(1, "blas"):
+            for state, target in zip(states, targets):
+                fit.add(np.concatenate([np.ones((len(state), 1)), state[:, d:], state[:, :d]], 1), target)
+            c = fit.solve([self.ridge])[0].coefficients
+        return SimpleNamespace(Wout=np.concatenate([c[1 + D :], c[1 : 1 + D]]), bias=c[:1])
 
     def _features(self, series: Array) -> Array:
         """Reservoir states along one series ``(T, D)`` from rest, with the input beside them."""

@@ -24,6 +24,7 @@ from ..lem import LEM
 from ..surrogate import Surrogate
 from ..surrogate.field_network import FieldNetwork
 from ..surrogate.network import both_ends
+from ..surrogate.readout_network import ReadoutNetwork
 from ..trajectories import Trajectories
 from ..types import FloatArray
 from .page import audit_tables, figure, plot, render
@@ -267,7 +268,9 @@ def audit_surrogate(model: Surrogate, x: FloatArray | None = None, u: FloatArray
         read, series = _read_by_core(model, x, u), net.normalise(_time_first(x))
     target = (series[1:] - series[:-1]) / net.increment
     head = net.head.weight.detach().double().numpy(), net.head.bias.detach().double().numpy()
-    pointwise = True
+    pointwise = not isinstance(net, ReadoutNetwork)
+    if not pointwise:
+        notes.append("the loss of the audit is |y|^2 / 2: the head of a readout reads z and the series beside y.")
     if isinstance(net, FieldNetwork):
         notes.append("every point of the grid is a sequence, and what its kernel sees the input.")
         target = net.by_point(target[: len(read), :1]).flatten(1, -2)

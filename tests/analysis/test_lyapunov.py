@@ -32,6 +32,7 @@ def linear(A):
     return SimpleNamespace(rhs=lambda t, x: x @ A.T, jacobian=lambda t, x: np.broadcast_to(A, (*x.shape, len(A))))
 
 
+@pytest.mark.slow
 def test_lorenz63():
     # Reference: 0.9056, 0, -14.572 (Sprott, Chaos and Time-Series Analysis, 2003). Here: RK4 of step 0.01, 640 members,
     # 100 time units each. Its standard error, 0.003, is a third of the 1 % asked for; the seed is fixed.
@@ -74,6 +75,7 @@ def test_decay_is_exact(method):
     assert s.kaplan_yorke == 0.0
 
 
+@pytest.mark.slow
 def test_linear_system_has_the_real_parts():
     rng = np.random.default_rng(2)
     # eigenvalues -0.1 +- 2i, 0.3, -1

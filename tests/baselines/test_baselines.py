@@ -86,3 +86,30 @@ def test_noise_on_the_reservoir_shrinks_its_readout():
     norms = [np.linalg.norm(m.readout_.Wout[:50]) for m in (plain, noisy)]
     assert norms[1] < 0.5 * norms[0]  # measured: a fifth
     assert np.array_equal(noisy.readout_.Wout, again.readout_.Wout)
+
+
+def test_a_polynomial_map_is_found_exactly():
+    """x' = 2 x y, y' = x - y + 0.3 x^2 of normalised variables is of degree 2 in the data's own, too."""
+    rng = np.random.default_rng(0)
+    x = np.empty((20, 30, 2))
+    x[:, 0] = rng.uniform(-0.5, 0.5, (20, 2))
+    for k in range(29):
+        a, b = x[:, k].T
+        x[:, k + 1] = np.stack([0.9 * a - 0.2 * a * b, 0.5 * a + 0.8 * b + 0.3 * a**2], -1)
+    model = baselines.Polynomial(degree=2).fit(x)
+    assert model.rmse(x) < 1e-12  # rounding
+    np.testing.assert_allclose(model.forecast(x[:, :5], 25), x[:, 5:], rtol=0, atol=1e-11)
+    # with one value before, what is not seen follows from it: y_k = (x_{k+1} / x_k - 0.9) / -0.2 is no polynomial, of two a little better
+    blind = [baselines.Polynomial(degree=3, delays=p, observe=("x0",)).fit(x).rmse(x[..., :1]) for p in (0, 1)]
+    assert blind[1] < 0.5 * blind[0]
+    with pytest.raises(ValueError, match=r"degree=30, delays=3: [\d,]+ monomials; give less"):
+        baselines.Polynomial(degree=30, delays=3).fit(x)
+
+
+def test_the_reservoir_solved_exactly_is_at_least_as_good():
+    pytest.importorskip("reservoirpy")
+    plain = baselines.EchoStateNetwork(units=100, ridge=1e-9).fit(WAVES)
+    exact = baselines.EchoStateNetwork(units=100, ridge=1e-18, solver="exact").fit(WAVES)
+    assert exact.rmse(WAVES, 50) < 0.1 * plain.rmse(WAVES, 50)
+    with pytest.raises(ValueError, match="solver='cholesky': give 'reservoirpy' or 'exact'"):
+        baselines.EchoStateNetwork(units=10, solver="cholesky").fit(WAVES)

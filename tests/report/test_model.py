@@ -58,7 +58,7 @@ def test_with_a_few_samples(model_file, tmp_path, capsys):
 
 
 @pytest.mark.filterwarnings("ignore:free runs leave the attractor")
-@pytest.mark.parametrize("conserve", [None, "mean"])
+@pytest.mark.parametrize("conserve", [pytest.param(None, marks=pytest.mark.slow), "mean"])
 def test_of_a_field_is_about_what_each_point_runs(conserve, tmp_path, capsys):
     x = np.linspace(0, 2 * np.pi, 16, endpoint=False)
     waves = np.sin(x - 0.1 * np.arange(120)[:, None] + np.arange(5)[:, None, None])
@@ -74,6 +74,7 @@ def test_of_a_field_is_about_what_each_point_runs(conserve, tmp_path, capsys):
     assert main(["audit", str(tmp_path / "field.lem")]) == 0  # on white noise
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:free runs leave the attractor")
 def test_of_a_field_of_two_quantities_shows_both(tmp_path, capsys, monkeypatch):
     """The first point of either instead of three points of one, and a map of space and time of each."""

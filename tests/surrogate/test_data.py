@@ -351,6 +351,7 @@ class TestFit:
         everything, along = fill(net, Series(x, None, None, mask))
         torch.testing.assert_close(along, net.step(everything.x)[0])
 
+    @pytest.mark.slow
     def test_reaches_the_fit_to_complete_data(self):
         """30 % of the samples left out, and different lengths: one step ahead on the same complete test data."""
         test = at(T, 20, seed=9)

@@ -123,6 +123,7 @@ def test_mirror_images_are_learned_from_and_never_leak_into_validation(monkeypat
     np.testing.assert_allclose(seen["training"], waves(n=5, T=450)[:4, :400].reshape(8, 200, 16), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_input_noise_falls_geometrically(monkeypatch):
     levels = []
     plain = training.one_step_loss

@@ -151,6 +151,7 @@ def test_uneven_data_inputs_and_missing_values():
     assert np.isfinite(model.predict(Trajectories(t, x, ("a", "b"), missing=True))).all()
 
 
+@pytest.mark.slow
 def test_same_seed_same_model_and_resuming(tmp_path, monkeypatch):
     from lemode.surrogate import training
 

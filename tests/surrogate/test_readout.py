@@ -186,6 +186,7 @@ def test_random_weights_have_the_scales_that_are_said():
 # -- whole fits ----------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_learns_lorenz63_in_seconds():
     model = fitted(units=100)
     fresh = Lorenz63().trajectories(4, np.arange(0, 15, 0.05), seed=1)

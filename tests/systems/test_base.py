@@ -9,6 +9,7 @@ from lemode.systems import CallableSystem, FitzHughNagumo, SolveError
 T_BENCHMARK = np.linspace(0, 400, 1001)
 
 
+@pytest.mark.slow
 def test_every_trajectory_of_a_batch_is_accurate():
     """The batch shares its steps, yet each of 200 trajectories keeps the 1e-8 that the benchmark needs."""
     system = FitzHughNagumo()

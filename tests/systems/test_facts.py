@@ -140,6 +140,7 @@ class TestMackeyGlass:
         exact = p / 0.1 + (0.5 - p / 0.1) * np.exp(-0.1 * (t - 3.0))
         np.testing.assert_allclose(s.solve([0.5], t)[:, 0], exact, atol=1e-11)
 
+    @pytest.mark.slow
     def test_period_at_the_bifurcation_and_beyond(self):
         # linearised at x = 1: w and tau in closed form; just above the delay of the bifurcation the period is nearly that,
         # 0.5 % beyond it is longer by as much
