@@ -33,10 +33,15 @@ from .gradients import gradient_bound, quadratic_pull
 from .inverse import inverse_bound, inverse_bound_posterior
 from .jacobian import input_jacobian, step_jacobian, trajectory_vjp
 from .network import GROUPS, plain, unit_cube_cell, weights
-from .recursion import adjoint_bound, posterior_recursion, recursion
+from .recursion import adjoint_bound, block_recursion, posterior_recursion, recursion
 from .stability import contraction_certificate, logarithmic_norm
 
 __all__ = ["audit"]
+
+# numbers of Jacobians at a time; and the most (2 d)^3 of all of them, ten seconds of norms, by which states are left out of the rows
+BLOCK, MOST_WORK = 5_000_000, 5_000_000_000
+# units up to which G_rec is computed for every row, in O(N d^3); beyond, for the largest of all, in O(N d), which is never below it
+ROWS_APART = 64
 
 
 @one_thread()
@@ -110,7 +115,14 @@ def audit(
     flows = []
     for layer in layers:
         top = layer is layers[-1]
-        rows += [*_state_rows(layer), *_jacobian_rows(layer, max_states), *_error_rows(layer)]
+        there = layer.u.shape[0] * layer.u.shape[1]
+        states = min(max_states, max(MOST_WORK // (2 * layer.cell.ode.hidden_size) ** 3, 10))
+        if states < min(max_states, there):
+            notes.append(
+                f"layer {layer.index}: the rows about Jacobians are of {states} of {there:,} states, evenly spaced: a norm of a matrix of "
+                f"order {2 * layer.cell.ode.hidden_size:,} takes long."
+            )
+        rows += [*_state_rows(layer), *_jacobian_rows(layer, states), *_error_rows(layer)]
         flow, flow_rows = _flow(layer)
         flows.append(flow)
         Y = float(goal.abs().max())
@@ -307,40 +319,53 @@ def _state_rows(layer: _Layer) -> Iterator[Row]:
         yield _worst("S1 a posteriori", f"|{name}_N|", layer.scope, x[-1].abs(), bound)
 
 
-def _jacobian_rows(layer: _Layer, max_states: int) -> Iterator[Row]:
+def _jacobian_rows(layer: _Layer, states: int) -> Iterator[Row]:
     cell, scope = layer.cell, layer.scope
     flat = [x.reshape(-1, x.shape[-1]) for x in (layer.u, layer.ys[:-1], layer.zs[:-1])]
-    index = _evenly(len(flat[0]), max_states)
-    u, y, z = (x[index] for x in flat)
+    index = _evenly(len(flat[0]), states)
+    certificate = contraction_certificate(cell, layer.u)
+    t = torch.ones(2 * cell.ode.hidden_size, dtype=torch.float64)
+    t[: len(t) // 2] = certificate.r
     with torch.no_grad():
-        J = step_jacobian(cell, (y, z), u).matrix()
-        inf, rho = J.abs().sum(-1).amax(-1), jacobian_bound_posterior(cell, (y, z), u)
-        g = torch.stack(cell.ode.gates(y, u))
-        distance = (J - torch.eye(J.shape[-1], dtype=J.dtype)).abs().sum(-1).amax(-1)
-        inputs = torch.cat(input_jacobian(cell, (y, z), u), -2).abs().sum(-1).amax(-1)
-        mu = logarithmic_norm(cell.ode, (y, z), u)
-        # a saturated gate at dt = 1 makes J singular: its inverse then has no finite norm to report
-        singular = torch.linalg.inv_ex(J)
-        inverse = torch.where(singular.info == 0, singular.inverse.abs().sum(-1).amax(-1), math.inf)
-        inverse_rho = inverse_bound_posterior(cell, (y, z), u)
-        yield _worst("J1", "||J||_inf", scope, inf, jacobian_bound(cell))
-        yield _worst("J2 a posteriori", "||J||_inf", scope, inf, rho)
-        yield _worst("J3", "||J||_1", scope, J.abs().sum(-2).amax(-1), jacobian_bound(cell, 1))
-        yield _worst("J4", "||J||_2", scope, torch.linalg.matrix_norm(J, 2), jacobian_bound(cell, 2))
-        yield _worst("J5", "||dx_n/du_n||_inf", scope, inputs, input_bound(cell))
-        yield _worst("J6", "||J - I||_inf", scope, distance, step_distance_bound(cell, float(g.max())))
+        # a few states at a time: each has a matrix of (2 d)^2 numbers, and some copies of it
+        parts = [
+            _measured(cell, flat[0][some], (flat[1][some], flat[2][some]), t)
+            for some in index.split(max(BLOCK // len(t) ** 2, 1))
+        ]
+        m = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        yield _worst("J1", "||J||_inf", scope, m["inf"], jacobian_bound(cell))
+        yield _worst("J2 a posteriori", "||J||_inf", scope, m["inf"], m["rho"])
+        yield _worst("J3", "||J||_1", scope, m["one"], jacobian_bound(cell, 1))
+        yield _worst("J4", "||J||_2", scope, m["two"], jacobian_bound(cell, 2))
+        yield _worst("J5", "||dx_n/du_n||_inf", scope, m["inputs"], input_bound(cell))
+        yield _worst("J6", "||J - I||_inf", scope, m["distance"], step_distance_bound(cell, float(m["most"].max())))
         if math.isfinite(inverse_bound(cell)):
-            yield _worst("5.2", "||1/J||_inf", scope, inverse, inverse_bound(cell))
-        known = torch.isfinite(inverse_rho) & torch.isfinite(inverse)
+            yield _worst("5.2", "||1/J||_inf", scope, m["inverse"], inverse_bound(cell))
+        known = torch.isfinite(m["inverse_rho"]) & torch.isfinite(m["inverse"])
         if bool(known.any()):
-            yield _worst("5.2 a posteriori", "||1/J||_inf", scope, inverse[known], inverse_rho[known])
-        yield Row("5.3", "mu_inf(DF)", scope, float(mu.max()), growth_rate(cell.ode))
-        certificate = contraction_certificate(cell, layer.u)
+            yield _worst("5.2 a posteriori", "||1/J||_inf", scope, m["inverse"][known], m["inverse_rho"][known])
+        yield Row("5.3", "mu_inf(DF)", scope, float(m["mu"].max()), growth_rate(cell.ode))
         if certificate.holds:
-            t = torch.ones(J.shape[-1], dtype=J.dtype)
-            t[: len(t) // 2] = certificate.r
-            yield _worst("5.4", "||J||_r", scope, (t[:, None] * J / t).abs().sum(-1).amax(-1), certificate.factor(cell))
-        yield Row("5.4", "least gate", scope, float(g.min()), certificate.gate_min, lower=True)
+            yield _worst("5.4", "||J||_r", scope, m["weighted"], certificate.factor(cell))
+        yield Row("5.4", "least gate", scope, float(m["least"].min()), certificate.gate_min, lower=True)
+
+
+def _measured(cell: LEMCell, u: Tensor, state: State, t: Tensor) -> dict[str, Tensor]:
+    """What the rows of the Jacobian are about, for each state."""
+    J = step_jacobian(cell, state, u).matrix()
+    g = torch.stack(cell.ode.gates(state[0], u))
+    # a saturated gate at dt = 1 makes J singular: its inverse then has no finite norm to report
+    singular = torch.linalg.inv_ex(J)
+    return {
+        "inf": J.abs().sum(-1).amax(-1), "one": J.abs().sum(-2).amax(-1), "two": torch.linalg.matrix_norm(J, 2),
+        "rho": jacobian_bound_posterior(cell, state, u), "most": g.amax((0, 2)), "least": g.amin((0, 2)),
+        "distance": (J - torch.eye(J.shape[-1], dtype=J.dtype)).abs().sum(-1).amax(-1),
+        "inputs": torch.cat(input_jacobian(cell, state, u), -2).abs().sum(-1).amax(-1),
+        "mu": logarithmic_norm(cell.ode, state, u),
+        "inverse": torch.where(singular.info == 0, singular.inverse.abs().sum(-1).amax(-1), math.inf),
+        "inverse_rho": inverse_bound_posterior(cell, state, u),
+        "weighted": (t[:, None] * J / t).abs().sum(-1).amax(-1),
+    }  # fmt: skip
 
 
 def _error_rows(layer: _Layer) -> Iterator[Row]:
@@ -399,7 +424,10 @@ def _flow(layer: _Layer) -> tuple[GradientFlow, list[Row]]:
 def _gradient_rows(layer: _Layer, pull: Array, condition: str) -> Iterator[Row]:
     cell, steps, groups = layer.cell, len(layer.u), list(layer.gradient)
     size = layer.u.abs().amax((1, 2)).numpy()
-    priori = recursion(cell, pull, groups, size, layer.x0)
+    if cell.ode.hidden_size <= ROWS_APART:
+        priori = recursion(cell, pull, groups, size, layer.x0).max(1)
+    else:
+        priori = np.array([block_recursion(cell, pull, group, size, layer.x0) for group in groups])
     with torch.no_grad():
         # the loss is the mean over samples, and so is its bound
         data = layer.pull, groups, layer.u, layer.ys, layer.zs
@@ -410,7 +438,7 @@ def _gradient_rows(layer: _Layer, pull: Array, condition: str) -> Iterator[Row]:
         values = {name: gradient_bound(cell, steps, pull, group, kind, u_max=size, u=layer.u) for kind, name in closed.items()}
         best = min(values, key=lambda name: values[name])
         yield Row(best, quantity, scope, measured, values[best])
-        yield Row("G_rec", quantity, scope, measured, float(priori[k].max()))
+        yield Row("G_rec", quantity, scope, measured, float(priori[k]))
         rows = layer.gradient[group].abs().reshape(cell.ode.hidden_size, -1).amax(1)
         yield _worst("G_rec a posteriori", quantity, scope, rows, posterior[k])
         yield _worst("G_adj a posteriori", quantity, scope, rows, adjoint[k])

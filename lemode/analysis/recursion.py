@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from ..lem import LEMCell
+from ..ode import Blocks
 from ..types import Array
 from .bounds import state_radius
 from .engine import _lem_G
@@ -109,7 +110,7 @@ def block_recursion(cell: LEMCell, pull: Array, group: str, u_max: Array, x0: fl
 
 
 def posterior_recursion(cell: LEMCell, pull: Tensor, groups: Sequence[str], u: Tensor, ys: Tensor, zs: Tensor) -> Tensor:
-    r"""G_rec with the gates actually met, ``(..., len(groups), d)``: ``|J|`` and ``|sources|`` instead of their suprema.
+    r"""G_rec with the gates actually met, ``(..., len(groups), d)``: ``|J|`` and ``|sources|`` instead of their suprema; O(N d^2).
 
     ``pull (N, ..., d)`` holds :math:`\partial E_n/\partial y_n`, ``u (N, ..., m)`` the inputs, ``ys, zs (N + 1, ..., d)`` the states.
 
@@ -127,28 +128,10 @@ def posterior_recursion(cell: LEMCell, pull: Tensor, groups: Sequence[str], u: T
     True
     """
     p = as_ode(cell).blocks()
-    absolute = {name: getattr(p, name).detach().abs() for name in ("W1", "W2", "Wz", "Wy")}
     c = coefficients(cell, (ys[:-1], zs[:-1]), u)
-    keep_z, gate_z, cand_z, keep_y, gate_y, cand_y = (x.detach().abs().unsqueeze(-1) for x in c[:6])
-    d = ys.shape[-1]
-    one = {letter: torch.from_numpy(_selector(groups, letter, d)).to(ys) for letter in "12zy"}
-    factor = torch.stack([_factor(group, u, ys, zs) for group in groups], -1).repeat_interleave(d, -1)  # (N, ..., groups * d)
-    sz = sy = ys.new_zeros(*ys.shape[1:], d * len(groups))
-    total = torch.zeros_like(sz[..., 0, :])
-    for n in range(len(u)):
-        mu, old = factor[n].unsqueeze(-2), sy
-        sz = (
-            keep_z[n] * sz
-            + gate_z[n] * (absolute["W1"] @ old + one["1"] * mu)
-            + cand_z[n] * (absolute["Wz"] @ old + one["z"] * mu)
-        )
-        sy = (
-            keep_y[n] * sy
-            + gate_y[n] * (absolute["W2"] @ old + one["2"] * mu)
-            + cand_y[n] * (absolute["Wy"] @ sz + one["y"] * mu)
-        )
-        total = total + (pull[n].abs().unsqueeze(-1) * sy).sum(-2)
-    return (total / len(u)).unflatten(-1, (len(groups), d))
+    # every number is positive, so that the sum over n of forward sensitivities is that of an adjoint
+    positive = Coefficients(*(x.detach().abs() for x in c))
+    return _sources_seen(positive, type(p)(*(w.detach().abs() for w in p)), pull.abs(), groups, u, ys, zs)
 
 
 def adjoint_bound(cell: LEMCell, pull: Tensor, groups: Sequence[str], u: Tensor, ys: Tensor, zs: Tensor) -> Tensor:
@@ -168,8 +151,12 @@ def adjoint_bound(cell: LEMCell, pull: Tensor, groups: Sequence[str], u: Tensor,
     >>> bool((adjoint_bound(*args) <= posterior_recursion(*args) * 1.001).all())  # it keeps the cancellation between units
     True
     """
-    p = as_ode(cell).blocks()
     c = coefficients(cell, (ys[:-1], zs[:-1]), u)
+    return _sources_seen(c, as_ode(cell).blocks(), pull, groups, u, ys, zs)
+
+
+def _sources_seen(c: Coefficients, p: Blocks, pull: Tensor, groups: Sequence[str], u: Tensor, ys: Tensor, zs: Tensor) -> Tensor:
+    """The adjoint, backwards, and at every step what the source of each parameter adds, in absolute value; O(N d^2)."""
     vy, vz, adjoints = torch.zeros_like(ys[0]), torch.zeros_like(zs[0]), []
     for n in range(len(u) - 1, -1, -1):
         vy = vy + pull[n]
@@ -178,8 +165,13 @@ def adjoint_bound(cell: LEMCell, pull: Tensor, groups: Sequence[str], u: Tensor,
     ly, lz = (torch.stack(x[::-1]) for x in zip(*adjoints, strict=True))
     lz = lz + (ly * c.cand_y) @ p.Wy  # a source of z acts through the new z on y, too
     through = {"1": lz * c.gate_z, "z": lz * c.cand_z, "2": ly * c.gate_y, "y": ly * c.cand_y}
-    rows = [(through[g[1]].abs() * _factor(g, u, ys, zs).unsqueeze(-1)).sum(0) for g in groups]
-    return torch.stack(rows, -2) / len(u)
+    rows = []
+    for g in groups:
+        size = _factor(g, u, ys, zs).unsqueeze(-1)
+        # no source, whatever is behind it: no 0 times infinity
+        rows.append((through[g[1]].abs() * size).where(size > 0, 0.0).sum(0))
+    # an overflow to inf is a correct, if useless, bound
+    return (torch.stack(rows, -2) / len(u)).nan_to_num(nan=torch.inf, posinf=torch.inf)
 
 
 def _factor(group: str, u: Tensor, ys: Tensor, zs: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -188,3 +189,27 @@ def test_non_finite_weights_are_named():
         rnn.cells[0].ode.weight_zy[0, 0] = torch.nan
     with pytest.raises(ValueError, match="Wy contains nan"):
         audit(rnn, *data(dtype=torch.float32))
+
+
+def test_a_wide_network_is_audited_on_some_states_and_says_so(monkeypatch):
+    """Long and wild: bounds overflow to infinity, never to nan; and G_rec of the largest row is not below that of every row."""
+    from lemode.analysis import auditing
+    from lemode.surrogate.readout import Draw, draw
+
+    rnn = lemode.LEM(2, 40, dtype=torch.float64)
+    draw(rnn, Draw(radius=3.0), torch.Generator().manual_seed(0))
+    u = torch.randn(400, 2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    by_rows = audit(rnn, u)
+    monkeypatch.setattr(auditing, "MOST_WORK", 40 * 80**3)
+    monkeypatch.setattr(auditing, "BLOCK", 7 * 80**2)
+    monkeypatch.setattr(auditing, "ROWS_APART", 4)
+    report = audit(rnn, u)
+    assert report.holds
+    assert by_rows.holds
+    assert any("of 40 of 800 states, evenly spaced" in note for note in report.notes)
+    assert not any(np.isnan(row.bound) for row in report.rows)
+    assert any(row.bound == np.inf for row in report.rows if row.statement == "G_rec a posteriori")
+    for a, b in zip(by_rows.rows, report.rows, strict=True):
+        assert (a.statement, a.quantity) == (b.statement, b.quantity) or "G_" in a.statement
+        if a.statement == b.statement == "G_rec":
+            assert b.bound >= a.bound * (1 - 1e-12)
