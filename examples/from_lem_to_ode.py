@@ -130,7 +130,7 @@ fig.savefig(options.out / "time_scales.png", dpi=150)
 # ``rnn.refine``), and the head, which was trained for the increment over 0.4, gives that over another interval in proportion.
 # ``model.predict`` and ``model.forecast`` do so with the times of ``Trajectories``, and cross a long interval in several steps.
 # With ``continuous=True`` the surrogate itself is a differential equation, trained on from the discrete one. It takes more
-# training: with ``--quick`` its free runs are no better than persistence.
+# training.
 
 continuous = lemode.Surrogate(**{**model.get_params(), "continuous": True}).fit(data[:64], validation=data[64:])
 continuous.network_.double()
