@@ -16,7 +16,7 @@ from torch import Tensor
 from ..trajectories import Trajectories
 from . import frames, storage
 from .checkpoint import Checkpoint, digest
-from .data import FitData, Grid, Series, SeriesData, lay_out_fit, lay_out_forecast, lay_out_series
+from .data import FitData, SeriesData, lay_out_fit, lay_out_forecast, lay_out_series
 from .errors import FitTimeWarning
 from .fitters import Fitter, choose_fitter
 from .forecast import fill, run_ahead
@@ -25,6 +25,7 @@ from .parameters import Parameters, check_count
 from .readout_network import ReadoutNetwork
 from .recipe import Recipe, check_seed, checked_recipe
 from .run import History, Stopped
+from .series import Grid, Series
 
 __all__ = ["Estimator"]
 

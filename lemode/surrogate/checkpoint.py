@@ -12,10 +12,10 @@ import numpy as np
 import torch
 
 from . import storage
-from .data import Grid
 from .errors import FitWarning
 from .recipe import Recipe
 from .run import History, Run
+from .series import Grid
 
 __all__ = ["Checkpoint", "digest"]
 

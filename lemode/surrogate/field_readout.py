@@ -8,11 +8,11 @@ import time
 import torch
 from torch import Tensor
 
-from .data import Series
 from .forecast import free_run_error
 from .losses import one_step_loss
 from .network import IncrementNetwork
 from .run import History, Stopped
+from .series import Series
 
 __all__ = ["RIDGES", "draw", "fit_field_readout"]
 

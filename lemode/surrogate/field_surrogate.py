@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from ..conv import ConvLEM
 from ..trajectories import Trajectories
 from .base import Array, Estimator
-from .data import FitData, Series, lay_out_fit
+from .data import FitData, lay_out_fit
 from .errors import FitWarning
 from .field_network import FieldNetwork, reflected
 from .fitters import Fitter
@@ -21,6 +21,7 @@ from .forecast import free_run_power
 from .network import IncrementNetwork, check_core
 from .recipe import FIELD_RECIPE, Recipe
 from .run import FREE_RUNS
+from .series import Series
 
 __all__ = ["FieldSurrogate"]
 

@@ -9,7 +9,6 @@ from typing import Protocol
 
 from . import field_readout, storage
 from .checkpoint import Checkpoint
-from .data import Series
 from .field_network import FieldNetwork
 from .flow_network import FlowNetwork
 from .network import IncrementNetwork
@@ -17,6 +16,7 @@ from .readout import Judge, fit_readout
 from .recipe import Recipe
 from .run import History, Stopped
 from .seeds import torch_stream
+from .series import Series
 from .training import train
 
 __all__ = ["FITTERS", "Continuous", "Fitter", "Gradient", "Readout", "choose_fitter"]

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from ..kernels import Layer, rollout
 from ..lem import LEM
-from .data import ForecastData, Series
+from .data import ForecastData
 from .network import IncrementNetwork
+from .series import Series
 
 __all__ = ["closed_loop", "fill", "free_run", "free_run_error", "free_run_power", "run_ahead"]
 

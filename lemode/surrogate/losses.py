@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .data import Series
 from .forecast import closed_loop
 from .network import IncrementNetwork
+from .series import Series
 
 __all__ = ["closed_loop_loss", "one_step_loss", "trust"]
 

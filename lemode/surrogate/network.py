@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from ..lem import LEM
 from ..ode import MultiscaleODE
 from ..schemes import get_scheme
-from .data import Grid, Series
 from .parameters import check_count, check_number
+from .series import Grid, Series
 
 __all__ = ["IncrementNetwork", "both_ends", "check_core", "draw_weights", "scales"]
 

@@ -17,7 +17,6 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from .data import Series
 from .forecast import fill
 from .least_squares import StreamingQR
 from .losses import trust
@@ -26,6 +25,7 @@ from .progress import Progress
 from .readout_network import Heads, ReadoutNetwork, random_core
 from .run import History, Stopped
 from .seeds import torch_stream
+from .series import Series
 
 __all__ = ["DRAWS", "FLOOR", "NOISES", "RIDGES", "Draw", "Judge", "Regression", "draw", "fit_readout"]
 

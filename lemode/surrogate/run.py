@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .data import Series
 from .forecast import fill, free_run_error, free_run_power
 from .losses import one_step_loss
 from .network import IncrementNetwork
 from .recipe import FREE_POWER, Recipe
+from .series import Series
 
 __all__ = ["FREE_RUNS", "History", "Run", "Starts", "Stopped"]
 

@@ -12,13 +12,13 @@ from torch import Tensor
 
 from ..threads import one_thread
 from .checkpoint import Checkpoint
-from .data import Series
 from .errors import FitDivergedError, FitWarning
 from .losses import closed_loop_loss, one_step_loss
 from .network import IncrementNetwork
 from .progress import Progress
 from .recipe import FINE, FULL_MATRIX_LIMIT, LEAST_NOISE, Recipe, make_optimizer
 from .run import History, Run, Starts, Stopped
+from .series import Series
 
 __all__ = ["train"]
 

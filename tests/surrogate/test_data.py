@@ -6,11 +6,12 @@ import torch
 
 import lemode
 from lemode import Surrogate, Trajectories
-from lemode.surrogate.data import Grid, Series, hold_out, lay_out, usual_interval
+from lemode.surrogate.data import hold_out
 from lemode.surrogate.forecast import fill
 from lemode.surrogate.losses import closed_loop_loss, one_step_loss
 from lemode.surrogate.recipe import Recipe
 from lemode.surrogate.run import Starts
+from lemode.surrogate.series import Grid, Series, lay_out, usual_interval
 from lemode.surrogate.training import train
 
 T = np.linspace(0, 20, 101)

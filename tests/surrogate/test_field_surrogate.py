@@ -12,11 +12,11 @@ from lemode.analysis.lyapunov import spectrum_of_map
 from lemode.analysis.lyapunov_network import spectrum_of_closed_loop
 from lemode.baselines import LSTM
 from lemode.surrogate import run, training
-from lemode.surrogate.data import Series
 from lemode.surrogate.field_network import FieldNetwork, reflected
 from lemode.surrogate.forecast import free_run_power
 from lemode.surrogate.optimizers import EigenAdam
 from lemode.surrogate.recipe import FIELD_RECIPE
+from lemode.surrogate.series import Series
 
 # most of these fits are too short to run free
 pytestmark = pytest.mark.filterwarnings("ignore:free runs leave the attractor")

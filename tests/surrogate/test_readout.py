@@ -7,10 +7,10 @@ import torch
 import lemode
 from lemode import FieldSurrogate, Surrogate, Trajectories
 from lemode.surrogate import readout
-from lemode.surrogate.data import Series
 from lemode.surrogate.network import IncrementNetwork
 from lemode.surrogate.readout import FLOOR, Draw, Regression, choose, draw, known_rows
 from lemode.surrogate.readout_network import ReadoutNetwork
+from lemode.surrogate.series import Series
 from lemode.systems import Lorenz63
 
 F64 = torch.float64

@@ -13,11 +13,11 @@ import torch
 import lemode
 from lemode import FieldSurrogate, Surrogate, baselines
 from lemode.surrogate import flow_network, progress
-from lemode.surrogate.data import Grid
 from lemode.surrogate.fitters import FITTERS, Gradient, Readout, choose_fitter
 from lemode.surrogate.network import IncrementNetwork
 from lemode.surrogate.recipe import BUDGETS, FIELD_RECIPE, Recipe, checked_recipe
 from lemode.surrogate.run import History, Stopped
+from lemode.surrogate.series import Grid
 
 WAVE = np.sin(np.linspace(0, 60, 601))[:, None]
 

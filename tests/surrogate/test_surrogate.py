@@ -275,9 +275,9 @@ class TestStagesAndBudgets:
 
 class TestStoredStates:
     def test_a_window_goes_on_from_the_state_that_the_series_leads_to(self):
-        from lemode.surrogate.data import Grid
         from lemode.surrogate.losses import one_step_loss
         from lemode.surrogate.run import Starts
+        from lemode.surrogate.series import Grid
 
         net = quick(inputs=("I",), delays=2, steps=5).fit(driven()).network_
         series = net.series(Grid(driven().x))
@@ -302,8 +302,8 @@ class TestStoredStates:
         assert isinstance(one_step_loss(net, window, washout, None, state).item(), float)
 
     def test_nothing_is_stored_where_a_window_is_the_series(self):
-        from lemode.surrogate.data import Series
         from lemode.surrogate.run import Starts
+        from lemode.surrogate.series import Series
 
         net = IncrementNetwork(torch.nn.LSTM(1, 4), 4, 1)
         starts = Starts(Series(torch.randn(30, 5, 1)), window=29)
