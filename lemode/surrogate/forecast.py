@@ -189,7 +189,8 @@ def free_run_power(network: IncrementNetwork, series: Series, warmup: int, steps
 
     .. math:: \langle \hat x^2 \rangle / \langle x^2 \rangle
 
-    over the same times, so that it is 1 for a perfect model of what decays, too; of several variables, or quantities of a field, that of the worst.
+    over the same times, so that it is 1 for a perfect model of what decays, too; of several variables, or quantities of a field, that of
+    the worst.
     Where the series end before the free runs, what comes after counts if it has more power than the truth ever had, or the training
     data. The series ``(T, n, D)`` are normalised, even and complete. A variable that hardly varies is not judged.
 

@@ -26,7 +26,9 @@ PANEL = 32  # columns that LAPACK reflects together; 16 and 64 are slower
 
 
 class Solution(NamedTuple):
-    """Coefficients ``(columns, targets)`` for one ridge, and the weighted mean square ``(targets,)`` of what they leave, without the penalty.
+    """Coefficients ``(columns, targets)`` for one ridge, and the weighted mean square ``(targets,)`` of what they leave.
+
+    The mean square is without the penalty.
 
     Examples
     --------
@@ -66,7 +68,8 @@ class StreamingQR:
         C_\lambda = V\, \mathrm{diag}\Big(\frac{s}{s^2 + W \lambda}\Big)\, U^\top q_2, \qquad
         R_{11} A_\lambda = q_1 - R_{12} C_\lambda .
 
-    Everything is in float64, whatever the type of the rows. A ridge is in the units of a mean square of a column: scale columns to order one.
+    Everything is in float64, whatever the type of the rows. A ridge is in the units of a mean square of a column: scale columns to
+    order one.
 
     Parameters
     ----------
@@ -111,7 +114,8 @@ class StreamingQR:
         Raises
         ------
         ValueError
-            For other shapes, weights that are negative or not finite, or a NaN or infinity in a row that has weight. Nothing is then taken in.
+            For other shapes, weights that are negative or not finite, or a NaN or infinity in a row that has weight. Nothing is then
+            taken in.
         """
         F, t = np.asarray(rows), np.asarray(targets)
         if F.shape != (len(F), self.columns) or t.shape != (len(F), self.targets):

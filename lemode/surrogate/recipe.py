@@ -42,8 +42,8 @@ FLOW_SHARE, FLOW_FINE, FLOW_WINDOW = 0.4, 0.5, 20
 # Input noise does not fall below this multiple of the one-step error reached: with less, free runs leave the attractor
 LEAST_NOISE = 1.25
 
-# Free runs with less or more of the power of the truth are leaving its attractor. On it power differed by some 5 per cent between runs; with 1.2
-# forecasts were half as long.
+# Free runs with less or more of the power of the truth are leaving its attractor. On it power differed by some 5 per cent between runs;
+# with 1.2 forecasts were half as long.
 FREE_POWER = (0.9, 1.1)
 
 # EigenAdam keeps b numbers for each parameter and decomposes b x b matrices. Small blocks cost little accuracy: the ablation has those
@@ -114,7 +114,7 @@ class Recipe:
         return replace(self, max_time=self._half(), stages=STAGES[:1])
 
     def continuous_part(self) -> Recipe:
-        """Of a continuous fit: the differential equation. Each of its steps costs more; windows are short, as it is solved sample by sample."""
+        """Of a continuous fit: the differential equation. Its steps cost more; windows are short, as it is solved sample by sample."""
         return replace(
             self, max_time=self._half(), steps=max(1, round(FLOW_SHARE * self.steps)), window=min(FLOW_WINDOW, self.window),
             lr=FLOW_FINE * self.peak, validate_every=100,
