@@ -2,11 +2,12 @@
 
     python benchmarks/chaos.py ks lorenz96 closure --seconds 600 --seeds 3
 
-Tasks: ``ks`` (Kuramoto-Sivashinsky, L = 22, and the surrogate's Lyapunov spectrum), ``transfer`` (trained at L = 22, run at L = 60),
-``lorenz96`` (40 sites, F = 8), ``closure`` (the slow variables of the two-scale model alone), ``ablation`` (each ingredient of the recipe
-for fields off, one at a time). VPT is the time until the normalised error exceeds 0.5, in Lyapunov times; figures are means over all
-starts, then the median over the seeds with the range in brackets. Starts for the tables of the models are never used for a choice:
-settings, and those of the reservoir, are chosen on others. Results are kept in a folder: what one call leaves out another may add. One thread.
+Tasks: ``ks`` (Kuramoto-Sivashinsky, L = 22, and the surrogate's Lyapunov spectrum), ``transfer`` (trained at L = 22, run at L =
+60), ``lorenz96`` (40 sites, F = 8), ``closure`` (the slow variables of the two-scale model alone), ``ablation`` (each ingredient of
+the recipe for fields off, one at a time). VPT is the time until the normalised error exceeds 0.5, in Lyapunov times; figures are
+means over all starts, then the median over the seeds with the range in brackets. Starts for the tables of the models are never used
+for a choice: settings, and those of the reservoir, are chosen on others. Results are kept in a folder: what one call leaves out
+another may add. One thread.
 """
 
 import argparse

@@ -1,9 +1,9 @@
 """ConvLEM beside the plain loop over torch's convolution, on one CPU thread, float32.
 
 Run ``python benchmarks/conv_layer.py > benchmarks/conv_layer.md``. The plain loop is what one writes without lemode, with what is
-cheap to have: the input is convolved for all steps at once, W1, W2 and Wz in one call; autograd differentiates it. Both take turns in one
-process; the clock is the CPU time of the thread, which other processes do not stretch, though they do take cache and memory from it. The floor of a
-shape is its multiplications at the rate of torch's own matrix product, measured in the same rounds.
+cheap to have: the input is convolved for all steps at once, W1, W2 and Wz in one call; autograd differentiates it. Both take turns
+in one process; the clock is the CPU time of the thread, which other processes do not stretch, though they do take cache and memory
+from it. The floor of a shape is its multiplications at the rate of torch's own matrix product, measured in the same rounds.
 """
 
 from __future__ import annotations
