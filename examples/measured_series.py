@@ -115,7 +115,6 @@ def ar_forecast(history, lead):
 
 models = {
     "season (climatology)": of_season,
-    "seasonal naive (last year)": lambda k: sst[k - 12 : k],
     "persistence of the anomaly": lambda k: of_season(k) + anomaly[k - 1],
     f"AR({order}) of the anomaly, statsmodels": lambda k: of_season(k) + ar_forecast(anomaly[:k], 12),
     "echo state network, reservoirpy": by_anomaly(esn),
@@ -123,13 +122,10 @@ models = {
     "lemode.Surrogate, LEM(8)": recurrent(surrogate),
 }
 origins = np.arange(first_test, len(sst) - 11)
-errors = {name: np.stack([predict(k) - sst[k : k + 12] for k in origins]) for name, predict in models.items()}
-leads = (1, 3, 6, 12)
-print(f"El Nino, RMSE in kelvin over {len(origins)} origins from {year[origins[0]]:.0f}, by months ahead")
-print(f"{'':38}" + "".join(f"{lead:>8}" for lead in leads) + f"{'all':>8}")
-for name, error in errors.items():
-    row = [np.sqrt(np.mean(error[:, lead - 1] ** 2)) for lead in leads]
-    print(f"{name:38}" + "".join(f"{value:8.3f}" for value in (*row, np.sqrt(np.mean(error**2)))))
+by_history = {name: lambda history, steps, predict=predict: predict(len(history)) for name, predict in models.items()}
+evaluation = lemode.evaluate(by_history, sst, 12, origins, season=12)
+print(f"El Nino, in kelvin, origins from {year[origins[0]]:.0f}, leads in months")
+print(evaluation.table((1, 3, 6, 12)))
 
 # %%
 # Error by lead time
@@ -138,11 +134,12 @@ for name, error in errors.items():
 fig, ax = plt.subplots(figsize=(7, 4), layout="constrained")
 # Okabe and Ito's colours, and a marker each; the last is lemode's
 styles = zip(("#000000", "#000000", "#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#D55E00"), ("-", ":", *5 * "-"), "osv^Dxo")
-for (name, error), (color, line, marker) in zip(errors.items(), styles):
-    rmse, bold = np.sqrt((error**2).mean(0)), name.startswith("lemode")
+shown = ["seasonal naive", *models]
+for name, (color, line, marker) in zip(shown, styles):
+    rmse, bold = evaluation.rmse(name), name.startswith("lemode")
     ax.plot(np.arange(1, 13), rmse, color=color, ls=line, marker=marker, ms=4, lw=2.5 if bold else 1, label=name)
 # a model that fails leaves the picture: the others would be one line
-top = 1.5 * np.sqrt((errors["seasonal naive (last year)"] ** 2).mean(0)).max()
+top = 1.5 * evaluation.rmse("seasonal naive").max()
 ax.set(xlabel="months ahead", ylabel="RMSE (K)", xlim=(1, 12), ylim=(0, top))
 fig.legend(fontsize="small", loc="outside lower center", ncols=2, frameon=False)
 options.out.mkdir(parents=True, exist_ok=True)

@@ -30,6 +30,7 @@ __all__ = [
     "SolveError",
     "Surrogate",
     "Trajectories",
+    "evaluate",
     "fit",
     "solve",
     "systems",
@@ -50,8 +51,10 @@ for _old, _new in {
 def __getattr__(name: str) -> Any:
     if name in _LATE:
         return import_module(f"{__name__}.{name}")
+    if name == "evaluate":
+        return import_module(f"{__name__}.metrics").evaluate
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_LATE])
+    return sorted([*globals(), *_LATE, "evaluate"])

@@ -1,4 +1,4 @@
-"""Measures of a forecast: how long it holds, how well it oscillates, and whether it keeps the climate."""
+"""Measures of a forecast: how long it holds, how well it oscillates, its climate, and its worth from many origins."""
 
 from .climate import (
     correlation_dimension,
@@ -11,12 +11,16 @@ from .climate import (
 )
 from .oscillation import crossing_times, period, period_error, phase_error, spike_f1
 from .pointwise import nrmse, rmse, valid_prediction_time
+from .rolling_origin import Evaluation, Forecaster, evaluate
 
 __all__ = [
+    "Evaluation",
+    "Forecaster",
     "correlation_dimension",
     "crossing_times",
     "drift",
     "energy_ratio",
+    "evaluate",
     "kl_divergence",
     "nrmse",
     "period",
