@@ -104,7 +104,7 @@ class EchoStateNetwork(Baseline):
             for state, target in zip(states, targets):
                 fit.add(np.concatenate([np.ones((len(state), 1)), state[:, d:], state[:, :d]], 1), target)
             c = fit.solve([self.ridge])[0].coefficients
-        return SimpleNamespace(Wout=np.concatenate([c[1 + D :], c[1 : 1 + D]]), bias=c[:1])
+        return SimpleNamespace(Wout=np.concatenate([c[1 + D :], c[1 : 1 + D]]), bias=c[0])
 
     def _features(self, series: Array) -> Array:
         """Reservoir states along one series ``(T, D)`` from rest, with the input beside them."""

@@ -111,5 +111,7 @@ def test_the_reservoir_solved_exactly_is_at_least_as_good():
     plain = baselines.EchoStateNetwork(units=100, ridge=1e-9).fit(WAVES)
     exact = baselines.EchoStateNetwork(units=100, ridge=1e-18, solver="exact").fit(WAVES)
     assert exact.rmse(WAVES, 50) < 0.1 * plain.rmse(WAVES, 50)
+    x = WAVES.x
+    np.testing.assert_allclose(exact.forecast(x[:, :80], 21), x[:, 80:], atol=1e-3)
     with pytest.raises(ValueError, match="solver='cholesky': give 'reservoirpy' or 'exact'"):
         baselines.EchoStateNetwork(units=10, solver="cholesky").fit(WAVES)
