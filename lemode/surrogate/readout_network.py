@@ -10,8 +10,11 @@ from torch import Tensor, nn
 
 from ..lem import LEM
 from .network import IncrementNetwork
+from .series import Series
 
 __all__ = ["Heads", "ReadoutNetwork", "random_core"]
+
+BLOCK = 20_000_000  # numbers that the heads read at a time
 
 
 class ReadoutNetwork(IncrementNetwork):
@@ -68,6 +71,17 @@ class ReadoutNetwork(IncrementNetwork):
         """Its size, for `like`."""
         assert isinstance(self.core, LEM)
         return {"units": self.core.hidden_size, "delays": self.delays}
+
+    def forward(self, x: Tensor, e: Tensor | None = None, state: Any = None, r: Tensor | None = None) -> tuple[Tensor, Any]:
+        """As in `IncrementNetwork`, a block of time after the other: what the head reads of all times would fill the memory."""
+        core = random_core(self)
+        block = max(BLOCK // (x.shape[1] * (self.linear + 2 * core.hidden_size * core.num_layers)), 1)
+        series, parts = Series(x, e, r), []
+        for begin in range(0, len(x), block):
+            part = series.part(begin, begin + block)
+            increments, state = super().forward(part.x, part.e, state, part.r)
+            parts.append(increments)
+        return torch.cat(parts), state
 
     def features(self, x: Tensor, e: Tensor | None = None, state: Any = None, r: Tensor | None = None) -> tuple[Tensor, Any]:
         """What the head reads: :math:`(a_k, f_k)` without the one, ``(T, n, features)``, and the state to go on from."""

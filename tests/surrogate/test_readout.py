@@ -68,6 +68,20 @@ def test_a_series_in_two_parts_is_the_series():
     torch.testing.assert_close(torch.cat([first, second]), whole, rtol=1e-12, atol=1e-12)  # other blocks, other order of sums
 
 
+def test_memory_is_that_of_a_block(monkeypatch):
+    """Predictions along many series are those of a block of time after the other, and no more features are there at once."""
+    network, series = random_network(delays=2, inputs=1), random_series(T=40, n=6, inputs=1)
+    whole, (state, past) = network.step(*series.known())
+    seen, features = [], ReadoutNetwork.features
+    monkeypatch.setattr(ReadoutNetwork, "features", lambda self, x, *rest: seen.append(x.shape[:2]) or features(self, x, *rest))
+    monkeypatch.setattr("lemode.surrogate.readout_network.BLOCK", 6 * (network.linear + 10) * 7)
+    found, (state_too, past_too) = network.step(*series.known())
+    assert seen == [(7, 6)] * 5 + [(5, 6)]
+    torch.testing.assert_close(found, whole, rtol=1e-12, atol=1e-12)  # other blocks, other order of sums
+    for a, b in zip((*state, past), (*state_too, past_too), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+
 # -- the least-squares problem -------------------------------------------------------------------------------------------------
 
 
