@@ -102,6 +102,7 @@ def test_examples_refuse_options_that_they_do_not_have(script):
     assert ".fit(" not in head
 
 
+@pytest.mark.slow
 def test_an_example_with_a_misspelt_option_stops(tmp_path):
     script = ROOT / "examples" / "fitzhugh_nagumo.py"
     done = subprocess.run([sys.executable, script, "--qick"], capture_output=True, text=True, cwd=tmp_path)

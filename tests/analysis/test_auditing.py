@@ -196,12 +196,12 @@ def test_a_wide_network_is_audited_on_some_states_and_says_so(monkeypatch):
     from lemode.analysis import auditing
     from lemode.surrogate.readout import Draw, draw
 
-    rnn = lemode.LEM(2, 40, dtype=torch.float64)
-    draw(rnn, Draw(radius=3.0), torch.Generator().manual_seed(0))
+    rnn = lemode.LEM(2, 30, dtype=torch.float64)
+    draw(rnn, Draw(radius=5.0), torch.Generator().manual_seed(0))
     u = torch.randn(400, 2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     by_rows = audit(rnn, u)
-    monkeypatch.setattr(auditing, "MOST_WORK", 40 * 80**3)
-    monkeypatch.setattr(auditing, "BLOCK", 7 * 80**2)
+    monkeypatch.setattr(auditing, "MOST_WORK", 40 * 60**3)
+    monkeypatch.setattr(auditing, "BLOCK", 7 * 60**2)
     monkeypatch.setattr(auditing, "ROWS_APART", 4)
     report = audit(rnn, u)
     assert report.holds

@@ -1,4 +1,4 @@
-"""Hypothesis profiles: 40 examples a property in every run, 2,000 with HYPOTHESIS_PROFILE=nightly."""
+"""Hypothesis profiles: 30 examples a property in every run, 2,000 with HYPOTHESIS_PROFILE=nightly."""
 
 import os
 
@@ -8,13 +8,13 @@ from hypothesis import HealthCheck, Phase, settings
 torch.set_num_threads(1)
 settings.register_profile(
     "default",
-    max_examples=40,
+    max_examples=30,
     deadline=None,
     derandomize=True,  # the same examples in every run: a failure is found again
     suppress_health_check=[HealthCheck.too_slow],
     phases=[p for p in Phase if p is not Phase.explain],  # explaining a failure takes minutes here
 )
 settings.register_profile(
-    "nightly", parent=settings.get_profile("default"), max_examples=400, derandomize=False, print_blob=True
+    "nightly", parent=settings.get_profile("default"), max_examples=300, derandomize=False, print_blob=True
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))

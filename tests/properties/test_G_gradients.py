@@ -197,6 +197,7 @@ def adversarial_ratio(group, dt, N, w, steps=120):
     return best / analysis.gradient_bound(cell, N, analysis.quadratic_pull(cell, N, Y), group, "recursion")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", ["bz", "by"])
 def test_G_rec_is_nearly_attained_over_ten_steps(group):
     # measured .9988 (bz) and .9993 (by)

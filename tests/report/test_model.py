@@ -95,6 +95,7 @@ def test_of_a_field_of_two_quantities_shows_both(tmp_path, capsys, monkeypatch):
     assert "VIOLATED" not in text
 
 
+@pytest.mark.slow
 def test_of_a_continuous_model_is_about_the_step_it_came_from(tmp_path, capsys):
     t = np.linspace(0, 20, 201)
     circle = np.stack([np.sin(t), np.cos(t)], -1)

@@ -110,6 +110,7 @@ def free_error(model, dt, seed=7):
     return np.abs(model.forecast(at(T, 8, seed)[:, :40], t=t) - at(t, 8, seed))[..., 0].max()
 
 
+@pytest.mark.slow
 def test_it_forecasts_at_other_intervals(models):
     continuous, discrete = models
     assert continuous.score(at(T, 8, 5)) > 0.99
@@ -124,6 +125,7 @@ def test_it_forecasts_at_other_intervals(models):
     assert np.abs(fine[:, 3::4] - coarse).max() < 1e-3
 
 
+@pytest.mark.slow
 def test_a_history_at_another_interval(models):
     continuous, discrete = models
     t = np.arange(0, 15, 0.1)
@@ -131,6 +133,7 @@ def test_a_history_at_another_interval(models):
     assert continuous.rmse(data, washout=20) < 0.5 * discrete.rmse(data, washout=20)
 
 
+@pytest.mark.slow
 def test_it_survives_a_file(models, tmp_path):
     continuous, _ = models
     continuous.save(tmp_path / "m.lem")

@@ -47,6 +47,7 @@ def test_thresholds_of_the_forced_fitzhugh_nagumo():
         assert close(w - v + v**3 / 3, ForcedFitzHughNagumo.facts[name])
 
 
+@pytest.mark.slow
 def test_van_der_pol_period_and_default_solver():
     t = np.arange(0, 80, 0.01)
     x = VanDerPol().solve([2.0, 0.0], t)
@@ -57,6 +58,7 @@ def test_van_der_pol_period_and_default_solver():
     assert stiff[-1, 0] == pytest.approx(1.706167732170483, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_hodgkin_huxley_spikes_and_rests():
     facts, t = HodgkinHuxley.facts, np.arange(0, 120, 0.01)
     V = HodgkinHuxley().solve([-65.0, 0.05, 0.6, 0.32], t, rtol=1e-8, atol=1e-9)[:, 0]
@@ -72,6 +74,7 @@ def test_hodgkin_huxley_spikes_and_rests():
         assert len(crossing_times(t[:3000], V, level=0.0)) == spikes
 
 
+@pytest.mark.slow
 def test_robertson():
     y = Robertson().solve([1.0, 0.0, 0.0], [0.0, 40.0, 4e4, 1e11])
     facts = Robertson.facts
@@ -92,6 +95,7 @@ def test_linear_two_scale_equals_its_exact_solution():
     np.testing.assert_allclose((fine[:, 3] - fine[:, 1]) / (2 * h), s.rhs(0.0, fine[:, 2]), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("system", "t", "dt", "top", "tolerance"),
     [
@@ -152,6 +156,7 @@ class TestMackeyGlass:
         x = MackeyGlass(tau=0.98 * tau).solve([0.9], t, rtol=1e-7, atol=1e-8)[:, 0]
         assert np.ptp(x[5000:]) < 0.01  # not yet
 
+    @pytest.mark.slow
     def test_period_by_two_methods(self):
         s, t = MackeyGlass(tau=8.0), np.arange(0, 600, 0.25)
         steps = period(t[1200:], s.solve([0.5], t)[1200:, 0])

@@ -37,6 +37,7 @@ def test_smooth_currents_against_scipy():
         np.testing.assert_allclose(data.x[i, :, :2], exact.y.T, atol=1e-8, rtol=0)  # rtol 1e-10 over a few spikes
 
 
+@pytest.mark.slow
 def test_both_families_share_the_trajectories():
     data = SYSTEM.trajectories(5, T, seed=1)
     assert data.names == ("v", "w", "I")
