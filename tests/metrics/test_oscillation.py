@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import lemode
 from lemode.metrics import (
     crossing_times,
     period_error,
@@ -64,3 +65,12 @@ class TestOscillation:
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call(np.random.default_rng(1).normal(size=(100, 2)))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_series_that_is_not_finite_is_refused(bad):
+    t, x = np.linspace(0, 20, 200), np.sin(3 * np.linspace(0, 20, 200))
+    x[77] = bad
+    for measure in (lemode.metrics.crossing_times, lemode.metrics.period):
+        with pytest.raises(ValueError, match="not finite"):
+            measure(t, x)
