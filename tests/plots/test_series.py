@@ -65,3 +65,9 @@ def test_every_public_plot_is_tested_here():
     elsewhere = {"order_plot", "training_history"}  # analysis/test_convergence.py, report/test_model.py
     for name in set(plots.__all__) - elsewhere:
         assert f"plots.{name}(" in source, name
+
+
+@pytest.mark.parametrize("names", [("v",), ("v", "w", "I")])
+def test_phase_plane_has_two_names(ax, names):
+    with pytest.raises(ValueError, match=r"names=\(.*\): give two"):
+        plots.phase_plane(np.zeros((5, 2)), np.zeros((5, 2)), names=names, ax=ax)
