@@ -19,9 +19,10 @@ demo: env
 test: env
 	$(BIN)/python -m pytest -n 2
 
-# those that take minutes: compiled networks, long runs
+# what takes long: compiled networks, long runs, and the properties on as many examples as they deserve
 slow: env
 	$(BIN)/python -m pytest -n 2 -m slow
+	HYPOTHESIS_PROFILE=full $(BIN)/python -m pytest -n 2 tests/properties
 
 # every proof: the scripts of theory/, each with its assertions
 theory: env

@@ -40,8 +40,7 @@ FLOOR = 1e200  # the ridge that leaves C = 0
 HEADS = tuple((noise, ridge) for noise in NOISES for ridge in RIDGES)
 FEW_HEADS = tuple((noise, ridge) for noise in (0.0, 1e-6, 1e-3, 1e-1) for ridge in (1e-26, 1e-20, 1e-12, 1e-6))
 
-# How a core may be drawn, chosen with fewer units and series. No setting is good for all: FitzHugh-Nagumo from v alone wants the widest V,
-# Lorenz63 the next, measured series the narrowest.
+# with how many units, and on which part of the data, the ways to draw a core are compared
 SEARCH_UNITS, SEARCH_SERIES, SEARCH_SAMPLES = 100, 16, 500
 
 # of the validation free runs: starts, and samples; in longer ones of a chaotic system all have failed alike
@@ -52,8 +51,8 @@ JUDGED_SERIES = 8
 TIE = 1.02
 
 # A network that has just begun knows little, and a forecast may ask for it: so many beginnings, of so many samples, are in the fit, at
-# other times of the series where these are fewer. Small weights are enough, as their errors are large: with weights of one, ten series of
-# Lorenz63 are forecast for half as long.
+# other times of the series where these are fewer. Small weights are enough, as their errors are large: with weights of one, free
+# runs after a fit to ten series of Lorenz63 err five times as much.
 BEGINNINGS, BEGINNING, BEGINNING_WEIGHT = 64, 12, 1e-4
 
 # of the response to noise: series it is measured on, and the difference quotient's half width, in increments
@@ -82,6 +81,7 @@ class Draw:
     gate: float = 2.0
 
 
+# No setting is good for all: of these, FitzHugh-Nagumo from v alone chooses the widest V, Lorenz63 a narrow one.
 DRAWS = tuple(
     Draw(delays, v, w)
     for delays in (0, 2, 6)

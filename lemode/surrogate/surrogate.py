@@ -9,10 +9,12 @@ import torch
 
 from ..lem import LEM
 from .base import Estimator
+from .data import FitData
 from .fitters import Fitter, choose_fitter
 from .flow_network import FlowNetwork
 from .network import IncrementNetwork, check_core
 from .parameters import check_count, names_of
+from .readout_network import ReadoutNetwork
 
 __all__ = ["Surrogate"]
 
@@ -163,6 +165,14 @@ class Surrogate(Estimator):
 
     def _fitter(self) -> Fitter:
         return choose_fitter(self.train, self.continuous, self.delays, check_count("width", self.width))
+
+    def _check_same_network(self, former: Estimator, data: FitData) -> None:
+        if self.train == "auto" or (self.train == "readout" and not isinstance(former.network_, ReadoutNetwork)):
+            raise ValueError(
+                f"warm_start: train={self.train!r} would draw a core of its own and forget the one there is: warm_start=False, or "
+                "train='all', which goes on from any."
+            )
+        super()._check_same_network(former, data)
 
     def _choose_names(self, known: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         inputs = names_of("inputs", self.inputs)

@@ -242,6 +242,15 @@ def test_a_warm_start_keeps_the_core_and_solves_for_the_head_again(few_draws):
     assert model.rmse(other) < 0.5 * before
 
 
+@pytest.mark.parametrize(("first", "then"), [("all", "readout"), ("all", "auto"), ("readout", "auto")])
+def test_a_warm_start_that_would_forget_is_refused(few_draws, first, then):
+    model = fitted(units=4, train=first, steps=3, window=40, warm_start=True, width=5)
+    before = model.forecast(LORENZ.x[0, :50], 5)
+    with pytest.raises(ValueError, match=f"warm_start: train='{then}' would draw a core of its own"):
+        model.set_params(train=then).fit(LORENZ)
+    assert np.array_equal(model.forecast(LORENZ.x[0, :50], 5), before)
+
+
 def test_delays_that_are_asked_for_are_used(few_draws):
     assert fitted(units=10, delays=3).network_.delays == 3
     assert {t["delays"] for t in fitted(units=10, delays=3).history_.tried} == {3}
