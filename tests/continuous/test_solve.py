@@ -53,7 +53,10 @@ def test_the_solution_is_that_of_the_papers_ode():
     assert np.abs(torch.cat([y, z], 1).detach().numpy() - expected).max() < AGREE
 
 
-@pytest.mark.parametrize("method", ["dopri8", "bosh3", "rk4", "heun3", "implicit_adams", *SCIPY])
+SLOWER = [pytest.param(name, marks=pytest.mark.slow) for name in ("heun3", "implicit_adams")]
+
+
+@pytest.mark.parametrize("method", ["dopri8", "bosh3", "rk4", *SLOWER, *SCIPY])
 def test_methods_agree_on_a_piecewise_constant_input(method):
     ode, t = random_ode(), torch.linspace(0, 3, 7, dtype=f64)
     u = Samples(torch.linspace(0.4, 3.2, 5), torch.randn(5, 2, 2, dtype=f64))  # its jumps are not at output times
@@ -108,7 +111,7 @@ def test_linear_and_cubic_samples():
     np.testing.assert_allclose(cubic, CubicHermiteSpline(t, values, slopes)(s), rtol=1e-11, atol=1e-13)
 
 
-@pytest.mark.parametrize("kind", ["linear", "cubic"])
+@pytest.mark.parametrize("kind", [pytest.param("linear", marks=pytest.mark.slow), "cubic"])
 def test_interpolated_samples_equal_the_same_input_as_a_function(kind):
     ode, t = random_ode(), torch.linspace(0, 3, 5, dtype=f64)
     u = Samples(torch.linspace(0, 3, 9), torch.randn(9, 2, dtype=f64), kind)
@@ -144,7 +147,7 @@ def test_no_warning_for_a_steep_but_continuous_input():
 # -- batches -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["constant", "linear", "cubic"])
+@pytest.mark.parametrize("kind", ["constant", pytest.param("linear", marks=pytest.mark.slow), "cubic"])
 @pytest.mark.parametrize(("own_t", "own_samples"), [(False, False), (True, False), (True, True), (False, True)])
 def test_a_batch_equals_one_by_one(kind, own_t, own_samples):
     """Batch size equal to hidden size; output times and sample times of their own, in every combination."""
