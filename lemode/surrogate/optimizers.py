@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["EigenAdam"]
+__all__ = ["EigenAdam", "trust_bound"]
 
 
 class EigenAdam(torch.optim.Optimizer):
@@ -25,6 +26,14 @@ class EigenAdam(torch.optim.Optimizer):
     of at most `block_size` consecutive parameters, which are the weights of a few units: memory O(P b), cost O(P b^2). A block of
     one is Adam. Shampoo (arXiv:1802.09568) and SOAP (arXiv:2409.11321) are the Kronecker-factored relatives.
 
+    From step :math:`1 / (1 - \beta_1)` on no coordinate of :math:`Q^T (\theta_{t+1} - \theta_t)` is longer than :math:`\eta K`. The trust
+    bound K is from
+
+    .. math:: |m_i| \le K \sqrt{v_i}, \qquad K = \frac{1 - \beta_1}{\sqrt{(1 - \beta_2)(1 - \beta_1^2 / \beta_2)}}
+
+    which is Cauchy and Schwarz's inequality for Adam's two averages of the same gradients; it is 1.7 by default. A new basis has
+    a new m and v, and keeps it.
+
     Parameters
     ----------
     params : iterable of floating point parameters
@@ -36,7 +45,7 @@ class EigenAdam(torch.optim.Optimizer):
     Raises
     ------
     ValueError
-        For a hyper-parameter out of range.
+        For a hyper-parameter out of range, and for betas without a trust bound.
 
     Examples
     --------
@@ -66,6 +75,10 @@ class EigenAdam(torch.optim.Optimizer):
         if not lr > 0 or not all(0 <= b < 1 for b in (*betas, decay)) or refresh < 1 or first < 1 or block_size < 1:
             raise ValueError(
                 f"lr={lr}, betas={betas}, decay={decay}, refresh={refresh}, first={first}, block_size={block_size}: out of range."
+            )
+        if betas[0] ** 2 >= betas[1]:
+            raise ValueError(
+                f"betas={betas}: no step is bounded unless the first one squared is below the second, as in (0.95, 0.99)."
             )
         defaults = {
             "lr": lr, "betas": betas, "eps": eps, "decay": decay, "refresh": refresh, "first": first, "block_size": block_size,
@@ -114,6 +127,10 @@ class EigenAdam(torch.optim.Optimizer):
             offset += p.numel()
         if s["count"] == group["refresh"] or s["step"] == group["first"]:
             self._refresh(s, group["decay"], unbias, sizes)
+            # In exact arithmetic they are within the bound, as both are averages of the same gradients. Along a direction that no
+            # gradient has had, v is 0 and m what rounding has left of it: their quotient was a step of thousands.
+            bound = trust_bound(group["betas"]) * s["v"].sqrt()
+            s["m"].clamp_(-bound, bound)
         return loss
 
     @staticmethod
@@ -136,6 +153,18 @@ class EigenAdam(torch.optim.Optimizer):
             s[f"Q{i}"] = Q.float().contiguous()
         s["m"] = _rotate(s, m, sizes, transpose=True)
         s["count"] = 0
+
+
+def trust_bound(betas: tuple[float, float]) -> float:
+    """The longest step of Adam in units of its learning rate, K of `EigenAdam`, when its bias corrections are through.
+
+    Examples
+    --------
+    >>> round(trust_bound((0.95, 0.99)), 2), round(trust_bound((0.9, 0.999)), 2)
+    (1.68, 7.27)
+    """
+    beta1, beta2 = betas
+    return (1 - beta1) / math.sqrt((1 - beta2) * (1 - beta1**2 / beta2))
 
 
 def _rotate(s: dict[str, Any], x: Tensor, sizes: list[int], transpose: bool = False) -> Tensor:

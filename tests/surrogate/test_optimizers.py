@@ -1,9 +1,11 @@
 """EigenAdam: its definition, what makes it better than Adam, and its manners."""
 
+import numpy as np
 import pytest
 import torch
 
-from lemode.surrogate.optimizers import EigenAdam
+from lemode import Surrogate
+from lemode.surrogate.optimizers import EigenAdam, trust_bound
 
 
 def test_equals_adam_until_the_first_basis():
@@ -49,6 +51,80 @@ def test_first_moment_is_kept_in_the_eigenbasis_through_every_change_of_it():
     state = optimizer.state[p]
     back = torch.cat([state["Q0"].double() @ state["m"][:4], state["Q1"].double() @ state["m"][4:]])
     torch.testing.assert_close(back, m, rtol=0, atol=1e-6)  # the bases are in float32
+
+
+def _falling(P, seen, fall, dtype, seed):
+    """Gradients along few directions, which shrink as the loss does; some weights have none at all."""
+    generator = torch.Generator().manual_seed(seed)
+    directions = torch.randn(seen, P, generator=generator, dtype=dtype)
+    directions[:, : P // 4] = 0
+    return [fall**k * torch.randn(seen, generator=generator, dtype=dtype) @ directions for k in range(90)]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("betas", [(0.95, 0.99), (0.9, 0.999)])
+@pytest.mark.parametrize(("seen", "fall"), [(1, 0.7), (3, 0.9), (60, 1.0)])
+def test_no_step_is_longer_than_the_trust_bound(seen, fall, betas, dtype):
+    K = trust_bound(betas)
+    for seed in range(3):
+        p = torch.nn.Parameter(torch.zeros(40, dtype=dtype))
+        optimizer = EigenAdam([p], lr=1.0, betas=betas, refresh=30)
+        for t, g in enumerate(_falling(40, seen, fall, dtype, seed)):
+            Q = optimizer.state[p].get("Q0", torch.eye(40)).to(dtype)
+            p.data.zero_()
+            p.grad = g.clone()
+            optimizer.step()
+            if t * (1 - betas[0]) >= 1:
+                assert (Q.T @ p.detach()).abs().max() <= K * (1 + 1e-4)  # the basis is orthogonal to float32's rounding
+
+
+def test_the_trust_bound_is_reached_by_gradients_that_fall_as_the_moments_forget():
+    """So it is the smallest one there is: equality in Cauchy and Schwarz's inequality, for g_k = (beta1 / beta2)^(t - k)."""
+    ago = torch.arange(400, dtype=torch.float64)
+    for beta1, beta2 in ((0.95, 0.99), (0.5, 0.9)):
+        g = (beta1 / beta2) ** ago
+        m, v = ((1 - beta1) * beta1**ago * g).sum(), ((1 - beta2) * beta2**ago * g**2).sum()
+        assert (m / v.sqrt()).item() == pytest.approx(trust_bound((beta1, beta2)), rel=1e-9)
+
+
+def test_directions_without_a_gradient_stand_still():
+    """What rounding leaves of the first moment there is no reason for a step."""
+    p = torch.nn.Parameter(torch.zeros(40))
+    optimizer = EigenAdam([p], refresh=30)
+    for g in _falling(40, 2, 0.8, torch.float32, 0)[:20]:
+        p.grad = g.clone()
+        optimizer.step()
+    state = optimizer.state[p]
+    assert (state["v"] == 0).sum() > 5
+    assert (state["m"][state["v"] == 0] == 0).all()
+
+
+def test_a_fit_does_not_depend_on_the_order_of_memory():
+    t = 0.2 * np.arange(120)
+    x = np.stack([np.stack([np.sin(t + p), np.cos(t + p)], -1) for p in range(3)])
+    layouts = [x, np.asfortranarray(x), np.ascontiguousarray(x[::-1, ::-1, ::-1])[::-1, ::-1, ::-1], np.repeat(x, 2, 1)[:, ::2]]
+    settings = {"hidden_size": 4, "steps": 30, "verbose": 0, "window": 40, "washout": 5}
+    first, *others = (Surrogate(**settings).fit(layout).predict(x) for layout in layouts)
+    for other in others:
+        np.testing.assert_array_equal(other, first)
+
+
+def test_a_fit_does_not_hang_on_the_last_bit_of_its_gradients(monkeypatch):
+    """Nor on the order in which they are summed up, which is that of memory."""
+    w, step, generator = np.sin(0.2 * np.arange(150))[:, None], EigenAdam.step, torch.Generator().manual_seed(0)
+
+    def rounded_otherwise(self, closure=None):
+        for p in self.param_groups[0]["params"]:
+            p.grad.mul_(1 + 1e-15 * torch.randn(p.shape, generator=generator, dtype=p.dtype))
+        return step(self, closure)
+
+    for seed in range(4):
+        model = Surrogate(hidden_size=4, steps=30, seed=seed, verbose=0)
+        before = model.fit(w).predict(w)
+        with monkeypatch.context() as m:
+            m.setattr(EigenAdam, "step", rounded_otherwise)
+            # along directions without a gradient so far the basis is a matter of rounding, and ten small steps are made in it
+            np.testing.assert_allclose(model.fit(w).predict(w), before, rtol=0, atol=2e-3)
 
 
 def test_solves_a_rotated_ill_conditioned_problem_that_adam_does_not():
@@ -125,5 +201,7 @@ def test_bad_hyperparameters():
         EigenAdam([p], lr=-1)
     with pytest.raises(ValueError, match="block_size=0"):
         EigenAdam([p], block_size=0)
+    with pytest.raises(ValueError, match=r"betas=\(0.9, 0.5\): no step is bounded"):
+        EigenAdam([p], betas=(0.9, 0.5))
     with pytest.raises(ValueError, match="single parameter group"):
         EigenAdam([{"params": [p]}, {"params": [torch.nn.Parameter(torch.ones(1))]}])
