@@ -43,7 +43,7 @@ nitpicky = True
 nitpick_ignore_regex = [
     (
         r"py:.*",
-        r"(enum|torch|numpy|np|scipy|matplotlib|nn|collections|typing|os|pathlib|dataclasses|types|sympy|argparse|ctypes|torchdiffeq|sklearn|dysts)(\..*)?",
+        r"(enum|torch|numpy|np|scipy|matplotlib|nn|collections|typing|os|pathlib|dataclasses|types|sympy|argparse|ctypes|torchdiffeq|sklearn|dysts|pandas|xarray)(\..*)?",
     ),
     (r"py:class", r"lemode\.sequence\.\w+"),  # what the layers share has no page
     (r"py:.*", r"(Tensor|Array|ArrayLike|NDArray|Axes|State|Any|Callable|Sequence|Iterator|PackedSequence|optional|Figure)"),

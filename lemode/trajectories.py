@@ -25,9 +25,9 @@ class Trajectories:
     ----------
     t : (T,) strictly increasing, in the time unit of the system; or (n, T) where each trajectory has its own times, those that have
         fewer than T ending in NaN (`ragged` makes these)
-    x : (n, T, D), or (T, D) for a single trajectory; float32 is kept, everything else becomes float64
+    x : (n, T, D), or (T, D) for a single trajectory; float32 is kept, everything else becomes float64, booleans 0 and 1
     names : D variable names, or the one; x0, x1, ... by default
-    missing : NaN in x means that this value was not measured; otherwise it is an error
+    missing : NaN in x means that this value was not measured; otherwise it is an error. What is masked in a masked array was not.
 
     Raises
     ------
@@ -49,9 +49,10 @@ class Trajectories:
     missing: bool = False
 
     def __post_init__(self) -> None:
-        t, x = _real("t", self.t), _real("x", self.x)
+        t, x, mask = _times(self.t), _real("x", self.x), _mask(self.x)
+        missing = bool(self.missing or mask.any())
         if x.ndim == 2:
-            x = x[None]
+            x, mask = x[None], mask[None]
         if x.ndim != 3:
             raise ValueError(f"x has shape {x.shape}: give (n, T, D), or (T, D) for one trajectory.")
         n, T, D = x.shape
@@ -68,8 +69,12 @@ class Trajectories:
             x = np.where(_there(t)[..., None], x, np.nan).astype(x.dtype)
         elif not np.all(np.diff(t) > 0) or not np.all(np.isfinite(t)):
             raise ValueError("t: give finite, strictly increasing times.")
-        _check_values(x, names, np.isfinite(np.broadcast_to(t, (n, T))), self.missing)
-        for key, value in (("t", _frozen(t)), ("x", _frozen(x)), ("names", names)):
+        there = np.isfinite(np.broadcast_to(t, (n, T)))
+        _check_values(x, names, there[..., None] & ~mask, self.missing)
+        if missing:
+            x = np.where(mask, np.asarray(np.nan, x.dtype), x)
+            _check_something(x, names)
+        for key, value in (("t", _frozen(t)), ("x", _frozen(x)), ("names", names), ("missing", missing)):
             object.__setattr__(self, key, value)
 
     __array_ufunc__ = None  # numpy leaves == to us, and sin(data) is an error and no array without its times
@@ -98,7 +103,8 @@ class Trajectories:
         >>> data.t.shape, data.x.shape, data.lengths
         ((2, 3), (2, 3, 1), array([3, 2]))
         """
-        pairs = [(_real("t", t), _real("x", x)) for t, x in series]
+        triples = [(_times(t), _real("x", x), _mask(x)) for t, x in series]
+        pairs = [(t, x) for t, x, _ in triples]
         if not pairs:
             raise ValueError("there are no trajectories: give at least one pair (t, x).")
         D = pairs[0][1].shape[-1] if pairs[0][1].ndim else 0
@@ -112,9 +118,11 @@ class Trajectories:
         T = max(len(t) for t, _ in pairs)
         times = np.full((len(pairs), T), np.nan)
         values = np.full((len(pairs), T, D), np.nan, dtype=np.result_type(*(x.dtype for _, x in pairs)))
-        for i, (t, x) in enumerate(pairs):
-            times[i, : len(t)], values[i, : len(t)] = t, x
-        return cls(times, values, names, missing)  # type: ignore[arg-type]
+        masks = np.zeros(values.shape, dtype=bool)
+        for i, (t, x, mask) in enumerate(triples):
+            times[i, : len(t)], values[i, : len(t)], masks[i, : len(t)] = t, x, mask
+        given: Any = np.ma.masked_array(values, masks) if masks.any() else values
+        return cls(times, given, names, missing)  # type: ignore[arg-type]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -182,8 +190,8 @@ class Trajectories:
 
 
 def _check_values(x: Array, names: Sequence[str], there: NDArray[np.bool_], missing: bool) -> None:
-    """ValueError that names the first bad value among the samples that are there; NaN is none where values may be missing."""
-    bad = (np.isinf(x) if missing else ~np.isfinite(x)) & there[..., None]
+    """ValueError that names the first bad value among those that are there; NaN is none where values may be missing."""
+    bad = (np.isinf(x) if missing else ~np.isfinite(x)) & there
     if bad.any():
         i, k, j = (int(v) for v in np.argwhere(bad)[0])
         hint = ", or give Trajectories(t, x, missing=True) if NaN says that a value was not measured"
@@ -192,7 +200,11 @@ def _check_values(x: Array, names: Sequence[str], there: NDArray[np.bool_], miss
             f"x holds {x[i, k, j]} in trajectory {i} at time index {k}, variable {names[j]!r} ({int(bad.sum())} such values): "
             f"remove or repair these samples{hint}."
         )
-    if missing and not np.isfinite(x).any(1).all():
+
+
+def _check_something(x: Array, names: Sequence[str]) -> None:
+    """ValueError for a variable of which nothing is there."""
+    if not np.isfinite(x).any(1).all():
         i, j = (int(v) for v in np.argwhere(~np.isfinite(x).any(1))[0])
         raise ValueError(f"trajectory {i} has no value of {names[j]!r} at all: leave the trajectory or the variable out.")
 
@@ -210,9 +222,34 @@ def _there(t: Array) -> NDArray[np.bool_]:
     return there
 
 
+def _times(value: ArrayLike) -> Array:
+    array = np.asarray(value)
+    if array.dtype.kind in "mM":
+        raise ValueError(
+            f"t holds dates or time differences, first {array.flat[0] if array.size else None}: give seconds, "
+            "(t - t[0]) / np.timedelta64(1, 's'); or give a surrogate a pandas.DataFrame with the dates as its index."
+        )
+    if _mask(value).any():
+        raise ValueError(
+            f"t is masked, first at {tuple(int(k) for k in np.argwhere(_mask(value))[0])}: leave these samples out."
+        )
+    if array.dtype.kind == "b":
+        raise ValueError("t has dtype bool: give real numbers.")
+    return _real("t", array)
+
+
+def _mask(value: ArrayLike) -> NDArray[np.bool_]:
+    """What is masked in a masked array, as readers of netCDF yield them."""
+    return np.ma.getmaskarray(value) if isinstance(value, np.ma.MaskedArray) else np.broadcast_to(False, np.shape(value))
+
+
 def _real(name: str, value: ArrayLike) -> Array:
     array = np.asarray(value)
-    if array.dtype.kind not in "fiu":
+    if array.dtype.kind == "c":
+        raise ValueError(
+            f"{name} has dtype {array.dtype}: give real numbers, the real and the imaginary part as two variables."
+        )
+    if array.dtype.kind not in "fiub":
         raise ValueError(f"{name} has dtype {array.dtype}: give real numbers.")
     return array if array.dtype in (np.float32, np.float64) else array.astype(np.float64)
 

@@ -6,11 +6,11 @@ import importlib
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from ..surrogate.data import even_and_complete, known_names
+from ..surrogate.data import as_table, refuse_uneven, training_table
 from ..surrogate.parameters import Parameters, check_count, names_of
-from ..trajectories import Trajectories
+from ..surrogate.reading import Form, Table, read
 
 __all__ = ["Baseline", "need"]
 
@@ -39,13 +39,14 @@ class Baseline(Parameters):
     observe: tuple[str, ...] | None = None
     step_: float
     names_: tuple[str, ...]
+    table_: Table  # what the training data were like
     mean_: Array
     std_: Array
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "mean_")
 
-    def fit(self, X: Trajectories | ArrayLike, y: None = None, *, validation: Any = None) -> Any:
+    def fit(self, X: Any, y: None = None, *, validation: Any = None) -> Any:
         """Learn from evenly sampled trajectories, ``(n, T, D)``; `validation` is not needed by most and ignored by them.
 
         ValueError for data that are uneven or have missing values, and for a y.
@@ -53,9 +54,10 @@ class Baseline(Parameters):
         if y is not None:
             raise ValueError(f"y: {type(self).__name__} learns from X alone; leave y out.")
         worker = self._worker()
-        names = known_names(X) if worker.observe is None else names_of("observe", worker.observe)
-        data = even_and_complete(X, names, None, type(self).__name__)
-        worker.step_, worker.names_ = data.step, data.names
+        observe = None if worker.observe is None else names_of("observe", worker.observe)
+        data, table = training_table(read(X, missing=True), lambda known: (observe or known, ()))
+        refuse_uneven(data, None, type(self).__name__)
+        worker.step_, worker.names_, worker.table_ = data.step, data.names, table
         x = data.x.astype(np.float64)
         worker.mean_, std = x.mean((0, 1)), x.std((0, 1))
         worker.std_ = np.where(std > 0, std, 1.0)
@@ -63,31 +65,31 @@ class Baseline(Parameters):
         self._publish(worker)
         return self
 
-    def predict(self, X: Trajectories | ArrayLike) -> Array:
-        """One step ahead: entry k is the prediction of x[k+1] from x[0], ..., x[k]; shaped as X."""
-        x, single = self._normalised(X)
-        out = self._predict(x) * self.std_ + self.mean_
-        return out[0] if single else out
+    def predict(self, X: Any) -> Any:
+        """One step ahead: entry k is the prediction of x[k+1] from x[0], ..., x[k]; shaped and labelled as X."""
+        x, _, form = self._normalised(X)
+        return form.along(self._predict(x) * self.std_ + self.mean_, self.names_)
 
-    def forecast(self, history: Trajectories | ArrayLike, steps: int) -> Array:
-        """Free run after the history: ``(n, steps, D)``, or ``(steps, D)`` for one series. Not finite where it blows up."""
+    def forecast(self, history: Any, steps: int) -> Any:
+        """Free run after the history: ``(n, steps, D)``, or ``(steps, D)`` for one series, labelled as it. Not finite where it blows up."""
         steps = check_count("steps", steps)
-        x, single = self._normalised(history)
+        x, t, form = self._normalised(history)
         with np.errstate(over="ignore", invalid="ignore"):
             out = self._forecast(x, steps) * self.std_ + self.mean_
-        return out[0] if single else out
+        times = np.broadcast_to(t[-1] + self.step_ * np.arange(1, steps + 1), (len(x), steps))
+        return form.ahead(out, times, self.names_)
 
-    def rmse(self, X: Trajectories | ArrayLike, washout: int = 0) -> float:
+    def rmse(self, X: Any, washout: int = 0) -> float:
         """Root mean square one-step error in the units of the data, without the first `washout` predictions."""
-        x, _ = self._normalised(X)
+        x, _, _ = self._normalised(X)
         error = (self._predict(x)[:, washout:-1] - x[:, washout + 1 :]) * self.std_
         return float(np.sqrt((error**2).mean()))
 
-    def _normalised(self, X: Trajectories | ArrayLike) -> tuple[Array, bool]:
+    def _normalised(self, X: Any) -> tuple[Array, Array, Form]:
         if not hasattr(self, "mean_"):
             raise RuntimeError(f"this {type(self).__name__} is not fitted yet: call fit(trajectories) first.")
-        x = even_and_complete(X, self.names_, self.step_, type(self).__name__).x.astype(np.float64)
-        return (x - self.mean_) / self.std_, not isinstance(X, Trajectories) and np.ndim(X) == 2
+        data, form = as_table(X, self.table_, type(self).__name__)
+        return (data.x.astype(np.float64) - self.mean_) / self.std_, data.t.astype(np.float64), form
 
     def _fit(self, x: Array) -> None:
         raise TypeError(f"{type(self).__name__} defines no fit.")

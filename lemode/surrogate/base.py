@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import os
 import warnings
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,9 +23,11 @@ from .fitters import Fitter, choose_fitter
 from .forecast import fill, run_ahead
 from .network import IncrementNetwork
 from .parameters import Parameters, check_count
+from .reading import Form, Table
 from .readout_network import ReadoutNetwork
 from .recipe import Recipe, check_seed, checked_recipe
 from .run import History, Stopped
+from .scaling import hold_constants
 from .series import Grid, Series
 
 __all__ = ["Estimator"]
@@ -48,6 +51,7 @@ class Estimator(Parameters):
     names_: tuple[str, ...]
     input_names_: tuple[str, ...]
     step_: float
+    table_: Table  # what the training data were like
     warmup_: int
     history_: History
     fitted_with_: dict[str, Any]  # hyper-parameters, of which the network is built
@@ -78,18 +82,20 @@ class Estimator(Parameters):
 
     @property
     def feature_names_in_(self) -> NDArray[np.object_]:
-        """Names of the variables that a fit has read, inputs last."""
+        """Names of the variables that a fit has read, inputs included, in the order of the data."""
         if not hasattr(self, "names_"):
             raise AttributeError(f"this {type(self).__name__} is not fitted yet.")
-        return np.array([*self.names_, *self.input_names_], dtype=object)
+        table = self._table()
+        return np.array([name for name in table.columns if name in table.read], dtype=object)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "network_")
 
     def set_output(self: E, *, transform: str | None = None) -> E:
-        """Whether `predict` and `forecast` return arrays, 'default', or data frames, 'pandas'; as in scikit-learn None changes nothing.
+        """What `predict` and `forecast` return: arrays, 'default', or data frames, 'pandas'; as in scikit-learn None changes nothing.
 
-        A frame has a column for each variable and a row for each time; of several trajectories also a level ``trajectory``.
+        Where this was never called, what was given: frames for frames, with their names and times, and arrays for arrays. A frame has a
+        column for each variable and a row for each time; of several trajectories also a level ``trajectory``.
         """
         if transform not in (None, "default", "pandas"):
             raise ValueError(f"transform={transform!r}: give 'default' or 'pandas'.")
@@ -97,10 +103,13 @@ class Estimator(Parameters):
             self._sklearn_output_config = {"transform": transform}
         return self
 
-    def _as_asked(self, values: Array, t: Array) -> Any:
-        if getattr(self, "_sklearn_output_config", {}).get("transform") != "pandas":
-            return values
-        return frames.to_frame(values, t, self.names_)
+    def _as_asked(self, values: Array, t: Array, form: Form, made: Callable[[], Any]) -> Any:
+        """As the data were given, which `made` does, or as `set_output` says."""
+        asked = getattr(self, "_sklearn_output_config", {}).get("transform")
+        if asked is None or (asked == "pandas" and isinstance(form, frames.FrameForm)):
+            return made()
+        values = values[0] if form.single else values
+        return frames.to_frame(values, t, self.names_) if asked == "pandas" else values
 
     # -- fitting -----------------------------------------------------------------------------------------------------
 
@@ -177,12 +186,13 @@ class Estimator(Parameters):
         recipe, fitter = self._recipe(data.names), self._fitter()
         fitter.check(recipe, checkpoint)
         self.fitted_with_ = self.get_params()
-        self.names_, self.input_names_, self.step_ = data.names, data.input_names, data.interval
+        self.names_, self.input_names_, self.step_, self.table_ = data.names, data.input_names, data.interval, data.table
         self.warmup_ = max(min(recipe.washout, data.samples - 1), 1)
         if former is None:
             self.network_ = network = self._empty(len(data.names), len(data.input_names), data.dtype)
             fitter.draw(network, self.seed)
             network.fit_scales(data.training)
+            hold_constants(network, data.training)
         else:
             self._check_same_network(former, data)
             self.network_ = network = copy.deepcopy(former.network_)
@@ -274,9 +284,9 @@ class Estimator(Parameters):
         Trajectories may be sampled at any times: the prediction is for the time of the next sample, or one usual interval after the
         last. What is missing is replaced by its own prediction; behind the end of a shorter trajectory there is NaN.
         """
-        data, grid, single = self._series(X)
+        data, grid, form = self._series(X)
         values = self._predict(data, grid)
-        return self._as_asked(values[0] if single else values, data.t)
+        return self._as_asked(values, data.t, form, lambda: form.along(values, self.names_))
 
     def _predict(self, data: Trajectories, grid: Grid) -> Array:
         _, out = fill(self.network_, self.network_.series(grid))
@@ -322,10 +332,11 @@ class Estimator(Parameters):
             For a history that is too short, times that are not behind it, or inputs that do not fit.
         """
         self._check_fitted()
-        columns, observed = (*self.names_, *self.input_names_), len(self.names_)
-        data = lay_out_forecast(history, columns, observed, self.step_, self.warmup_, steps, inputs, dt, t)
+        table = self._table()
+        observed = len(table.names)
+        data = lay_out_forecast(history, table.read, observed, self.step_, self.warmup_, steps, inputs, dt, t, table)
         values = _time_second(run_ahead(self.network_, data), data.dtype)
-        return self._as_asked(values[0] if data.single else values, data.times)
+        return self._as_asked(values, data.times, data.form, lambda: data.form.ahead(values, data.times, self.names_))
 
     def score(self, X: Trajectories | ArrayLike, y: None = None, *, multioutput: str = "uniform_average") -> Any:
         """Coefficient of determination R^2 of the one-step increments, averaged over variables: 1 is perfect, persistence is about 0.
@@ -380,6 +391,7 @@ class Estimator(Parameters):
             "names": self.names_,
             "input_names": self.input_names_,
             "step": self.step_,
+            "table": dataclasses.asdict(self._table()),
             "core_dt": self.network_.core_dt(),
             "warmup": self.warmup_,
             "readout": self.network_.rebuilt_from(),
@@ -410,6 +422,8 @@ class Estimator(Parameters):
             model.fitted_with_ = built.get_params()
             model.names_, model.input_names_ = tuple(metadata["names"]), tuple(metadata["input_names"])
             model.step_, model.warmup_ = metadata["step"], metadata["warmup"]
+            if "table" in metadata:  # an older lemode kept the names that it read, and no others
+                model.table_ = Table(**metadata["table"])
             model.history_ = History(**metadata["history"])
             model.network_ = built._build(len(model.names_), len(model.input_names_), tensors["head.weight"].dtype)
             if metadata.get("readout") is not None:
@@ -429,7 +443,14 @@ class Estimator(Parameters):
 
     def _series(self, X: Trajectories | ArrayLike) -> SeriesData:
         self._check_fitted()
-        return lay_out_series(X, (*self.names_, *self.input_names_), len(self.names_), self.step_)
+        return lay_out_series(X, self._table())
+
+    def _table(self) -> Table:
+        """How to read data: as those of the fit were. A model on another grid has other names than they."""
+        table: Table | None = getattr(self, "table_", None)
+        if table is not None and table.read == (*self.names_, *self.input_names_):
+            return table
+        return Table((*self.names_, *self.input_names_), self.names_, self.input_names_, self.step_)
 
 
 def _time_second(x: Tensor, dtype: np.dtype[Any]) -> Array:

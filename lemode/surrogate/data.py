@@ -5,33 +5,34 @@
 
 from __future__ import annotations
 
-import os
+import datetime
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from .._renamed import renamed
 from ..trajectories import Trajectories
-from . import frames
+from .clock import SECONDS
+from .data_checks import check_alike, check_training
 from .parameters import check_count, check_number
+from .reading import Form, Reading, Table, in_columns, read
 from .series import Grid, append, lay_out, usual_interval
 
 __all__ = [
     "FitData",
     "ForecastData",
     "SeriesData",
-    "as_columns",
-    "even_and_complete",
+    "as_table",
     "hold_out",
-    "known_names",
     "lay_out_fit",
     "lay_out_forecast",
     "lay_out_series",
-    "rank",
+    "refuse_uneven",
     "torch_dtype",
+    "training_table",
 ]
 
 # old names, for one version
@@ -46,7 +47,7 @@ __getattr__ = renamed(
 Array = NDArray[np.floating[Any]]
 
 
-def _forecast_times(data: Trajectories, steps: int | None, dt: float | None, t: ArrayLike | None) -> Array:
+def _forecast_times(data: Trajectories, steps: int | None, dt: Any, t: Array | None) -> Array:
     """The times of a forecast ``(n, steps)``, behind the last one of each trajectory."""
     times = np.broadcast_to(data.t, data.x.shape[:2])
     ends = np.nanmax(times, axis=1)
@@ -55,7 +56,7 @@ def _forecast_times(data: Trajectories, steps: int | None, dt: float | None, t: 
         return np.asarray(ends[:, None] + dt * np.arange(1, steps + 1))
     if steps is not None or dt is not None:
         raise ValueError("t names the times of the forecast: leave steps and dt out.")
-    future = np.asarray(t, dtype=np.float64)
+    future = t
     if future.ndim not in (1, 2) or not future.size or future.shape[:-1] not in {(), (len(data),)}:
         raise ValueError(f"t has shape {future.shape}: give (steps,), or ({len(data)}, steps) for times of their own.")
     future = np.broadcast_to(future, (len(data), future.shape[-1]))
@@ -70,10 +71,11 @@ class FitData(NamedTuple):
     training, validation : on the grid of the network
     interval : the usual one between samples
     samples : T of the training data
+    table : what they were like
 
     Examples
     --------
-    >>> lay_out_fit(np.zeros((10, 50, 1)), None, lambda known: (known, ())).samples
+    >>> lay_out_fit(np.random.default_rng(0).normal(size=(10, 50, 1)), None, lambda known: (known, ())).samples
     50
     """
 
@@ -84,20 +86,21 @@ class FitData(NamedTuple):
     interval: float
     samples: int
     dtype: torch.dtype
+    table: Table
 
 
 class SeriesData(NamedTuple):
-    """Given series: as trajectories, on the grid of the network, and whether they were a single one ``(T, D)``; see `lay_out_series`.
+    """Given series: as trajectories, on the grid of the network, and how they were given; see `lay_out_series`.
 
     Examples
     --------
-    >>> lay_out_series(np.zeros((3, 5, 1)), ("v",), observed=1, interval=0.5).single
-    False
+    >>> lay_out_series(np.zeros((3, 5, 1)), Table(("v",), ("v",))).form
+    ArrayForm(ndim=3)
     """
 
     data: Trajectories
     grid: Grid
-    single: bool
+    form: Form
 
 
 class ForecastData(NamedTuple):
@@ -118,12 +121,12 @@ class ForecastData(NamedTuple):
     times: Array
     places: NDArray[np.int64] | None
     dtype: np.dtype[Any]
-    single: bool
+    form: Form
 
 
 def lay_out_fit(
-    X: Trajectories | ArrayLike,
-    validation: Trajectories | ArrayLike | None,
+    X: Any,
+    validation: Any,
     choose: Callable[[tuple[str, ...]], tuple[tuple[str, ...], tuple[str, ...]]],
     dtype: str | None = None,
     even: str | None = None,
@@ -141,53 +144,142 @@ def lay_out_fit(
 
     Examples
     --------
-    >>> found = lay_out_fit(np.zeros((10, 50, 2)), None, lambda known: (known[:1], known[1:]))
+    >>> x = np.random.default_rng(0).normal(size=(10, 50, 2))
+    >>> found = lay_out_fit(x, None, lambda known: (known[:1], known[1:]))
     >>> found.names, found.input_names, found.training.values.shape, found.validation.values.shape
     (('x0',), ('x1',), (8, 50, 2), (2, 50, 2))
     """
-    names, input_names = choose(known_names(X))
-    columns, observed = (*names, *input_names), len(names)
-    data = _columns(X, columns, None, even)
-    interval = usual_interval(data)
+    data, table = training_table(read(X, missing=even is not None), choose)
+    if even is not None:
+        refuse_uneven(data, None, even)
     if validation is None:
         training, held_out = hold_out(data)
     else:
-        training, held_out = data, _columns(validation, columns, interval, even)
-    if more is not None:
-        training = more(training)
+        training, held_out = data, as_table(validation, table, even)[0]
     shortest = min(int(part.lengths.max()) for part in (training, held_out))
     if shortest < 3:
         raise ValueError(f"the training or validation series have {shortest} samples: a surrogate needs at least 3.")
-    grid, judge = (lay_out(part, interval, observed) for part in (training, held_out))
-    return FitData(names, input_names, grid, judge, interval, training.x.shape[1], torch_dtype(dtype, data.x))
+    check_training(training, held_out, table)
+    if more is not None:
+        training = more(training)
+    grid, judge = (lay_out(part, table.interval, len(table.names)) for part in (training, held_out))
+    return FitData(
+        table.names, table.inputs, grid, judge, table.interval, training.x.shape[1], torch_dtype(dtype, data.x), table
+    )
 
 
-def lay_out_series(X: Trajectories | ArrayLike, columns: tuple[str, ...], observed: int, interval: float) -> SeriesData:
-    """Given series of these columns, of which the first `observed` are predicted and the others read only.
+def training_table(
+    reading: Reading, choose: Callable[[tuple[str, ...]], tuple[tuple[str, ...], tuple[str, ...]]]
+) -> tuple[Trajectories, Table]:
+    """What a fit reads of the data, and what they were like.
+
+    Names that the columns of a plain array do not have are given to them, if there are as many.
 
     Examples
     --------
-    >>> found = lay_out_series(np.zeros((5, 2)), ("v", "I"), observed=1, interval=0.5)
-    >>> found.data.step, found.grid.plain, found.single
+    >>> data, table = training_table(read(np.zeros((5, 2))), lambda known: (("v", "w"), ()))
+    >>> data.names, table.columns
+    (('v', 'w'), ('v', 'w'))
+    """
+    data = reading.data
+    names, inputs = choose(data.names)
+    wanted = (*names, *inputs)
+    if not reading.named and not set(wanted) & set(data.names) and len(wanted) == len(data.names):
+        data = Trajectories(data.t, data.x, wanted, data.missing)
+    chosen = data.select(wanted)
+    _refuse_missing_inputs(chosen, len(names))
+    low, high = (f(f(chosen.x, axis=1), axis=0) for f in (np.nanmin, np.nanmax))
+    ranges = {name: (float(a), float(b)) for name, a, b in zip(wanted, low, high)}
+    units = {name: unit for name, unit in reading.units.items() if name in data.names}
+    return chosen, Table(data.names, names, inputs, usual_interval(chosen), reading.clock, units, ranges)
+
+
+def as_table(X: Any, table: Table, even: str | None = None) -> tuple[Trajectories, Form]:
+    """The columns of X that the table reads, checked against it, and how X was given.
+
+    Examples
+    --------
+    >>> data, form = as_table(np.arange(6.0).reshape(3, 2), Table(("v", "w"), ("w",), interval=0.5))
+    >>> data.t, data.x[0, :, 0], form.single
+    (array([0. , 0.5, 1. ]), array([1., 3., 5.]), True)
+    >>> try:
+    ...     as_table(np.array([[1.0], [np.nan]]), Table(("v",), ("v",)), even="Persistence")
+    ... except ValueError as error:
+    ...     print(error)
+    the data have no value in trajectory 0 at time index 1, variable 'v': remove or repair it; Persistence takes no missing values.
+    """
+    reading = read(X, table.interval, table.clock, missing=even is not None, expected=(table.columns, table.read))
+    data = in_columns(reading, table)
+    if even is not None:
+        refuse_uneven(data, table.interval, even)
+    _refuse_missing_inputs(data, len(table.names))
+    check_alike(data, reading, table)
+    return data, reading.form
+
+
+def refuse_uneven(data: Trajectories, interval: float | None, who: str) -> None:
+    """ValueError for data with gaps, uneven samples, or of another interval.
+
+    Examples
+    --------
+    >>> try:
+    ...     refuse_uneven(Trajectories([0.0, 1.0, 3.0], np.zeros((3, 1))), None, "Persistence")
+    ... except ValueError as error:
+    ...     print(error)
+    the data are uneven, ragged or have missing values: Persistence takes none of these; resample.
+    """
+    if data.t.ndim != 1 or (len(data.t) > 1 and not data.even()):
+        raise ValueError(f"the data are uneven, ragged or have missing values: {who} takes none of these; resample.")
+    _refuse_missing(data, 0, f"remove or repair it; {who} takes no missing values")
+    if interval is not None and len(data.t) > 1 and abs(data.step / interval - 1) > 1e-3:
+        raise ValueError(f"the data are sampled every {data.step:g}, the training data every {interval:g}: resample.")
+
+
+def _refuse_missing_inputs(data: Trajectories, observed: int) -> None:
+    _refuse_missing(data, observed, "an input is known ahead by definition; interpolate it, or observe it instead")
+
+
+def _refuse_missing(data: Trajectories, begin: int, remedy: str) -> None:
+    """ValueError for a value that is missing in the variables from this one on."""
+    if not data.missing or begin == data.x.shape[-1]:
+        return
+    there = np.isfinite(np.broadcast_to(data.t, data.x.shape[:2]))[..., None]
+    bad = np.isnan(data.x[..., begin:]) & there
+    if bad.any():
+        i, k, j = (int(v) for v in np.argwhere(bad)[0])
+        raise ValueError(
+            f"the data have no value in trajectory {i} at time index {k}, variable {data.names[begin + j]!r}: {remedy}."
+        )
+
+
+def lay_out_series(X: Any, table: Table) -> SeriesData:
+    """Given series, as a table says how to read them.
+
+    Examples
+    --------
+    >>> found = lay_out_series(np.zeros((5, 2)), Table(("v", "I"), ("v",), ("I",), interval=0.5))
+    >>> found.data.step, found.grid.plain, found.form.single
     (0.5, True, True)
     """
-    data = as_columns(X, columns, interval)
-    single = not isinstance(X, Trajectories) and np.ndim(X) == 2
-    return SeriesData(data, lay_out(data, interval, observed), single)
+    data, form = as_table(X, table)
+    return SeriesData(data, lay_out(data, table.interval, len(table.names)), form)
 
 
 def lay_out_forecast(
-    history: Trajectories | ArrayLike,
+    history: Any,
     columns: tuple[str, ...],
     observed: int,
     interval: float,
     least: int,
     steps: int | None,
-    inputs: ArrayLike | None,
-    dt: float | None,
-    t: ArrayLike | None,
+    inputs: Any,
+    dt: Any,
+    t: Any,
+    table: Table | None = None,
 ) -> ForecastData:
-    """A history of at least `least` samples, with the samples to come; see `lemode.Surrogate.forecast` for the last four.
+    """A history of at least `least` samples, with the samples to come; see `lemode.Surrogate.forecast` for steps, inputs, dt and t.
+
+    The table says how to read them; by default it has these columns, of which the first `observed` are predicted, at that interval.
 
     Examples
     --------
@@ -195,140 +287,94 @@ def lay_out_forecast(
     >>> found.grid.values.shape, found.times, found.places
     ((1, 7, 1), array([[2.5, 3. ]]), None)
     """
-    data, grid, single = lay_out_series(history, columns, observed, interval)
+    if table is None:
+        table = Table(columns, columns[:observed], columns[observed:], interval)
+    data, grid, form = lay_out_series(history, table)
     shortest = int(data.lengths.min())
     if least > shortest:
         raise ValueError(
             f"history has {shortest} samples, the model needs at least {least} to find its hidden state: give a "
             "longer history, or fit with a smaller washout."
         )
+    known = _known_ahead(inputs, table)
+    if known is not None and steps is None and t is None and known.data.t.ndim == 1:
+        steps = known.data.x.shape[1]
+    dt = _interval(dt, table.clock)
     usual = t is None and (dt is None or dt == interval)
-    times = _forecast_times(data, steps, interval if dt is None and t is None else dt, t)
-    future = _future(inputs, data.x, times.shape[1], columns[observed:])
+    times = _forecast_times(data, steps, interval if dt is None and t is None else dt, None if t is None else form.times(t))
+    future = _future(known, data.x, times, form, table)
     if usual and grid.plain:
-        return ForecastData(Grid(np.concatenate([data.x, future], axis=1)), times, None, data.x.dtype, single)
-    grid, places = append(data, times, future, interval, observed)
-    return ForecastData(grid, times, places, data.x.dtype, single)
+        return ForecastData(Grid(np.concatenate([data.x, future], axis=1)), times, None, data.x.dtype, form)
+    grid, places = append(data, times, future, interval, len(table.names))
+    return ForecastData(grid, times, places, data.x.dtype, form)
 
 
-def _future(inputs: ArrayLike | None, history: Array, steps: int, input_names: tuple[str, ...]) -> Array:
-    """Rows to append to the history: nothing known of the observed variables, and the inputs."""
-    n, m = len(history), len(input_names)
-    future = np.full((n, steps, history.shape[-1]), np.nan, dtype=history.dtype)
+def _interval(dt: Any, clock: str) -> Any:
+    """A time difference in seconds, where these count the time; all else as it is."""
+    if not isinstance(dt, (datetime.timedelta, np.timedelta64)):
+        return dt
+    if clock != SECONDS:
+        raise ValueError(f"dt={dt!r}: the times of the training data do not count seconds; give a number of theirs.")
+    return dt.total_seconds() if isinstance(dt, datetime.timedelta) else float(dt / np.timedelta64(1, "s"))
+
+
+def _known_ahead(inputs: Any, table: Table) -> Reading | None:
+    """The inputs of a forecast, in the model's order."""
+    m = len(table.inputs)
     if not m:
         if inputs is not None:
             raise ValueError("inputs: this model has none; leave them out.")
-        return future
+        return None
     if inputs is None:
-        raise ValueError(f"inputs are missing: give {', '.join(input_names)} at the {steps} times of the forecast.")
-    values = np.asarray(inputs, dtype=history.dtype)
-    if values.shape not in {(steps, m), (n, steps, m)}:
-        raise ValueError(f"inputs have shape {values.shape}: give ({steps}, {m}), or ({n}, {steps}, {m}) for one each.")
-    if not np.isfinite(values).all():
-        raise ValueError(f"inputs hold a value that is not finite, first at {tuple(np.argwhere(~np.isfinite(values))[0])}.")
-    future[..., -m:] = values
+        return None
+    try:
+        reading = read(inputs, table.interval, table.clock, missing=True, expected=(table.inputs,))
+        data = in_columns(reading, Table(table.inputs, table.inputs))
+        _refuse_missing_inputs(data, 0)
+    except ValueError as e:
+        raise ValueError(f"inputs: {e}") from e
+    return reading._replace(data=data)
+
+
+def _future(known: Reading | None, history: Array, times: Array, form: Form, table: Table) -> Array:
+    """Rows to append to the history: nothing known of the observed variables, and the inputs."""
+    n, steps, m = len(history), times.shape[1], len(table.inputs)
+    future = np.full((n, steps, history.shape[-1]), np.nan, dtype=history.dtype)
+    if known is None:
+        if m:
+            raise ValueError(f"inputs are missing: give {', '.join(table.inputs)} at the {steps} times of the forecast.")
+        return future
+    values, mine, theirs = known.data.x, getattr(form, "keys", None), getattr(known.form, "keys", None)
+    order = None
+    if mine is not None and theirs is not None:  # groups by name
+        if set(mine) != set(theirs):
+            raise ValueError(f"inputs are of the groups {theirs}, the history of {mine}: give the same ones.")
+        order = [theirs.index(key) for key in mine]
+    if values.shape[1] != steps or len(values) not in (1, n) or known.data.t.ndim != 1:
+        shape = values.shape[1:] if known.form.single else values.shape
+        raise ValueError(f"inputs have shape {shape}: give ({steps}, {m}), or ({n}, {steps}, {m}) for one each.")
+    if known.timed:
+        given = getattr(known.form, "indices", None) or [known.data.t]
+        _check_input_times(given if order is None else [given[k] for k in order], form.after(times))
+    future[..., -m:] = values if order is None else values[order]
     return future
 
 
-def rank(X: ArrayLike) -> Array:
-    """X as an array ``(n, T, D)`` or ``(T, D)``.
-
-    Examples
-    --------
-    >>> rank([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]).shape  # one series of two variables
-    (3, 2)
-    >>> try:
-    ...     rank([1.0, 2.0, 3.0])
-    ... except ValueError as error:
-    ...     print(error)
-    data have shape (3,): give (n, T, D), or (T, D) for one series; x[:, None] makes one of D=1.
-    """
-    try:
-        x = np.asarray(X)
-    except (TypeError, ValueError, RuntimeError) as e:
-        raise ValueError(f"data are no array: give Trajectories, (n, T, D) or (T, D) ({e}).") from e
-    if x.dtype.kind not in "fiu":
-        if isinstance(X, (str, os.PathLike)):
-            raise ValueError(
-                f"data are {X!r}: give Trajectories or an array; a system is sampled by lemode.fit(lemode.systems.get(name), t=...)."
+def _check_input_times(given: list[Any], wanted: list[Any]) -> None:
+    """ValueError for inputs that are at other times than those of the forecast."""
+    for i, index in enumerate(wanted):
+        other = given[i] if len(given) == len(wanted) else given[0]
+        if hasattr(index, "tz") or hasattr(other, "tz"):
+            same = (
+                np.asarray(index == other) if hasattr(index, "tz") == hasattr(other, "tz") else np.zeros(len(index), dtype=bool)
             )
-        raise ValueError(
-            f"data are of {type(X)}, dtype {x.dtype}: give Trajectories or an array of real numbers; a system or a "
-            "right-hand side is sampled by lemode.fit."
-        )
-    if x.ndim not in (2, 3):
-        raise ValueError(f"data have shape {x.shape}: give (n, T, D), or (T, D) for one series; x[:, None] makes one of D=1.")
-    return x
-
-
-def known_names(X: Trajectories | ArrayLike) -> tuple[str, ...]:
-    """The names of the variables of X, which are x0, x1, ... in a plain array.
-
-    Examples
-    --------
-    >>> known_names(np.zeros((5, 2)))
-    ('x0', 'x1')
-    """
-    if isinstance(X, Trajectories):
-        return X.names
-    if frames.is_frame(X):
-        return frames.from_frame(X).names
-    return tuple(f"x{i}" for i in range(rank(X).shape[-1]))
-
-
-def as_columns(X: Trajectories | ArrayLike, columns: tuple[str, ...], interval: float = 1.0) -> Trajectories:
-    """The named columns of X; a plain array has them in this order, or is named x0, x1, ..., at that interval.
-
-    Examples
-    --------
-    >>> data = as_columns(np.arange(6.0).reshape(3, 2), ("v", "w"), interval=0.5)
-    >>> data.t, as_columns(data, ("w",)).x.flatten()
-    (array([0. , 0.5, 1. ]), array([1., 3., 5.]))
-    """
-    if frames.is_frame(X):
-        X = frames.from_frame(X)
-    if isinstance(X, Trajectories):
-        return X.select(columns)
-    x = rank(X)
-    t = interval * np.arange(x.shape[-2], dtype=np.float64)
-    if x.shape[-1] == len(columns):
-        return Trajectories(t, x, columns)
-    data = Trajectories(t, x)
-    if not set(columns) <= set(data.names):
-        raise ValueError(f"data have {x.shape[-1]} variables, the model knows {len(columns)} ({', '.join(columns)}).")
-    return data.select(columns)
-
-
-def _columns(X: Trajectories | ArrayLike, columns: tuple[str, ...], interval: float | None, even: str | None) -> Trajectories:
-    if even is not None:
-        return even_and_complete(X, columns, interval, even)
-    return as_columns(X, columns, 1.0 if interval is None else interval)
-
-
-def even_and_complete(X: Trajectories | ArrayLike, columns: tuple[str, ...], interval: float | None, who: str) -> Trajectories:
-    """As `as_columns`, for what takes neither gaps nor uneven samples, nor another interval; ValueError for these.
-
-    Examples
-    --------
-    >>> try:
-    ...     even_and_complete(np.array([[1.0], [np.nan]]), ("v",), None, "Persistence")
-    ... except ValueError as error:
-    ...     print(error)
-    the data hold nan or inf, first in trajectory 0 at time index 1, variable 'v': remove or repair it; Persistence takes no missing values.
-    """
-    if not isinstance(X, Trajectories) and not frames.is_frame(X) and not np.isfinite(x := rank(X)).all():
-        *i, k, j = (int(v) for v in np.argwhere(~np.isfinite(x))[0])
-        name = columns[j] if x.shape[-1] == len(columns) else f"x{j}"
-        raise ValueError(
-            f"the data hold nan or inf, first in trajectory {i[0] if i else 0} at time index {k}, variable {name!r}: remove or repair it; "
-            f"{who} takes no missing values."
-        )
-    data = as_columns(X, columns, 1.0 if interval is None else interval)
-    if data.t.ndim != 1 or data.missing or (len(data.t) > 1 and not data.even()):
-        raise ValueError(f"the data are uneven, ragged or have missing values: {who} takes none of these; resample.")
-    if interval is not None and len(data.t) > 1 and abs(data.step / interval - 1) > 1e-3:
-        raise ValueError(f"the data are sampled every {data.step:g}, the training data every {interval:g}: resample.")
-    return data
+        else:
+            same = np.isclose(np.asarray(index, dtype=np.float64), np.asarray(other, dtype=np.float64), rtol=1e-6, atol=0)
+        if not same.all():
+            k = int(np.argmin(same))
+            raise ValueError(
+                f"inputs: row {k} is at {other[k]}, the forecast at {index[k]}: give the inputs at the times of the forecast."
+            )
 
 
 def torch_dtype(name: str | None, x: Array) -> torch.dtype:

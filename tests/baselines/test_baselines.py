@@ -64,7 +64,7 @@ def test_errors():
         baselines.Persistence().predict(WAVES)
     with pytest.raises(ValueError, match="lags=0"):
         baselines.Autoregression(lags=0).fit(WAVES)
-    with pytest.raises(ValueError, match=r"data have 5 variables, the model knows 2"):
+    with pytest.raises(ValueError, match=r"data have 5 variables, the training data had 2"):
         baselines.Persistence().fit(WAVES).predict(np.zeros((3, 5)))
     with pytest.raises(ValueError, match="horizon=200"):
         baselines.NeuralODE(horizon=200).fit(WAVES)

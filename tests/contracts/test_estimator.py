@@ -437,7 +437,7 @@ class TestNothingIsIgnored:
         ("model", "message"),
         [
             (baselines.NeuralODE(method="dopri5", substeps=4), "substeps=4: method='dopri5' chooses its steps"),
-            (baselines.Persistence(observe=("x7",)), r"2 variables, the model knows 1 \(x7\)"),
+            (baselines.Persistence(observe=("x7",)), r"variables \['x7'\]: choose from x0, x1"),
         ],
     )
     def test_baselines(self, model, message):
@@ -455,7 +455,7 @@ class TestNothingIsIgnored:
         hole[1, 3] = np.nan
         for data, message in (
             (hole, "trajectory 1 at time index 3, variable 'x0'.*takes no missing values"),
-            (Trajectories(T, hole, missing=True), "takes none of these"),
+            (Trajectories(T, hole, missing=True), "variable 'x0'.*takes no missing values"),
             (Trajectories(T**2, WAVES), "takes none of these"),
         ):
             with pytest.raises(ValueError, match=message):

@@ -293,6 +293,7 @@ def test_float32_data_are_fitted_to_their_own_rounding(few_draws):
     assert model.rmse(data) < 2 * exact.rmse(LORENZ) + 1e-5
 
 
+@pytest.mark.filterwarnings("ignore:the training data do not vary")
 @pytest.mark.parametrize("kind", ["white", "walk", "autoregression", "constant", "trend"])
 def test_never_worse_than_the_linear_autoregression(kind, few_draws):
     rng = np.random.default_rng(3)
