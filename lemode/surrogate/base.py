@@ -28,7 +28,7 @@ from .readout_network import ReadoutNetwork
 from .recipe import Recipe, check_seed, checked_recipe
 from .run import History, Stopped
 from .scaling import hold_constants
-from .series import Grid, Series
+from .series import Series
 
 __all__ = ["Estimator"]
 
@@ -284,11 +284,12 @@ class Estimator(Parameters):
         Trajectories may be sampled at any times: the prediction is for the time of the next sample, or one usual interval after the
         last. What is missing is replaced by its own prediction; behind the end of a shorter trajectory there is NaN.
         """
-        data, grid, form = self._series(X)
-        values = self._predict(data, grid)
-        return self._as_asked(values, data.t, form, lambda: form.along(values, self.names_))
+        given = self._series(X)
+        values = self._predict(given)
+        return self._as_asked(values, given.data.t, given.form, lambda: given.form.along(values, self.names_))
 
-    def _predict(self, data: Trajectories, grid: Grid) -> Array:
+    def _predict(self, given: SeriesData) -> Array:
+        data, grid = given.data, given.grid
         _, out = fill(self.network_, self.network_.series(grid))
         assert out is not None
         values = _time_second(self.network_.denormalise(out), data.x.dtype)
@@ -296,7 +297,7 @@ class Estimator(Parameters):
             after = np.concatenate([grid.at[:, 1:], np.full((len(data), 1), -1)], 1)
             values = np.take_along_axis(values, np.where(after < 0, grid.at, after - 1).clip(0)[..., None], 1)
         values[~np.isfinite(np.broadcast_to(data.t, values.shape[:2]))] = np.nan
-        return values
+        return values if given.own is None else given.own.undo(values)
 
     def forecast(
         self,
@@ -336,6 +337,7 @@ class Estimator(Parameters):
         observed = len(table.names)
         data = lay_out_forecast(history, table.read, observed, self.step_, self.warmup_, steps, inputs, dt, t, table)
         values = _time_second(run_ahead(self.network_, data), data.dtype)
+        values = values if data.own is None else data.own.undo(values)
         return self._as_asked(values, data.times, data.form, lambda: data.form.ahead(values, data.times, self.names_))
 
     def score(self, X: Trajectories | ArrayLike, y: None = None, *, multioutput: str = "uniform_average") -> Any:
@@ -366,11 +368,12 @@ class Estimator(Parameters):
 
     def _errors(self, X: Trajectories | ArrayLike) -> tuple[Array, Array]:
         """One-step errors and true increments, ``(n, T - 1, D)`` each, in float64; NaN where a value is missing."""
-        data, grid, _ = self._series(X)
+        given = self._series(X)
+        data = given.data
         if data.x.shape[1] < 2:
             raise ValueError("X has a single sample: an error needs at least two.")
         x = data.x[..., : len(self.names_)].astype(np.float64)
-        error, truth = self._predict(data, grid)[:, :-1] - x[:, 1:], np.diff(x, axis=1)
+        error, truth = self._predict(given)[:, :-1] - x[:, 1:], np.diff(x, axis=1)
         return error, np.where(np.isnan(error), np.nan, truth)
 
     # -- files -------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from .clock import SECONDS
 from .data_checks import check_alike, check_training
 from .parameters import check_count, check_number
 from .reading import Form, Reading, Table, in_columns, read
+from .scaling import OwnScale, limits_of, own_scale, within
 from .series import Grid, append, lay_out, usual_interval
 
 __all__ = [
@@ -90,7 +91,7 @@ class FitData(NamedTuple):
 
 
 class SeriesData(NamedTuple):
-    """Given series: as trajectories, on the grid of the network, and how they were given; see `lay_out_series`.
+    """Given series: as trajectories, on the grid of the network, how they were given, and the scale of each; see `lay_out_series`.
 
     Examples
     --------
@@ -101,12 +102,14 @@ class SeriesData(NamedTuple):
     data: Trajectories
     grid: Grid
     form: Form
+    own: OwnScale | None = None
 
 
 class ForecastData(NamedTuple):
     """A history with the samples to come appended, as missing values, and their times ``(n, steps)``.
 
     places : ``(n, steps)``, where they are on the grid; None where the grid is plain up to them, which are its last ones
+    form, own : how the history was given, and the scale of each series, in which the grid is, where they have their own
 
     Examples
     --------
@@ -122,6 +125,7 @@ class ForecastData(NamedTuple):
     places: NDArray[np.int64] | None
     dtype: np.dtype[Any]
     form: Form
+    own: OwnScale | None = None
 
 
 def lay_out_fit(
@@ -131,6 +135,7 @@ def lay_out_fit(
     dtype: str | None = None,
     even: str | None = None,
     more: Callable[[Trajectories], Trajectories] | None = None,
+    scale: str = "global",
 ) -> FitData:
     """Training and validation data of a fit.
 
@@ -141,6 +146,7 @@ def lay_out_fit(
     dtype : 'float32', 'float64', or None for that of X
     even : who takes neither gaps nor uneven samples, if anybody
     more : what is trained on instead of the training part: what comes of it must not be in the validation part
+    scale : see `lemode.Surrogate`
 
     Examples
     --------
@@ -149,13 +155,14 @@ def lay_out_fit(
     >>> found.names, found.input_names, found.training.values.shape, found.validation.values.shape
     (('x0',), ('x1',), (8, 50, 2), (2, 50, 2))
     """
-    data, table = training_table(read(X, missing=even is not None), choose)
+    data, table = training_table(read(X, missing=even is not None), choose, scale)
     if even is not None:
         refuse_uneven(data, None, even)
-    if validation is None:
-        training, held_out = hold_out(data)
-    else:
-        training, held_out = data, as_table(validation, table, even)[0]
+    judge_by = None if validation is None else as_table(validation, table, even)[0]
+    if scale == "series":
+        data = own_scale(data, len(table.names)).apply(data)
+        judge_by = None if judge_by is None else own_scale(judge_by, len(table.names)).apply(judge_by)
+    training, held_out = hold_out(data) if judge_by is None else (data, judge_by)
     shortest = min(int(part.lengths.max()) for part in (training, held_out))
     if shortest < 3:
         raise ValueError(f"the training or validation series have {shortest} samples: a surrogate needs at least 3.")
@@ -169,7 +176,7 @@ def lay_out_fit(
 
 
 def training_table(
-    reading: Reading, choose: Callable[[tuple[str, ...]], tuple[tuple[str, ...], tuple[str, ...]]]
+    reading: Reading, choose: Callable[[tuple[str, ...]], tuple[tuple[str, ...], tuple[str, ...]]], scale: str = "global"
 ) -> tuple[Trajectories, Table]:
     """What a fit reads of the data, and what they were like.
 
@@ -188,10 +195,12 @@ def training_table(
         data = Trajectories(data.t, data.x, wanted, data.missing)
     chosen = data.select(wanted)
     _refuse_missing_inputs(chosen, len(names))
+    limits = limits_of(chosen, names) if scale == "robust" else {}
+    chosen = within(chosen, limits)
     low, high = (f(f(chosen.x, axis=1), axis=0) for f in (np.nanmin, np.nanmax))
     ranges = {name: (float(a), float(b)) for name, a, b in zip(wanted, low, high)}
     units = {name: unit for name, unit in reading.units.items() if name in data.names}
-    return chosen, Table(data.names, names, inputs, usual_interval(chosen), reading.clock, units, ranges)
+    return chosen, Table(data.names, names, inputs, usual_interval(chosen), reading.clock, units, ranges, scale, limits)
 
 
 def as_table(X: Any, table: Table, even: str | None = None) -> tuple[Trajectories, Form]:
@@ -209,7 +218,7 @@ def as_table(X: Any, table: Table, even: str | None = None) -> tuple[Trajectorie
     the data have no value in trajectory 0 at time index 1, variable 'v': remove or repair it; Persistence takes no missing values.
     """
     reading = read(X, table.interval, table.clock, missing=even is not None, expected=(table.columns, table.read))
-    data = in_columns(reading, table)
+    data = within(in_columns(reading, table), table.limits)
     if even is not None:
         refuse_uneven(data, table.interval, even)
     _refuse_missing_inputs(data, len(table.names))
@@ -262,7 +271,9 @@ def lay_out_series(X: Any, table: Table) -> SeriesData:
     (0.5, True, True)
     """
     data, form = as_table(X, table)
-    return SeriesData(data, lay_out(data, table.interval, len(table.names)), form)
+    own = own_scale(data, len(table.names)) if table.scale == "series" else None
+    scaled = data if own is None else own.apply(data)
+    return SeriesData(data, lay_out(scaled, table.interval, len(table.names)), form, own)
 
 
 def lay_out_forecast(
@@ -289,7 +300,9 @@ def lay_out_forecast(
     """
     if table is None:
         table = Table(columns, columns[:observed], columns[observed:], interval)
-    data, grid, form = lay_out_series(history, table)
+    data, grid, form, own = lay_out_series(history, table)
+    if own is not None:
+        data = own.apply(data)
     shortest = int(data.lengths.min())
     if least > shortest:
         raise ValueError(
@@ -304,9 +317,9 @@ def lay_out_forecast(
     times = _forecast_times(data, steps, interval if dt is None and t is None else dt, None if t is None else form.times(t))
     future = _future(known, data.x, times, form, table)
     if usual and grid.plain:
-        return ForecastData(Grid(np.concatenate([data.x, future], axis=1)), times, None, data.x.dtype, form)
+        return ForecastData(Grid(np.concatenate([data.x, future], axis=1)), times, None, data.x.dtype, form, own)
     grid, places = append(data, times, future, interval, len(table.names))
-    return ForecastData(grid, times, places, data.x.dtype, form)
+    return ForecastData(grid, times, places, data.x.dtype, form, own)
 
 
 def _interval(dt: Any, clock: str) -> Any:

@@ -13,7 +13,7 @@ from ..trajectories import Trajectories
 from .clock import NUMBERS, SECONDS
 from .reading import Reading, Table
 
-__all__ = ["DataWarning", "check_alike", "check_training", "constant", "outliers"]
+__all__ = ["DataWarning", "check_alike", "check_training", "constant", "outlier_limits", "outliers"]
 
 Array = NDArray[np.floating[Any]]
 
@@ -97,18 +97,30 @@ def outliers(x: Array) -> NDArray[np.bool_]:
     >>> np.argwhere(outliers(wave))
     array([[ 0, 77,  0]])
     """
+    low, high = outlier_limits(x)
+    return np.asarray((x < low) | (x > high))
+
+
+def outlier_limits(x: Array) -> tuple[Array, Array]:
+    """Beyond which values of x ``(n, T, D)`` are `outliers`, ``(D,)`` each; infinite for fewer than 20 values, and where most are equal.
+
+    Examples
+    --------
+    >>> [limit.round(1) for limit in outlier_limits(np.linspace(0, 1, 101).reshape(1, 101, 1))]
+    [array([-4.5]), array([5.5])]
+    """
     flat = x.reshape(-1, x.shape[-1])
-    found = np.zeros(flat.shape, dtype=bool)
+    low, high = np.full(x.shape[-1], -np.inf), np.full(x.shape[-1], np.inf)
     for j, values in enumerate(flat.T):
         seen = values[np.isfinite(values)]
         few = max(1, len(seen) // SHARE)
         if len(seen) < 20:
             continue
-        far = np.abs(seen - np.median(seen))
-        rest = np.partition(far, -few - 1)[-few - 1]
+        middle = np.median(seen)
+        rest = np.partition(np.abs(seen - middle), -few - 1)[-few - 1]
         if rest > 0:
-            found[:, j] = np.abs(values - np.median(seen)) > FAR * rest
-    return found.reshape(x.shape)
+            low[j], high[j] = middle - FAR * rest, middle + FAR * rest
+    return low, high
 
 
 def _warn_of_outliers(data: Trajectories, names: Sequence[str]) -> None:
@@ -175,7 +187,7 @@ def check_alike(data: Trajectories, reading: Reading, table: Table) -> None:
                 f"{table.interval:g}{unit.get(table.clock, ' ' + table.clock)}: give times in the same unit; if they are, resample."
             )
     for j, name in enumerate(table.read):
-        if name in table.ranges:
+        if name in table.ranges and not (table.scale == "series" and name in table.names):
             _warn_of_range(data.x[..., j], name, *table.ranges[name])
 
 

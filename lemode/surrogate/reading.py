@@ -292,6 +292,8 @@ class Table:
     interval, clock : between samples, and in what
     units : of the columns, where they were given
     ranges : least and largest value of the columns that are read, where they are known
+    scale : 'global', 'series' or 'robust', see `lemode.Surrogate`
+    limits : of the columns of which values beyond are taken as missing
 
     Examples
     --------
@@ -308,12 +310,15 @@ class Table:
     clock: str = NUMBERS
     units: Mapping[str, str] = field(default_factory=dict)
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    scale: str = "global"
+    limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         # JSON knows lists only
         for key in ("columns", "names", "inputs"):
             object.__setattr__(self, key, tuple(getattr(self, key)))
-        object.__setattr__(self, "ranges", {name: (float(low), float(high)) for name, (low, high) in self.ranges.items()})
+        for key in ("ranges", "limits"):
+            object.__setattr__(self, key, {name: (float(low), float(high)) for name, (low, high) in getattr(self, key).items()})
 
     @property
     def read(self) -> tuple[str, ...]:

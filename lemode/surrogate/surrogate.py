@@ -9,12 +9,13 @@ import torch
 
 from ..lem import LEM
 from .base import Estimator
-from .data import FitData
+from .data import FitData, lay_out_fit
 from .fitters import Fitter, choose_fitter
 from .flow_network import FlowNetwork
 from .network import IncrementNetwork, check_core
 from .parameters import check_count, names_of
 from .readout_network import ReadoutNetwork
+from .scaling import SCALES
 
 __all__ = ["Surrogate"]
 
@@ -65,6 +66,10 @@ class Surrogate(Estimator):
         Input noise in units of the one-step error reached, and steps of the free runs, of these stages.
     weights : dict of name to float, optional
         Weights of the variables in the loss; equal by default, each in units of the root mean square of its increments.
+    scale : {'global', 'series', 'robust'}
+        'global' is one mean and one standard deviation of each variable. 'series': each series has its own, over all its values, so that
+        small ones count as large ones do; `predict` reads a series in its scale as a whole, `forecast` in that of the history. 'robust':
+        values more than ten times as far from the median as 199 of 200 are taken as missing, in training and ever after.
     optimizer : {'auto', 'eigenadam', 'adam'}
         'auto' is `lemode.surrogate.optimizers.EigenAdam`, in blocks for more than 3,000 parameters, while its memory allows.
     lr : float, optional
@@ -105,7 +110,7 @@ class Surrogate(Estimator):
 
     report_: dict[str, float]  # only after lemode.fit
 
-    _architecture: tuple[str, ...] = ("hidden_size", "num_layers", "dt", "scheme", "delays", "continuous", "dtype")
+    _architecture: tuple[str, ...] = ("hidden_size", "num_layers", "dt", "scheme", "delays", "continuous", "scale", "dtype")
 
     def __init__(
         self,
@@ -129,6 +134,7 @@ class Surrogate(Estimator):
         noise: float = 2.0,
         horizon: int = 20,
         weights: dict[str, float] | None = None,
+        scale: str = "global",
         optimizer: str = "auto",
         lr: float | None = None,
         dtype: str | None = None,
@@ -156,6 +162,7 @@ class Surrogate(Estimator):
         self.noise = noise
         self.horizon = horizon
         self.weights = weights
+        self.scale = scale
         self.optimizer = optimizer
         self.lr = lr
         self.dtype = dtype
@@ -173,6 +180,11 @@ class Surrogate(Estimator):
                 "train='all', which goes on from any."
             )
         super()._check_same_network(former, data)
+
+    def _lay_out(self, X: Any, validation: Any) -> FitData:
+        if self.scale not in SCALES:
+            raise ValueError(f"scale={self.scale!r}: choose {', '.join(map(repr, SCALES))}.")
+        return lay_out_fit(X, validation, self._choose_names, self.dtype, scale=self.scale)
 
     def _choose_names(self, known: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         inputs = names_of("inputs", self.inputs)

@@ -481,3 +481,39 @@ def test_constant_is_constant_in_every_unit(unit, dtype, train):
     np.testing.assert_allclose(ahead[:, 0], 0.3 * unit, rtol=500 * 4 * np.finfo(dtype).eps)
     assert np.abs(fitted.predict(x)[:-1, 0] - x[1:, 0]).max() <= 8 * np.finfo(dtype).eps * unit
     assert fitted.history_.validation[-1][1] < 10
+
+
+class TestScales:
+    SIZES = np.array([1e-3, 1.0, 1e6])[:, None, None]
+    RUNS = np.stack([np.sin(0.3 * S + k) for k in range(3)])[..., None]
+
+    def test_each_series_in_its_own_unit(self):
+        """Series of 1e-3 to 1e6 in one fit are learned as if all were of size one, and forecast in their units."""
+        many, alike = (model(scale="series", steps=30).fit(x, validation=x) for x in (self.RUNS * self.SIZES, self.RUNS))
+        np.testing.assert_allclose(many.history_.loss, alike.history_.loss, rtol=1e-6)  # rounding, in thirty steps
+        wanted = alike.forecast(self.RUNS, 9)
+        np.testing.assert_allclose(many.forecast(self.RUNS * self.SIZES, 9) / self.SIZES, wanted, rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(many.predict(1e3 * self.RUNS[0]), 1e3 * alike.predict(self.RUNS[0]), rtol=1e-6, atol=1e-3)
+
+    def test_a_forecast_in_the_series_scale_depends_on_the_history_only(self):
+        fitted = model(scale="series").fit(self.RUNS)
+        assert not np.array_equal(fitted.forecast(self.RUNS[0, :40], 3), model().fit(self.RUNS).forecast(self.RUNS[0, :40], 3))
+        np.testing.assert_array_equal(fitted.forecast(self.RUNS[:, :40], 3)[0], fitted.forecast(self.RUNS[:1, :40], 3)[0])
+
+    def test_an_outlier_of_a_million_is_as_if_it_were_missing(self, tmp_path):
+        hole = OUTLIER.copy()
+        hole[33, 1] = np.nan
+        robust = model(scale="robust").fit(OUTLIER)
+        without = model().fit(plain(hole, X0, missing=True))
+        assert robust.history_.loss == without.history_.loss
+        robust.save(tmp_path / "m.lem")
+        for fitted in (robust, Surrogate.load(tmp_path / "m.lem")):
+            np.testing.assert_array_equal(fitted.predict(OUTLIER), without.predict(plain(hole, X0, missing=True))[0])
+            assert fitted.rmse(OUTLIER) == without.rmse(plain(hole, X0, missing=True)) < 10
+
+    def test_others_are_refused(self):
+        with pytest.raises(ValueError, match="scale='minmax': choose 'global', 'series', 'robust'"):
+            model(scale="minmax").fit(W)
+        fitted = model(warm_start=True).fit(W)
+        with pytest.raises(ValueError, match="warm_start: scale='series', and the model was fitted with 'global'"):
+            fitted.set_params(scale="series").fit(W)
