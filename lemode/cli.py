@@ -30,7 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )  # fmt: skip
     command.add_argument("model", type=Path, help="a file written by Surrogate.save")
     command.add_argument(
-        "--data", type=Path, help="series to audit on: .npy (n, T, D) or (T, D), .npz with 'x', or .csv with a header"
+        "--data",
+        type=Path,
+        help="series to audit on: .npy (n, T, D) or (T, D), .npz with 'x', or .csv, whose header names the columns",
     )
     command.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON as well")
     command.add_argument("--plot", type=Path, metavar="FILE", help="write a plot of the gradient flow through the last layer")
@@ -68,7 +70,7 @@ def _systems(options: argparse.Namespace) -> int:
 
 def _audit(options: argparse.Namespace) -> int:
     model = Surrogate.load(options.model)
-    x, u = (None, None) if options.data is None else read_series(options.data, model.names_)
+    x, u = (None, None) if options.data is None else read_series(options.data, model.names_, model.input_names_, model.table_)
     report = audit_surrogate(model, x, u)
     print(report)
     if options.json is not None:

@@ -20,13 +20,19 @@ from ..analysis import (
     timescales,
 )
 from ..conv import ConvLEM
+from ..kernels.fields import windows
 from ..lem import LEM
 from ..surrogate import Surrogate
+from ..surrogate.data import as_table
 from ..surrogate.field_network import FieldNetwork
+from ..surrogate.field_readout_network import FieldReadoutNetwork
 from ..surrogate.network import both_ends
+from ..surrogate.reading import Table
 from ..surrogate.readout_network import ReadoutNetwork
+from ..surrogate.side_by_side import SideBySide
 from ..trajectories import Trajectories
 from ..types import FloatArray
+from .csv_file import read_csv
 from .page import audit_tables, figure, plot, render
 
 __all__ = ["audit_surrogate", "read_series", "write_report"]
@@ -83,7 +89,7 @@ def _test_series(
 ) -> tuple[FloatArray | None, FloatArray | None, dict[str, float], str]:
     """Series ``(n, T, D)``, inputs, known time scales, and where they are from."""
     if data is not None:
-        return *read_series(data, model.names_), {}, data.name
+        return *read_series(data, model.names_, model.input_names_, model.table_), {}, data.name
     if system is None:
         return None, None, {}, "no data"
     made = systems.get(system)
@@ -114,15 +120,22 @@ def _free_run(model: Surrogate, x: FloatArray | None, u: FloatArray | None, know
         return Markup()
     T, dt = x.shape[1], model.step_
     warm = max(model.warmup_, T // 5)
-    everything = _joined(x, u)
-    errors = [["RMSE one step ahead", f"{model.rmse(everything):.3e}"],
-              ["persistence, x[k + 1] = x[k]", f"{np.sqrt(np.mean(np.diff(x, axis=1) ** 2)):.3e}"]]  # fmt: skip
+    t = dt * np.arange(T)
+    everything = Trajectories(t, _joined(x, u), (*model.names_, *model.input_names_))
+    errors = _errors(model, everything, x)
     if warm + 2 > T:
         return render("free_run.html", errors=errors, traces=[])
-    free = model.forecast(everything[:, :warm], T - warm, None if u is None else u[:, warm:])
-    truth, t = x[:, warm:], dt * np.arange(T)
-    with np.errstate(over="ignore", invalid="ignore"):
-        errors.append([f"relative L2 error of a free run of {T - warm} steps", f"{_norm(free - truth) / _norm(truth):.3e}"])
+    history = Trajectories(t[:warm], everything.x[:, :warm], everything.names)
+    free = model.forecast(history, T - warm, None if u is None else u[:, warm:])
+    truth = x[:, warm:]
+    spread = truth.std((0, 1))
+    moves = spread > 0
+    if moves.any():
+        with np.errstate(over="ignore", invalid="ignore"):
+            relative = np.sqrt(np.mean(((free - truth)[..., moves] / spread[moves]) ** 2))
+        errors.append([f"error of a free run of {T - warm} steps, in standard deviations of the series", f"{relative:.3e}"])
+    else:
+        errors.append(["free run", "the series stand still: there is nothing to be compared with"])
     D, channels = len(model.names_), getattr(model.network_, "channels", 1)
     traces = [
         plot(partial(plots.forecast, t, x[0, :, i], t[warm:], free[0, :, i], model.names_[i]))
@@ -135,6 +148,19 @@ def _free_run(model: Surrogate, x: FloatArray | None, u: FloatArray | None, know
         spectrum = lyapunov_spectrum(model, x[0, :warm].astype(np.float64), 1000, k=min(3, D + 1))
         exponents = plot(lambda ax: plots.lyapunov_convergence(spectrum, ax=ax))
     return render("free_run.html", errors=errors, warm=warm, traces=traces, finite=finite, summary=summary, exponents=exponents)
+
+
+def _errors(model: Surrogate, everything: Trajectories, x: FloatArray) -> list[list[str]]:
+    """One-step errors: of few variables of each, in its unit; of a field over all points."""
+    one = getattr(model.network_, "channels", 0) > 0 or len(model.names_) > 8
+    found = np.atleast_1d(model.rmse(everything, multioutput="pooled" if one else "raw_values"))
+    still = np.atleast_1d(np.sqrt(np.mean(np.diff(x, axis=1) ** 2, None if one else (0, 1))))
+    rows = []
+    for name, error, persistence in zip([""] if one else model.names_, found, still, strict=True):
+        of, unit = f" of {name}" if name and len(model.names_) > 1 else "", model.table_.units.get(name, "")
+        rows += [[f"RMSE one step ahead{of}", f"{error:.3e} {unit}"],
+                 [f"persistence{of}, x[k + 1] = x[k]", f"{persistence:.3e} {unit}"]]  # fmt: skip
+    return rows
 
 
 def _summary(model: Surrogate, t: FloatArray, truth: FloatArray, free: FloatArray, channels: int) -> list[str]:
@@ -200,6 +226,8 @@ def _core(model: Surrogate) -> LEM:
     core = model.network_.core
     if isinstance(core, ConvLEM):  # the statements are about what each point of the grid runs
         return core.pointwise()
+    if isinstance(core, SideBySide):
+        return core.dense()
     if not isinstance(core, LEM):
         raise TypeError(f"the model's core is {type(core).__name__}: the statements are about LEM.")
     return core
@@ -224,6 +252,8 @@ def _hand_over(model: Surrogate, series: torch.Tensor, inputs: torch.Tensor) -> 
     with torch.no_grad():
         e = both_ends(inputs.to(dtype))[:-1] if len(net.input_std) else None
         read = net.core_input(series[:-1].to(dtype), e)
+    if isinstance(net, FieldReadoutNetwork):
+        return windows(read, torch.Size(net.kernel), circular=True)
     return net.core.windows(read) if isinstance(net.core, ConvLEM) else read
 
 
@@ -268,7 +298,7 @@ def audit_surrogate(model: Surrogate, x: FloatArray | None = None, u: FloatArray
         read, series = _read_by_core(model, x, u), net.normalise(_time_first(x))
     target = (series[1:] - series[:-1]) / net.increment
     head = net.head.weight.detach().double().numpy(), net.head.bias.detach().double().numpy()
-    pointwise = not isinstance(net, ReadoutNetwork)
+    pointwise = not isinstance(net, ReadoutNetwork | FieldReadoutNetwork)
     if not pointwise:
         notes.append("the loss of the audit is |y|^2 / 2: the head of a readout reads z and the series beside y.")
     if isinstance(net, FieldNetwork):
@@ -284,8 +314,13 @@ def audit_surrogate(model: Surrogate, x: FloatArray | None = None, u: FloatArray
     return report
 
 
-def read_series(path: Path, names: tuple[str, ...]) -> tuple[FloatArray, FloatArray | None]:
+def read_series(
+    path: Path, names: tuple[str, ...], inputs: tuple[str, ...] = (), table: Table | None = None
+) -> tuple[FloatArray, FloatArray | None]:
     r"""The model's variables ``(n, T, D)`` and known inputs ``(n, T, m)``, if there are any, from a file.
+
+    A CSV file has a column for each, in any order, see `lemode.report.csv_file.read_csv`; it is compared with the training data of the
+    table. An array has the variables in the order of the names.
 
     Raises
     ------
@@ -303,10 +338,12 @@ def read_series(path: Path, names: tuple[str, ...]) -> tuple[FloatArray, FloatAr
     """
     u = None
     if path.suffix == ".csv":
-        with path.open() as f:
-            header = [name.strip() for name in f.readline().split(",")]
-        table = np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2)
-        x = Trajectories(np.arange(len(table), dtype=float), table, tuple(header)).select(names).x
+        read = Table((*names, *inputs), names, inputs) if table is None else table
+        try:
+            data, _ = as_table(read_csv(path, read.read), read, even="this")
+        except ValueError as e:
+            raise ValueError(str(e) if str(path) in str(e) else f"{path}: {e}") from e
+        x, u = data.x[..., : len(names)], data.x[..., len(names) :] if inputs else None
     elif path.suffix in (".npy", ".npz"):
         content = np.load(path, allow_pickle=False)
         if path.suffix == ".npz" and "x" not in content:
@@ -329,7 +366,3 @@ def read_series(path: Path, names: tuple[str, ...]) -> tuple[FloatArray, FloatAr
 
 def _time_first(x: FloatArray) -> torch.Tensor:
     return torch.from_numpy(np.array(x.swapaxes(0, 1), dtype=np.float64, order="C"))  # a copy: series may be read-only
-
-
-def _norm(x: FloatArray) -> float:
-    return float(np.sqrt(np.sum(np.square(x))))

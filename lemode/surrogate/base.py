@@ -51,7 +51,7 @@ class Estimator(Parameters):
     names_: tuple[str, ...]
     input_names_: tuple[str, ...]
     step_: float
-    table_: Table  # what the training data were like
+    training_table_: Table
     warmup_: int
     history_: History
     fitted_with_: dict[str, Any]  # hyper-parameters, of which the network is built
@@ -85,8 +85,16 @@ class Estimator(Parameters):
         """Names of the variables that a fit has read, inputs included, in the order of the data."""
         if not hasattr(self, "names_"):
             raise AttributeError(f"this {type(self).__name__} is not fitted yet.")
-        table = self._table()
+        table = self.table_
         return np.array([name for name in table.columns if name in table.read], dtype=object)
+
+    @property
+    def table_(self) -> Table:
+        """How data are read: as those of the fit were. A model on another grid than that has other names."""
+        table: Table | None = getattr(self, "training_table_", None)
+        if table is not None and table.read == (*self.names_, *self.input_names_):
+            return table
+        return Table((*self.names_, *self.input_names_), self.names_, self.input_names_, self.step_)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "network_")
@@ -186,7 +194,12 @@ class Estimator(Parameters):
         recipe, fitter = self._recipe(data.names), self._fitter()
         fitter.check(recipe, checkpoint)
         self.fitted_with_ = self.get_params()
-        self.names_, self.input_names_, self.step_, self.table_ = data.names, data.input_names, data.interval, data.table
+        self.names_, self.input_names_, self.step_, self.training_table_ = (
+            data.names,
+            data.input_names,
+            data.interval,
+            data.table,
+        )
         self.warmup_ = max(min(recipe.washout, data.samples - 1), 1)
         if former is None:
             self.network_ = network = self._empty(len(data.names), len(data.input_names), data.dtype)
@@ -333,7 +346,7 @@ class Estimator(Parameters):
             For a history that is too short, times that are not behind it, or inputs that do not fit.
         """
         self._check_fitted()
-        table = self._table()
+        table = self.table_
         observed = len(table.names)
         data = lay_out_forecast(history, table.read, observed, self.step_, self.warmup_, steps, inputs, dt, t, table)
         values = _time_second(run_ahead(self.network_, data), data.dtype)
@@ -358,13 +371,19 @@ class Estimator(Parameters):
             raise ValueError(f"X does not vary in {flat}: R^2 is undefined there.")
         return _over_variables(1 - mean(error**2, (0, 1)) / spread, multioutput)
 
-    def rmse(self, X: Trajectories | ArrayLike, washout: int = 0) -> float:
-        """Root mean square one-step error in the units of the data, over all variables, without the first `washout` predictions."""
+    def rmse(self, X: Trajectories | ArrayLike, washout: int = 0, *, multioutput: str = "pooled") -> Any:
+        """Root mean square one-step error in the units of the data, without the first `washout` predictions.
+
+        Over all variables, 'pooled', or of each, ``multioutput='raw_values'``, where they have different units.
+        """
+        if multioutput not in ("pooled", "raw_values"):
+            raise ValueError(f"multioutput={multioutput!r}: give 'pooled' or 'raw_values'.")
         error, _ = self._errors(X)
         if not 0 <= check_count("washout", washout, 0) < error.shape[1]:
             raise ValueError(f"washout={washout}: the series have {error.shape[1]} predictions.")
-        square = error[:, washout:] ** 2
-        return float(np.sqrt(np.nanmean(square) if np.isnan(square).any() else square.mean()))
+        square, axes = error[:, washout:] ** 2, None if multioutput == "pooled" else (0, 1)
+        found = np.sqrt(np.nanmean(square, axes) if np.isnan(square).any() else square.mean(axes))
+        return float(found) if axes is None else found
 
     def _errors(self, X: Trajectories | ArrayLike) -> tuple[Array, Array]:
         """One-step errors and true increments, ``(n, T - 1, D)`` each, in float64; NaN where a value is missing."""
@@ -394,7 +413,7 @@ class Estimator(Parameters):
             "names": self.names_,
             "input_names": self.input_names_,
             "step": self.step_,
-            "table": dataclasses.asdict(self._table()),
+            "table": dataclasses.asdict(self.table_),
             "core_dt": self.network_.core_dt(),
             "warmup": self.warmup_,
             "readout": self.network_.rebuilt_from(),
@@ -426,7 +445,7 @@ class Estimator(Parameters):
             model.names_, model.input_names_ = tuple(metadata["names"]), tuple(metadata["input_names"])
             model.step_, model.warmup_ = metadata["step"], metadata["warmup"]
             if "table" in metadata:  # an older lemode kept the names that it read, and no others
-                model.table_ = Table(**metadata["table"])
+                model.training_table_ = Table(**metadata["table"])
             model.history_ = History(**metadata["history"])
             model.network_ = built._build(len(model.names_), len(model.input_names_), tensors["head.weight"].dtype)
             if metadata.get("readout") is not None:
@@ -446,14 +465,7 @@ class Estimator(Parameters):
 
     def _series(self, X: Trajectories | ArrayLike) -> SeriesData:
         self._check_fitted()
-        return lay_out_series(X, self._table())
-
-    def _table(self) -> Table:
-        """How to read data: as those of the fit were. A model on another grid has other names than they."""
-        table: Table | None = getattr(self, "table_", None)
-        if table is not None and table.read == (*self.names_, *self.input_names_):
-            return table
-        return Table((*self.names_, *self.input_names_), self.names_, self.input_names_, self.step_)
+        return lay_out_series(X, self.table_)
 
 
 def _time_second(x: Tensor, dtype: np.dtype[Any]) -> Array:

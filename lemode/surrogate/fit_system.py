@@ -18,6 +18,9 @@ from .surrogate import Surrogate
 
 __all__ = ["fit"]
 
+# variables whose errors are printed
+SHOWN = 8
+
 
 def fit(
     system: System | Trajectories | Callable[[float, NDArray[np.float64]], ArrayLike],
@@ -93,7 +96,7 @@ def fit(
     model.fit(data[order[2 * fifth :]], validation=data[order[fifth : 2 * fifth]])
     model.report_ = _report(model, data[order[:fifth]])
     if verbose:
-        print(_render(model))
+        print(_render(model, data[order[:fifth]]))
     return model
 
 
@@ -148,33 +151,68 @@ def _refuse_drive(system: CallableSystem, states: NDArray[np.float64], t: NDArra
 
 
 def _report(model: Surrogate, test: Trajectories) -> dict[str, float]:
+    """Errors over all variables and, where there are several, of each: their units need not be the same."""
     test, D = test.select((*model.names_, *model.input_names_)), len(model.names_)
-    x, inputs = test.x[..., :D], test.x[..., D:]
-    warm = max(model.warmup_, x.shape[1] // 4)
-    free = np.nan  # of series without gaps only
-    if test.even() and not test.missing and test.t.ndim == 1 and warm < x.shape[1]:
-        ahead = model.forecast(test.x[:, :warm], x.shape[1] - warm, inputs[:, warm:] if model.input_names_ else None)
-        free = float(np.linalg.norm(ahead - x[:, warm:]) / np.linalg.norm(x[:, warm:] - x.mean((0, 1))))
+    x = test.x[..., :D].astype(np.float64)
+    each, still = model.rmse(test, multioutput="raw_values"), np.sqrt(np.nanmean(np.diff(x, axis=1) ** 2, (0, 1)))
     return {
         "rmse": model.rmse(test),
         "persistence_rmse": float(np.sqrt(np.nanmean(np.diff(x, axis=1) ** 2))),
-        "free_run_error": free,
+        **{f"{key} of {name}": float(v) for key, row in (("rmse", each), ("persistence_rmse", still)) if D > 1
+           for name, v in zip(model.names_, row, strict=True)},
+        "free_run_error": _free_run_error(model, test, x),
         "steps": float(len(model.history_.loss)),
         "seconds": model.history_.seconds,
-    }
+    }  # fmt: skip
 
 
-def _render(model: Surrogate) -> str:
-    r = model.report_
-    return "\n".join(
-        (
-            f"LEM with {model.hidden_size} units on {', '.join(model.names_)}, sampled every {model.step_:g}; "
-            f"{r['steps']:.0f} steps in {r['seconds']:.0f} s ({model.history_.stopped})",
-            f"  one step ahead, test RMSE   {r['rmse']:.2e}   (persistence {r['persistence_rmse']:.2e})",
-            *(
-                []
-                if np.isnan(r["free_run_error"])
-                else [f"  free run, relative L2 error {r['free_run_error']:.2e}   (the mean as forecast: 1)"]
-            ),
+def _free_run_error(model: Surrogate, test: Trajectories, x: NDArray[np.float64]) -> float:
+    """Root mean square over the variables, each in units of its standard deviation; nan where `_unjudged` says why."""
+    if _unjudged(model, test):
+        return np.nan
+    D, warm = x.shape[-1], _warm(model, test)
+    history = Trajectories(test.t[:warm], test.x[:, :warm], test.names)
+    ahead = model.forecast(history, x.shape[1] - warm, test.x[:, warm:, D:] if model.input_names_ else None)
+    spread = x[:, warm:].var((0, 1))
+    moves = spread > 0  # what stands still in the test has no unit to be judged in
+    with np.errstate(over="ignore", invalid="ignore"):
+        square = ((ahead - x[:, warm:]) ** 2).mean((0, 1))[moves] / spread[moves]
+    return float(np.sqrt(square.mean()))
+
+
+def _warm(model: Surrogate, test: Trajectories) -> int:
+    return max(model.warmup_, test.x.shape[1] // 4)
+
+
+def _unjudged(model: Surrogate, test: Trajectories) -> str:
+    """Why the free run is not judged, if it is not."""
+    if test.t.ndim != 1 or not test.even() or test.missing:
+        return "the trajectories are uneven or have missing values"
+    warm, T = _warm(model, test), test.x.shape[1]
+    if T - warm < 2:
+        return f"the trajectories have {T} samples, of which {warm} are read first"
+    if not np.ptp(test.x[:, warm:, : len(model.names_)], axis=(0, 1)).any():
+        return "the test trajectories stand still"
+    return ""
+
+
+def _render(model: Surrogate, test: Trajectories) -> str:
+    r, units = model.report_, model.table_.units
+    lines = [
+        f"LEM with {model.hidden_size} units on {', '.join(model.names_)}, sampled every {model.step_:g}; "
+        f"{r['steps']:.0f} steps in {r['seconds']:.0f} s ({model.history_.stopped})",
+    ]
+    if len(model.names_) == 1:
+        lines.append(f"  one step ahead, test RMSE   {r['rmse']:.2e}   (persistence {r['persistence_rmse']:.2e})")
+    for name in model.names_[:SHOWN] if len(model.names_) > 1 else ():
+        unit = f" {units[name]}" if name in units else ""
+        lines.append(
+            f"  one step ahead, test RMSE of {name}   {r[f'rmse of {name}']:.2e}{unit}   "
+            f"(persistence {r[f'persistence_rmse of {name}']:.2e}{unit})"
         )
-    )
+    if len(model.names_) > SHOWN:
+        lines.append(f"  ... and of {len(model.names_) - SHOWN} more: report_")
+    why = _unjudged(model, test)
+    error = f"{r['free_run_error']:.2e}   (the mean as forecast: 1)"
+    lines.append(f"  free run: not judged, {why}" if why else f"  free run, relative L2 error {error}")
+    return "\n".join(lines)

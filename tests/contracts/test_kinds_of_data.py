@@ -517,3 +517,12 @@ class TestScales:
         fitted = model(warm_start=True).fit(W)
         with pytest.raises(ValueError, match="warm_start: scale='series', and the model was fitted with 'global'"):
             fitted.set_params(scale="series").fit(W)
+
+
+def test_a_continuous_fit_leaves_one_checkpoint(tmp_path):
+    """That of its first part would refuse the next fit, after the one that has a name was removed."""
+    file = tmp_path / "fit.ckpt"
+    model(continuous=True).fit(W, checkpoint=file)
+    assert [path.name for path in tmp_path.iterdir()] == ["fit.ckpt"]
+    file.unlink()
+    model(continuous=True).fit(2 * W, checkpoint=file)
