@@ -28,6 +28,7 @@ from .readout_network import ReadoutNetwork
 from .recipe import Recipe, check_seed, checked_recipe
 from .run import History, Stopped
 from .scaling import hold_constants
+from .schema import check_fields, check_model, check_sizes
 from .series import Series
 
 __all__ = ["Estimator"]
@@ -55,6 +56,7 @@ class Estimator(Parameters):
     warmup_: int
     history_: History
     fitted_with_: dict[str, Any]  # hyper-parameters, of which the network is built
+    report_: dict[str, float]  # only after lemode.fit
 
     # every surrogate has these hyper-parameters
     hidden_size: int
@@ -274,10 +276,14 @@ class Estimator(Parameters):
 
     def _empty(self, dimension: int, inputs: int, dtype: torch.dtype) -> IncrementNetwork:
         """The network without weights."""
-        with torch.device("meta"):
-            network = self._network(dimension, inputs, dtype)
+        network = self._sketch(dimension, inputs, dtype)
         network.to_empty(device="cpu")
         return network
+
+    def _sketch(self, dimension: int, inputs: int, dtype: torch.dtype) -> IncrementNetwork:
+        """The network without memory: it has sizes only."""
+        with torch.device("meta"):
+            return self._network(dimension, inputs, dtype)
 
     def _choose_names(self, known: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Variables to predict and to read only, of those of the data; subclasses choose."""
@@ -418,6 +424,7 @@ class Estimator(Parameters):
             "warmup": self.warmup_,
             "readout": self.network_.rebuilt_from(),
             "history": vars(self.history_),
+            "report": getattr(self, "report_", None),
         }
         storage.write(path, self.network_.state_dict(), metadata)
 
@@ -428,7 +435,7 @@ class Estimator(Parameters):
         kind = metadata.get("class", cls.__name__)  # since format 2
         if kind != cls.__name__:
             known = {c.__name__: c for c in _subclasses(cls)}
-            if kind not in known:
+            if not isinstance(kind, str) or kind not in known:
                 raise ValueError(f"{path}: the model is a {kind}: read it with {kind}.load.")
             return known[kind]._restore(path, tensors, metadata)
         return cls._restore(path, tensors, metadata)
@@ -436,6 +443,9 @@ class Estimator(Parameters):
     @classmethod
     def _restore(cls, path: str | os.PathLike[str], tensors: dict[str, Tensor], metadata: dict[str, Any]) -> Any:
         try:
+            check_model(metadata, tensors)
+            check_fields(History, metadata["history"], "history")
+            check_fields(Table, metadata.get("table", {}), "table")
             params = {k: _tuples(v) for k, v in metadata["params"].items()}
             # of an older lemode, where set_params after the fit could contradict the network
             fitted_with = {**params, **{k: _tuples(v) for k, v in metadata.get("fitted_with", {}).items()}}
@@ -447,12 +457,18 @@ class Estimator(Parameters):
             if "table" in metadata:  # an older lemode kept the names that it read, and no others
                 model.training_table_ = Table(**metadata["table"])
             model.history_ = History(**metadata["history"])
-            model.network_ = built._build(len(model.names_), len(model.input_names_), tensors["head.weight"].dtype)
-            if metadata.get("readout") is not None:
-                model.network_ = ReadoutNetwork.like(model.network_, **metadata["readout"])
+            if metadata.get("report") is not None:
+                model.report_ = metadata["report"]
+            sizes = len(model.names_), len(model.input_names_), tensors["head.weight"].dtype
+            readout = metadata.get("readout")
+            if readout is None:
+                check_sizes(built._sketch(*sizes), tensors)
+            model.network_ = built._empty(*sizes)
+            if readout is not None:
+                model.network_ = ReadoutNetwork.like(model.network_, **readout)
             model.network_.load_state_dict(tensors)
             model.network_.set_core_dt(metadata.get("core_dt"))  # since format 2
-        except (KeyError, TypeError, RuntimeError, ValueError) as e:
+        except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as e:
             raise ValueError(f"{path}: the contents of this lemode model do not fit together ({e}).") from e
         return model
 

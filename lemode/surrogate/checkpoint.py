@@ -15,11 +15,18 @@ from . import storage
 from .errors import FitWarning
 from .recipe import Recipe
 from .run import History, Run
+from .schema import check_fields, check_types
 from .series import Grid
 
 __all__ = ["Checkpoint", "digest"]
 
 FORMAT = "lemode checkpoint"
+CONTENTS: dict[str, Any] = {
+    "recipe": dict[str, Any], "history": dict[str, Any], "stage": int, "step": int, "best": float, "free_before": float,
+    "numbers": dict[str, Any], "groups": list[dict[str, Any]],
+}  # fmt: skip
+# of an older lemode it may be missing
+OPTIONAL: dict[str, Any] = {"fingerprint": dict[str, Any], "reached": float}
 
 
 @dataclass(frozen=True)
@@ -92,6 +99,20 @@ class Checkpoint:
         if not os.path.exists(self.path):
             return
         tensors, metadata = storage.read(self.path, FORMAT)
+        try:
+            check_types(metadata, CONTENTS, OPTIONAL)
+            check_fields(History, metadata["history"], "history")
+        except ValueError as e:
+            raise self._misfit(e) from e
+        try:
+            self._put_back(run, tensors, metadata)
+        except (KeyError, TypeError, AttributeError, RuntimeError) as e:
+            raise self._misfit(e) from e
+
+    def _misfit(self, e: Exception) -> ValueError:
+        return ValueError(f"{self.path}: the contents of this {FORMAT} do not fit together ({e}); remove the file.")
+
+    def _put_back(self, run: Run, tensors: dict[str, torch.Tensor], metadata: dict[str, Any]) -> None:
         recipe = asdict(run.recipe)
         saved = asdict(Recipe()) | {k: tuple(v) if isinstance(v, list) else v for k, v in metadata["recipe"].items()}
         known = metadata.get("fingerprint")
@@ -100,7 +121,7 @@ class Checkpoint:
                 f"{self.path}: the checkpoint of an older lemode, which does not say what data and seed it is of: the fit goes on as if "
                 "they were the same.",
                 FitWarning,
-                stacklevel=6,
+                stacklevel=7,
             )
             known = self.fingerprint
         different = [k for k in recipe if saved.get(k) != recipe[k]]

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from .._version import __version__
 
 __all__ = ["FORMAT_VERSION", "check_writable", "read", "write"]
 
-FORMAT, FORMAT_VERSION = "lemode model", 2
+# since 3 with a checksum
+FORMAT, FORMAT_VERSION = "lemode model", 3
+
+# stands in the place of the checksum while that is computed
+NONE_YET = "0" * 64
 
 
 def write(path: str | os.PathLike[str], tensors: dict[str, Tensor], metadata: dict[str, Any], kind: str = FORMAT) -> None:
@@ -43,14 +48,17 @@ def write(path: str | os.PathLike[str], tensors: dict[str, Tensor], metadata: di
         "format": kind,
         "format_version": str(FORMAT_VERSION),
         "lemode_version": __version__,
+        "checksum": NONE_YET,
         "metadata": json.dumps(metadata),
     }
+    content = save({k: v.detach().contiguous() for k, v in tensors.items()}, header)
+    content = _with_checksum(content, NONE_YET, hashlib.sha256(content).hexdigest())
     temporary = target.parent / f".lemode-{secrets.token_hex(8)}.tmp"
     # made by os.open, so that it has the permissions of any other new file: save_file makes a private one
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with os.fdopen(handle, "wb") as f:
-            f.write(save({k: v.detach().contiguous() for k, v in tensors.items()}, header))
+            f.write(content)
         os.replace(temporary, target)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -103,21 +111,61 @@ def read(path: str | os.PathLike[str], kind: str = FORMAT) -> tuple[dict[str, Te
     if not Path(path).is_file():
         raise ValueError(f"{path}: no regular file, so not a {kind}.")
     try:
-        with safe_open(path, framework="pt") as f:
-            header = f.metadata() or {}
-            # copies: in the file tensors lie at odd addresses, and rounding may depend on alignment
-            tensors = {key: f.get_tensor(key).clone() for key in f.keys()}  # noqa: SIM118, safe_open is no mapping
-    except (SafetensorError, OSError) as e:
+        content = Path(path).read_bytes()
+        # copies: in the file tensors lie at odd addresses, and rounding may depend on alignment
+        tensors = {key: tensor.clone() for key, tensor in load(content).items()}
+    except (SafetensorError, OSError, KeyError) as e:
         raise ValueError(f"{path}: not a {kind}, or damaged ({e}).") from e
-    if header.get("format") != kind:
-        raise ValueError(f"{path}: a safetensors file, but {header.get('format')!r} and not a {kind}.")
-    version = header.get("format_version", "")
-    if not version.isdigit() or int(version) > FORMAT_VERSION:
-        raise ValueError(
-            f"{path}: written by lemode {header.get('lemode_version')} in format {version}, this lemode reads up to {FORMAT_VERSION}: "
-            "upgrade lemode."
-        )
     try:
-        return tensors, json.loads(header["metadata"])
-    except (KeyError, json.JSONDecodeError) as e:
-        raise ValueError(f"{path}: the metadata of this lemode model are damaged ({e}).") from e
+        header = _object(content[8 : 8 + int.from_bytes(content[:8], "little")].decode()).get("__metadata__", {})
+        if header.get("format") != kind:
+            raise ValueError(f"{path}: a safetensors file, but {header.get('format')!r} and not a {kind}.")
+        version = header.get("format_version", "")
+        if not (version.isascii() and version.isdigit()) or int(version) > FORMAT_VERSION:
+            raise ValueError(
+                f"{path}: written by lemode {header.get('lemode_version')} in format {version}, this lemode reads up to "
+                f"{FORMAT_VERSION}: upgrade lemode."
+            )
+        checksum = header.get("checksum")
+        if checksum is not None or int(version) >= 3:
+            _check(content, checksum)
+        if not isinstance(header.get("metadata"), str):
+            raise _Damaged("there are none")
+        return tensors, _object(header["metadata"])
+    except _Damaged as e:
+        raise ValueError(f"{path}: the metadata of this {kind} are damaged ({e}).") from e
+
+
+class _Damaged(Exception):
+    """What is wrong with the metadata."""
+
+
+def _check(content: bytes, checksum: str | None) -> None:
+    """Every byte counts: that of a tensor, of a name, and the blanks at the end of the header."""
+    if hashlib.sha256(_with_checksum(content, str(checksum), NONE_YET)).hexdigest() != checksum:
+        raise _Damaged("the checksum is another: bytes were changed since it was written; use a copy of the file")
+
+
+def _with_checksum(content: bytes, before: str, after: str) -> bytes:
+    """In strings of the header quotes are escaped: there is one such place."""
+    return content.replace(f'"checksum":"{before}"'.encode(), f'"checksum":"{after}"'.encode(), 1)
+
+
+def _object(text: str) -> dict[str, Any]:
+    """A JSON object, in which no name comes twice."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(dict(pairs)) < len(pairs):
+            names = [name for name, _ in pairs]
+            raise _Damaged(f"{next(name for name in names if names.count(name) > 1)!r} is there twice")
+        return dict(pairs)
+
+    try:
+        value = json.loads(text, object_pairs_hook=once)
+    except RecursionError:
+        raise _Damaged("brackets are nested too deep") from None
+    except ValueError as e:
+        raise _Damaged(str(e)) from None
+    if not isinstance(value, dict):
+        raise _Damaged(f"{type(value).__name__} instead of an object")
+    return value

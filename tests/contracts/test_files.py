@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.torch import save
 
 from lemode import FieldSurrogate, Surrogate, baselines
 from lemode.cli import main
@@ -17,6 +18,7 @@ T = 0.2 * np.arange(60)
 WAVES = np.stack([np.sin(T + p) for p in range(6)])[..., None]
 FIELD = np.tile(np.stack([np.sin(np.arange(4) * np.pi / 2 - 0.1 * np.arange(60)[:, None] + p) for p in range(6)]), 2)
 SMALL = {"hidden_size": 3, "steps": 4, "window": 20, "washout": 5, "batch_size": 4, "verbose": 0}
+GOLDEN = Path(__file__).parents[1] / "golden" / "surrogate.lem"
 pytestmark = pytest.mark.filterwarnings("ignore:free runs leave the attractor")
 FIELD_SMALL = {"hidden_size": 2, "kernel_size": 3, "steps": 4, "verbose": 0}
 
@@ -218,3 +220,118 @@ class TestWhatIsLoaded:
         for cls, path in ((FieldSurrogate, "m.lem"), (baselines.GRU, "m.lem"), (baselines.GRU, "f.lem")):
             with pytest.raises(ValueError, match=r"the model is a (Field)?Surrogate: read it with (Field)?Surrogate\.load"):
                 cls.load(tmp_path / path)
+
+
+def _changed(**entries):
+    """Puts them into the metadata; a name with dots is one inside of others."""
+
+    def change(metadata):
+        for path, value in entries.items():
+            *folders, name = path.split("__")
+            where = metadata
+            for folder in folders:
+                where = where[folder]
+            where[name] = value
+
+    return change
+
+
+def _claims(name, value):
+    return _changed(**{f"params__{name}": value, f"fitted_with__{name}": value})
+
+
+# what a file may say that no model says, and a word of the refusal
+FOREIGN = [
+    *((_changed(step=value), "step=") for value in (0, -1.0, "a", np.nan, np.inf, True, None)),
+    *((_changed(warmup=value), "warmup=") for value in (0, -1, "3", 2.5, True)),
+    *((_changed(names=value), "names=") for value in ("x", [1], None, [], {"x": 1}, ["x", "x"])),
+    (_changed(input_names=["x0"]), "twice"),
+    *((_changed(**{"class": value}), "the model is a") for value in (3, [], None)),
+    *((_changed(params=value), "params=") for value in ([], None, "x")),
+    *((_changed(history=value), "history=") for value in ([], 3)),
+    *(
+        (_changed(**{f"history__{name}": "abc"}), name)
+        for name in ("loss", "validation", "best_step", "seconds", "stages", "tried")
+    ),
+    (_changed(history__stopped="abc"), "abc"),
+    (_changed(history__validation=[[1]]), "validation"),
+    (_changed(core_dt="x"), "core_dt="),
+    *((_changed(readout=value), "readout") for value in ({"units": 10000, "delays": 0}, {"units": "3"}, [], {"delays": 1})),
+    (_changed(report={"rmse": "x"}), "report="),
+    (_changed(table__columns="ab"), "table.columns="),
+    (_claims("hidden_size", "3"), "hidden_size="),
+    (_claims("hidden_size", 10**4), r"has shape \(12, 1\), and the hyper-parameters are those of \(40000, 1\)"),
+    (_claims("delays", 10**8), "has shape"),
+    (_claims("num_layers", 10**8), "num_layers=100000000"),
+    (_claims("unheard_of", 1), "unheard_of"),
+    (dict.clear, "missing"),
+]
+
+
+class TestFilesThatNobodyWrote:
+    @pytest.mark.parametrize(("change", "word"), FOREIGN)
+    def test_are_refused_in_a_sentence_before_anything_is_allocated(self, model, tmp_path, change, word, monkeypatch):
+        path = tmp_path / "m.lem"
+        model.save(path)
+        tensors, metadata = storage.read(path)
+        change(metadata)
+        storage.write(path, tensors, metadata)
+        monkeypatch.setattr("torch.nn.Module.to_empty", None)
+        with pytest.raises(ValueError, match=rf"m\.lem: .*{word}"):
+            Surrogate.load(path)
+
+    @pytest.mark.parametrize(
+        "text", ["[" * 5000, '{"a":' * 5000, "9" * 5000, "[]", "3", "null", '"a"', "", "{", '{"step": 1, "step": 1}']
+    )
+    def test_whose_metadata_are_no_object(self, model, tmp_path, text):
+        path = tmp_path / "m.lem"
+        header = {"format": "lemode model", "format_version": "2", "metadata": text}
+        path.write_bytes(save(model.network_.state_dict(), header))
+        with pytest.raises(ValueError, match=r"m\.lem: the metadata of this lemode model are damaged \("):
+            Surrogate.load(path)
+
+    def test_of_which_one_bit_was_changed(self, model, tmp_path):
+        path, generator = tmp_path / "m.lem", np.random.default_rng(0)
+        model.save(path)
+        whole = path.read_bytes()
+        for place in {*range(20), *range(len(whole) - 20, len(whole)), *generator.integers(len(whole), size=300).tolist()}:
+            changed = bytearray(whole)
+            changed[place] ^= 1 << int(generator.integers(8))
+            path.write_bytes(changed)
+            with pytest.raises(ValueError, match=r"m\.lem"):
+                Surrogate.load(path)
+
+    def test_without_the_checksum_that_belongs_to_their_format(self, model, tmp_path):
+        path = tmp_path / "m.lem"
+        path.write_bytes(save(model.network_.state_dict(), {"format": "lemode model", "format_version": "3", "metadata": "{}"}))
+        with pytest.raises(ValueError, match="the checksum is another"):
+            Surrogate.load(path)
+
+    @pytest.mark.parametrize(
+        "change",
+        [_changed(history=[]), _changed(stage="x"), _changed(groups=3), _changed(best=None), dict.clear],
+    )
+    def test_checkpoints_neither(self, tmp_path, change):
+        path = tmp_path / "c"
+        Surrogate(**SMALL).fit(WAVES, checkpoint=path)
+        tensors, metadata = storage.read(path, "lemode checkpoint")
+        change(metadata)
+        storage.write(path, tensors, metadata, "lemode checkpoint")
+        with pytest.raises(
+            ValueError, match=r"c: the contents of this lemode checkpoint do not fit together .*; remove the file"
+        ):
+            Surrogate(**SMALL).fit(WAVES, checkpoint=path)
+
+
+def test_what_a_model_knows_survives_a_file(model, tmp_path):
+    field = FieldSurrogate(**FIELD_SMALL, grid=(8,), input_noise=(0.2, 0.1), symmetry=("even",)).fit(FIELD)
+    known = Surrogate(**SMALL, observe=("x0",), stages=("one-step",), weights={"x0": 2.0}).fit(WAVES)
+    known.report_ = {"rmse": 0.5, "period": float("nan"), "free_rmse": float("inf")}  # as lemode.fit leaves it
+    for before in (field, known):
+        before.save(tmp_path / "m.lem")
+        after = Surrogate.load(tmp_path / "m.lem")
+        assert after.get_params() == before.get_params()  # a tuple equals no list
+        assert after.fitted_with_ == before.fitted_with_
+        assert after.history_ == before.history_
+        assert repr(getattr(after, "report_", None)) == repr(getattr(before, "report_", None))
+    assert not hasattr(Surrogate.load(GOLDEN), "report_")
