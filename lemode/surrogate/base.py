@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..trajectories import Trajectories
 from . import frames, storage
+from .bands import LEAST, Band, check_level, residuals, sample_ahead
 from .checkpoint import Checkpoint, digest
 from .data import FitData, SeriesData, lay_out_fit, lay_out_forecast, lay_out_series
 from .errors import FitTimeWarning
@@ -29,6 +30,7 @@ from .recipe import Recipe, check_seed, checked_recipe
 from .run import History, Stopped
 from .scaling import hold_constants
 from .schema import check_fields, check_model, check_sizes
+from .seeds import torch_stream
 from .series import Series
 
 __all__ = ["Estimator"]
@@ -55,6 +57,7 @@ class Estimator(Parameters):
     training_table_: Table
     warmup_: int
     history_: History
+    residuals_: list[list[float]]  # some one-step errors on the validation series, in normalised variables
     fitted_with_: dict[str, Any]  # hyper-parameters, of which the network is built
     report_: dict[str, float]  # only after lemode.fit
 
@@ -214,6 +217,7 @@ class Estimator(Parameters):
         series, judge = network.series(data.training), network.series(data.validation)
         going_on = None if checkpoint is None else Checkpoint(checkpoint, self._fingerprint(data))
         self.network_, self.history_ = fitter.fit(network, series, judge, recipe, self.seed, self.verbose, going_on)
+        self.residuals_ = residuals(self.network_, judge, self.warmup_)
         self._warn(recipe, judge)
 
     def _warn(self, recipe: Recipe, judge: Series) -> None:
@@ -324,27 +328,32 @@ class Estimator(Parameters):
         steps: int | None = None,
         inputs: ArrayLike | None = None,
         *,
-        dt: float | None = None,
-        t: ArrayLike | None = None,
+        dt: Any = None,
+        t: Any = None,
+        level: float | None = None,
     ) -> Any:
         """Free running: warm up on the history, then feed the surrogate with its own predictions.
 
         Parameters
         ----------
-        history : Trajectories, (n, T, D) or (T, D), with at least `warmup_` samples
-            An array is taken to be sampled at the training interval; Trajectories at any times, with missing values.
+        history : as X of a fit, with at least `warmup_` samples
+            An array is taken to be sampled at the training interval; Trajectories and frames at any times, with missing values.
         steps : int
-            Number of values to forecast; the first follows the last of the history.
-        inputs : (steps, m) or (n, steps, m), where the model has inputs
+            Number of values to forecast; the first follows the last of the history. As many as there are inputs, by default.
+        inputs : (steps, m) or (n, steps, m), or a frame with the times of the forecast, where the model has inputs
             Their values at the times of the forecast.
         dt : float, optional
             Interval between the values, the training interval by default.
         t : (steps,) or (n, steps), optional
-            The times of the values instead, later than the history, whose times an array counts from 0.
+            The times of the values instead, later than the history, whose times an array counts from 0; dates, where it has dates.
+        level : float, optional
+            The share of a band, such as 0.9: bounds between which this share of free runs lies, to every step of which an error is
+            added that the model made on the validation series. They are independent of each other in time.
 
         Returns
         -------
-        (n, steps, D) or (steps, D)
+        (n, steps, D) or (steps, D), labelled as the history: a frame with the times that follow for a frame. With a level a
+        `lemode.surrogate.bands.Band` of three of these.
 
         Raises
         ------
@@ -352,12 +361,29 @@ class Estimator(Parameters):
             For a history that is too short, times that are not behind it, or inputs that do not fit.
         """
         self._check_fitted()
-        table = self.table_
+        table, share = self.table_, None if level is None else self._share(level)
         observed = len(table.names)
         data = lay_out_forecast(history, table.read, observed, self.step_, self.warmup_, steps, inputs, dt, t, table)
         values = _time_second(run_ahead(self.network_, data), data.dtype)
-        values = values if data.own is None else data.own.undo(values)
-        return self._as_asked(values, data.times, data.form, lambda: data.form.ahead(values, data.times, self.names_))
+
+        def labelled(found: Array) -> Any:
+            found = found.astype(data.dtype) if data.own is None else data.own.undo(found).astype(data.dtype)
+            return self._as_asked(found, data.times, data.form, lambda: data.form.ahead(found, data.times, self.names_))
+
+        if share is None:
+            return labelled(values)
+        bounds = sample_ahead(self.network_, data, self.residuals_, share, torch_stream(check_seed(self.seed), "bands"))
+        return Band(labelled(values), labelled(bounds[0]), labelled(bounds[1]), share)
+
+    def _share(self, level: float) -> float:
+        """The level, checked; ValueError where the model cannot say how much it errs."""
+        share = check_level(level)
+        if len(getattr(self, "residuals_", ())) < LEAST:
+            raise ValueError(
+                f"level={level}: the model knows of fewer than {LEAST} of its errors: its validation series was too short, or an older "
+                "lemode wrote it. Fit it anew, with more validation data."
+            )
+        return share
 
     def score(self, X: Trajectories | ArrayLike, y: None = None, *, multioutput: str = "uniform_average") -> Any:
         """Coefficient of determination R^2 of the one-step increments, averaged over variables: 1 is perfect, persistence is about 0.
@@ -424,6 +450,7 @@ class Estimator(Parameters):
             "warmup": self.warmup_,
             "readout": self.network_.rebuilt_from(),
             "history": vars(self.history_),
+            "residuals": getattr(self, "residuals_", []),
             "report": getattr(self, "report_", None),
         }
         storage.write(path, self.network_.state_dict(), metadata)
@@ -456,6 +483,7 @@ class Estimator(Parameters):
             model.step_, model.warmup_ = metadata["step"], metadata["warmup"]
             if "table" in metadata:  # an older lemode kept the names that it read, and no others
                 model.training_table_ = Table(**metadata["table"])
+            model.residuals_ = _numbers(metadata.get("residuals", []), len(model.names_))
             model.history_ = History(**metadata["history"])
             if metadata.get("report") is not None:
                 model.report_ = metadata["report"]
@@ -501,6 +529,13 @@ def _listed(value: Any) -> Any:
 def _tuples(value: Any) -> Any:
     """JSON knows lists only; the defaults are tuples."""
     return tuple(value) if isinstance(value, list) else value
+
+
+def _numbers(rows: Any, width: int) -> list[list[float]]:
+    """As they are, if they are rows of so many numbers."""
+    array = np.asarray(rows, dtype=np.float64).reshape(len(rows), width)
+    found: list[list[float]] = array.tolist()
+    return found
 
 
 def _no_target(y: Any) -> None:
