@@ -22,6 +22,9 @@ __all__ = [
     "wasserstein",
 ]
 
+# an estimate by the mean of a logarithm wants a distribution of distances: with four of them Lorenz63 is off by 0.14, with 20 by 0.01
+DISTANCES = 20
+
 
 @checks(x=array, dt=real, segment=count)
 def power_spectrum(x: ArrayLike, dt: float, segment: int | None = None) -> tuple[Array, Array]:
@@ -218,7 +221,8 @@ def correlation_dimension(x: ArrayLike, quantile: float = 0.01, exclude: int = 5
     Raises
     ------
     ValueError
-        For bad shapes, values that are not finite, a quantile outside (0, 1), or too few pairs.
+        For bad shapes, values that are not finite, a quantile outside (0, 1), too few pairs, or data so rounded that near points have a
+        few distances only.
 
     Examples
     --------
@@ -248,7 +252,14 @@ def correlation_dimension(x: ArrayLike, quantile: float = 0.01, exclude: int = 5
             f"{len(distance)} pairs of points at a quantile of {quantile}: give a longer run, or a larger quantile."
         )
     r0 = np.quantile(distance, quantile)
-    return float(-1 / np.mean(np.log(distance[distance < r0] / r0)))
+    near = distance[distance < r0]
+    several = len(np.unique(near.astype(np.float32)))
+    if several < DISTANCES:
+        raise ValueError(
+            f"the distances below r0={r0:.4g}, which quantile={quantile} sets, have {several} values only: the data are rounded too "
+            "coarsely for it. Give a larger quantile, or data with more digits."
+        )
+    return float(-1 / np.mean(np.log(near / r0)))
 
 
 @checks(quantity=array, scale=real)

@@ -99,3 +99,14 @@ class TestClimate:
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call(np.random.default_rng(1).normal(size=(100, 2)))
+
+
+def test_the_dimension_of_rounded_data_is_right_or_refused():
+    x = np.random.default_rng(0).uniform(0, 20, size=(2000, 2))
+    for digits in (-1, 0):
+        with pytest.raises(ValueError, match=r"rounded too coarsely for it\. Give a larger quantile"):
+            correlation_dimension(x.round(digits), exclude=0)
+    right = correlation_dimension(x, exclude=0)
+    for digits in (1, 3):
+        assert correlation_dimension(x.round(digits), exclude=0) == pytest.approx(right, rel=0.06)  # 0.1 is a tenth of r0
+    assert np.isfinite(correlation_dimension(x.round(0), exclude=0, quantile=0.3))  # the remedy exists

@@ -6,6 +6,7 @@ import pytest
 import lemode
 from lemode.metrics import (
     crossing_times,
+    period,
     period_error,
     phase_error,
     spike_f1,
@@ -23,6 +24,23 @@ class TestOscillation:
         # the phase lags by t/2 - t/2.02 cycles
         np.testing.assert_allclose(error, times / 2.02 - times / 2, atol=1e-4)
         np.testing.assert_allclose(times, 2.0 * np.arange(30), atol=1e-6)
+
+    @pytest.mark.parametrize("noise", [0.0, 0.02, 0.05, 0.2])
+    @pytest.mark.parametrize("dt", [0.02, 0.1, 0.5])
+    def test_noise_is_no_oscillation(self, noise, dt):
+        t = np.arange(0, 120, dt)
+        for seed in range(3):
+            x = np.sin(t) + noise * np.random.default_rng(seed).normal(size=len(t))
+            # 18 periods between the first crossing and the last, each of which is misplaced by the noise over the slope, which is one
+            assert period(t, x) == pytest.approx(2 * np.pi, abs=1e-4 + 4 * 2**0.5 * noise / 18)
+
+    def test_crossings_of_a_series_without_noise_are_all_there(self):
+        """Small oscillations between large ones, each of which crosses the level."""
+        x = np.sin(T) + 0.5 * np.sin(7 * T)
+        expected = T[1:][(x[:-1] <= 0) & (x[1:] > 0)]
+        found = crossing_times(T, x, level=0.0)
+        assert len(found) == len(expected)
+        np.testing.assert_allclose(found, expected, atol=0.05)
 
     def test_phase_error_does_not_depend_on_where_counting_starts(self):
         late = np.where(T > 7, np.sin(2 * np.pi * T / 2 - 0.6), -1)
