@@ -217,7 +217,8 @@ class Estimator(Parameters):
         series, judge = network.series(data.training), network.series(data.validation)
         going_on = None if checkpoint is None else Checkpoint(checkpoint, self._fingerprint(data))
         self.network_, self.history_ = fitter.fit(network, series, judge, recipe, self.seed, self.verbose, going_on)
-        self.residuals_ = residuals(self.network_, judge, self.warmup_)
+        # the network is another than that of the judge: that of a readout computes in float64
+        self.residuals_ = residuals(self.network_, self.network_.series(data.validation), self.warmup_)
         self._warn(recipe, judge)
 
     def _warn(self, recipe: Recipe, judge: Series) -> None:
