@@ -8,6 +8,7 @@ the system it was trained on.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +16,6 @@ import torch
 from torch import Tensor
 
 from .._checks import checks, count, integer, pair, real, seed, tensor
-from ..conv import ConvLEM
 from ..lem import LEM, LEMCell
 from ..types import Array
 from .tangent import LyapunovSpectrum, finite, positive, qr_spectrum, to_numpy
@@ -135,6 +135,7 @@ def spectrum_of_closed_loop(
     history: Any,
     steps: int,
     *,
+    inputs: Any = None,
     dt: float | None = None,
     transient: int = 0,
     k: int | None = None,
@@ -149,16 +150,21 @@ def spectrum_of_closed_loop(
     compared with those of the system that made the data, the others say how fast the network's inner state falls in line. Computed in
     float64 whatever the model's precision.
 
+    Of a model with known inputs the exponents are conditional ones, along the inputs that are given: a largest one below zero means that
+    runs from other states end up on the same one under these inputs.
+
     Parameters
     ----------
     model : fitted lemode.Surrogate, or its network
         The network has a `LEM` or `ConvLEM` as ``core`` and ``step(x (T, n, D), state=...) -> (next x, state)``, the state
         ``((y, z), past)``. It is copied, not changed.
-    history : (T, D)
+    history : (T, D), or (T, D + m) with m inputs as last columns
         What the model is warmed up on, in the units of the data for a Surrogate, normalised for a network; the map starts from
         the prediction at its end.
     steps : int
         Steps in closed loop that are averaged over.
+    inputs : (transient + steps + 1, m), where the model has inputs
+        Their values from the sample after the history on, in the same units.
     dt : float, optional
         Time between two samples: exponents are per unit of it. A Surrogate's own ``step_`` by default, else 1.
     transient, k, blocks, seed
@@ -173,7 +179,7 @@ def spectrum_of_closed_loop(
     TypeError
         If the model is not fitted or has no LEM inside.
     ValueError
-        For a history that does not fit, or too few steps.
+        For a history or inputs that do not fit, or too few steps.
     FloatingPointError
         If the free run blows up.
 
@@ -185,7 +191,7 @@ def spectrum_of_closed_loop(
     (10,)
     """
     network = getattr(model, "network_", model)
-    if not (isinstance(getattr(network, "core", None), LEM | ConvLEM) and callable(getattr(network, "step", None))):
+    if not (hasattr(getattr(network, "core", None), "backend") and callable(getattr(network, "step", None))):
         raise TypeError(
             f"{type(model).__name__} holds no LEM network that can run free: give a fitted Surrogate, or use spectrum_of_map."
         )
@@ -196,45 +202,64 @@ def spectrum_of_closed_loop(
         raise ValueError(f"history has shape {tuple(series.shape)}: give (T, D) with at least one sample.")
     if not bool(torch.isfinite(series).all()):
         raise ValueError("the history has entries that are not finite.")
+    names, m = getattr(model, "names_", None), len(getattr(network, "input_mean", ()))
+    D = len(names) if names else _variables(network)
+    if series.shape[1] != D + m:
+        read = ", ".join((*names, *model.input_names_)) if names else f"{D} variables and {m} inputs"
+        raise ValueError(f"history has {series.shape[1]} columns, and the model reads {D + m}: {read}.")
+    drive = _drive(inputs, series[:, D:], transient + steps + 1)
+    series = series[:, :D]
     if network is not model:
-        series = net.normalise(series)
+        series, drive = net.normalise(series), None if drive is None else net.normalise_inputs(drive)
+    ends = (
+        None if drive is None else torch.cat([drive[:-1], drive[1:]], -1)
+    )  # a network knows the inputs at both ends of a step
     with torch.no_grad():
-        x, state = net.step(series.unsqueeze(1))
+        x, state = net.step(series.unsqueeze(1), None if ends is None else ends[: len(series)].unsqueeze(1))
+    drives = None if ends is None else ends[len(series) :]
     v = torch.cat([part.reshape(-1) for part in (x[-1], *_leaves(state))])
 
-    def step(v: Tensor) -> Tensor:
+    def step(v: Tensor, e: Tensor | None) -> Tensor:
         """The map on every row of v, as one batch: the series of a network do not know of each other."""
         n = len(v)
         parts = iter(v.split([x[-1].numel(), *(leaf.numel() for leaf in _leaves(state))], 1))
         value = next(parts).reshape(1, n, x.shape[-1])
-        new, after = net.step(value, state=_refilled(state, parts))
+        new, after = net.step(value, None if e is None else e[None], state=_refilled(state, parts))
         return torch.cat([_by_series(part, n) for part in (new, *_leaves(after))], 1)
 
-    def pushed(v: Tensor, tangents: Tensor) -> tuple[Tensor, Tensor]:
+    def pushed(v: Tensor, tangents: Tensor, e: Tensor | None) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
-            after: Any = torch.func.jvp(step, (v,), (tangents,))
+            after: Any = torch.func.jvp(lambda v: step(v, e), (v,), (tangents,))
         return after
 
     # forward mode costs the same milliseconds for one tangent and for hundreds: those of many steps go together, where they are few each
     size = v.numel()
     together = min(max(TOGETHER // size**2, 1), transient + steps)
     ahead: list[tuple[Array, Array]] = []
+    done = 0
+
+    def inputs_of(steps: int, each: int) -> Tensor | None:
+        """What drives the next steps, so many times each; there are none beyond the last."""
+        if drives is None:
+            return None
+        return drives[done + torch.arange(steps).clamp(max=len(drives) - 1 - done)].repeat_interleave(each, 0)
 
     def advance(Q: Array) -> Array:
-        nonlocal v
+        nonlocal v, done
         if together == 1:
             tangents = torch.as_tensor(Q).T.contiguous()
-            after, out = pushed(v.expand(len(tangents), -1).contiguous(), tangents)
-            v = after[0]
+            after, out = pushed(v.expand(len(tangents), -1).contiguous(), tangents, inputs_of(1, len(tangents)))
+            v, done = after[0], done + 1
             finite(to_numpy(v), "the state")
             return to_numpy(out).T
         if not ahead:
-            points = [v]
+            points, e = [v], inputs_of(together, 1)
             with torch.no_grad():
-                for _ in range(together):
-                    points.append(step(points[-1][None])[0])
-            _, J = pushed(torch.stack(points[:-1]).repeat_interleave(size, 0), torch.eye(size).to(v).repeat(together, 1))
-            v = points[-1]
+                for i in range(together):
+                    points.append(step(points[-1][None], None if e is None else e[i : i + 1])[0])
+            each = torch.stack(points[:-1]).repeat_interleave(size, 0)
+            _, J = pushed(each, torch.eye(size).to(v).repeat(together, 1), inputs_of(together, size))
+            v, done = points[-1], done + together
             Js = to_numpy(J.reshape(together, size, size).mT)
             ahead.extend(zip(to_numpy(torch.stack(points[1:]))[::-1], Js[::-1]))
         x, D = ahead.pop()
@@ -243,6 +268,31 @@ def spectrum_of_closed_loop(
 
     time = positive("dt", float(getattr(model, "step_", 1.0)) if dt is None else dt)
     return qr_spectrum(advance, tuple(v.shape), time, steps, transient, k, blocks, seed)
+
+
+def _variables(network: Any) -> int:
+    """How many a network predicts; one of a field does so at every point."""
+    return int(network.head.out_features * math.prod(getattr(network, "grid", ())))
+
+
+def _drive(inputs: Any, past: Tensor, needed: int) -> Tensor | None:
+    """The inputs beside the history and after it, None for a model without any; ValueError if they do not fit."""
+    m = past.shape[1]
+    if inputs is None:
+        if m:
+            raise ValueError(
+                f"the model is driven by {m} inputs: give inputs=({needed}, {m}), their values from the sample after the history on. "
+                "The exponents are then conditional ones, under these inputs."
+            )
+        return None
+    future = torch.as_tensor(inputs, dtype=past.dtype)
+    if not m:
+        raise ValueError("inputs: the model has none; leave them out.")
+    if future.shape != (needed, m):
+        raise ValueError(f"inputs have shape {tuple(future.shape)}: give ({needed}, {m}), transient + steps + 1 samples.")
+    if not bool(torch.isfinite(future).all()):
+        raise ValueError("the inputs have entries that are not finite.")
+    return torch.cat([past, future])
 
 
 def _leaves(state: Any) -> list[Tensor]:

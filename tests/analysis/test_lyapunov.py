@@ -1,11 +1,13 @@
 """Lyapunov spectra against systems whose exponents are known, exactly or from the literature."""
 
+import copy
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+import lemode
 from lemode import LEM, LEMCell
 from lemode.analysis.lyapunov import LyapunovSpectrum, lyapunov_spectrum, spectrum_of_flow, spectrum_of_map
 from lemode.analysis.lyapunov_network import spectrum_of_closed_loop, spectrum_of_lem
@@ -300,3 +302,80 @@ def test_kaplan_yorke_by_hand():
     assert dimension(1.0, 0.5) == 2.0
     assert dimension(1.0, -np.inf) == 1.0
     assert np.isnan(dimension(1.0, 0.5, D=3))
+
+
+def _surrogate(inputs=0):
+    """Two variables and so many inputs, one of them with its own scale, after a few steps of training."""
+    t = 0.2 * np.arange(80)
+    u = np.stack([np.cos(0.7 * t), np.sin(0.3 * t)])[:inputs]
+    x = np.stack([np.stack([np.sin(t + p), 5 + np.cos(t + p), *u], -1) for p in range(3)])
+    settings = {"hidden_size": 3, "steps": 3, "window": 20, "washout": 5, "verbose": 0}
+    return lemode.Surrogate(**settings, inputs=[f"x{2 + i}" for i in range(inputs)]).fit(x), x[0]
+
+
+@pytest.mark.parametrize("columns", [1, 3])
+@pytest.mark.parametrize("as_network", [False, True])
+def test_a_history_of_other_variables_is_refused(columns, as_network):
+    """One of them would be broadcast to all, and numbers come out."""
+    model, _ = _surrogate()
+    history = np.ones((20, columns))
+    with pytest.raises(ValueError, match=f"history has {columns} columns, and the model reads 2"):
+        lyapunov_spectrum(model.network_ if as_network else model, history, 30)
+
+
+@pytest.mark.parametrize("inputs", [1, 2])
+@pytest.mark.parametrize("transient", [0, 7])
+def test_conditional_exponents_of_a_driven_surrogate_are_those_of_its_forecasts(inputs, transient):
+    """Their sum is the mean logarithm of the determinant of the map, each step with the inputs at both its ends."""
+    model, x = _surrogate(inputs)
+    future = x[20 : 20 + transient + 41, 2:]
+    s = lyapunov_spectrum(model, x[:20], 40, inputs=future, transient=transient, blocks=4)
+    net = copy.deepcopy(model.network_).double()
+    net.core.backend = "reference"
+    series = torch.as_tensor(x[:20, :2])
+    e = net.normalise_inputs(torch.as_tensor(np.concatenate([x[:20, 2:], future])))
+    e = torch.cat([e[:-1], e[1:]], -1).unsqueeze(1)
+    with torch.no_grad():
+        value, state = net.step(net.normalise(series).unsqueeze(1), e[:20])
+        value, total = value[-1:], 0.0
+
+        def step(v, e):
+            (y, z), past = state
+            parts = v.split([2, 3, 3])
+            new, ((y, z), _) = net.step(
+                parts[0].view(1, 1, 2), e, state=((parts[1].view(1, 1, 3), parts[2].view(1, 1, 3)), past)
+            )
+            return torch.cat([new.flatten(), y.flatten(), z.flatten()])
+
+        (y, z), _ = state
+        v = torch.cat([value.flatten(), y.flatten(), z.flatten()])
+        for n in range(transient + 40):
+            now = e[20 + n, None]
+            if n >= transient:  # by central differences, accurate to 1e-9
+                J = torch.stack(
+                    [(step(v + i, now) - step(v - i, now)) / 2e-5 for i in 1e-5 * torch.eye(8, dtype=torch.float64)], 1
+                )
+                total += J.det().abs().log().item()
+            v = step(v, now)
+    assert s.exponents.sum() * 40 * model.step_ == pytest.approx(total, rel=1e-6)
+    other = lyapunov_spectrum(model, x[:20], 40, inputs=future + 1, transient=transient, blocks=4)
+    assert not np.allclose(other.exponents, s.exponents, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        (None, r"driven by 1 inputs: give inputs=\(31, 1\)"),
+        (np.zeros((30, 1)), r"inputs have shape \(30, 1\): give \(31, 1\)"),
+        (np.zeros((31, 2)), r"give \(31, 1\)"),
+        (np.full((31, 1), np.nan), "not finite"),
+    ],
+)
+def test_inputs_that_do_not_fit(inputs, message):
+    model, x = _surrogate(1)
+    with pytest.raises(ValueError, match=message):
+        lyapunov_spectrum(model, x[:20], 30, inputs=inputs)
+    undriven, x = _surrogate()
+    if inputs is not None:
+        with pytest.raises(ValueError, match="the model has none"):
+            lyapunov_spectrum(undriven, x[:20], 30, inputs=inputs)
