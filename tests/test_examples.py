@@ -1,4 +1,4 @@
-"""examples/gradient_bounds.py runs, and its own assertions hold."""
+"""Examples run, and show what they say."""
 
 import re
 import subprocess
@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[1] / "examples" / "gradient_bounds.py"
+EXAMPLES = Path(__file__).parents[1] / "examples"
+SCRIPT = EXAMPLES / "gradient_bounds.py"
+TABLE = EXAMPLES / "your_own_table.py"
 
 
 @pytest.mark.slow
@@ -18,3 +20,19 @@ def test_quick_run_shows_bounds_and_counterexamples():
     sharp = [float(line.split()[-1]) for line in lines if re.match(r"  b[yz]  ", line)]
     assert len(sharp) == 2
     assert min(sharp) > 0.99  # gradient over G_rec at the optimised input
+
+
+def test_a_table_of_your_own_takes_less_than_25_lines():
+    yours = TABLE.read_text().split("# your code begins\n")[1].split("# your code ends")[0]
+    assert len([line for line in yours.splitlines() if line.strip()]) < 25
+
+
+@pytest.mark.slow
+def test_a_table_of_your_own(tmp_path):
+    done = subprocess.run([sys.executable, "-W", "error", str(TABLE), "--out", str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    model, last, band = (float(number) for number in re.findall(r":\s+([\d.]+)", done.stdout))
+    # the noise of the made-up houses, whose spread around the forced temperature is 0.15 / sqrt(1 - 0.9^2) = 0.34; here it is 0.35
+    assert model < 0.5 < 2 < last
+    assert 80 <= band <= 98  # of 96 hours, which are not independent
+    assert (tmp_path / "forecast.png").stat().st_size > 10_000
