@@ -2,9 +2,9 @@
 A table of your own
 ===================
 
-A CSV file as it comes from a logger: dates, two greenhouses one below the other, days on which the logger was off, empty cells, a
-sensor that once said 999, and two columns that are known ahead, the heating's timer and the weather forecast. From there to a forecast with dates and a
-band of 90 %, in less than 25 lines.
+A CSV file as it comes from a logger: dates, two greenhouses one below the other, days on which the logger was off, empty cells, a sensor
+that once said 999, and two columns that are known ahead, the heating's timer and the weather forecast. From there to a forecast with dates
+and a band of 90 %, in less than 25 lines.
 
 ``python examples/your_own_table.py`` needs pandas and takes about half a minute; :doc:`/recording` says more of each line.
 """
