@@ -7,6 +7,7 @@ from .climate import (
     kl_divergence,
     power_spectrum,
     spectrum_distance,
+    spectrum_excess,
     wasserstein,
 )
 from .oscillation import crossing_times, period, period_error, phase_error, spike_f1
@@ -29,6 +30,7 @@ __all__ = [
     "power_spectrum",
     "rmse",
     "spectrum_distance",
+    "spectrum_excess",
     "spike_f1",
     "valid_prediction_time",
     "wasserstein",

@@ -79,6 +79,7 @@ def calls():
         "drift": {"quantity": t, "scale": 1.0}, "energy_ratio": pair, "wasserstein": pair, "rmse": pair,
         "kl_divergence": {**pair, "components": 2, "bins": 5}, "nrmse": {**pair, "scale": 1.0},
         "power_spectrum": {"x": x[0], "dt": 0.1, "segment": 20}, "spectrum_distance": {**pair, "dt": 0.1, "segment": 20},
+        "spectrum_excess": {**pair, "dt": 0.1, "segment": 20},
         "spike_f1": {"prediction": [1.0], "truth": [1.1], "tolerance": 0.2},
         "evaluate": {"models": {}, "x": x[0], "horizon": 3, "origins": [20, 30], "inputs": x[1], "season": 12},
         "valid_prediction_time": {**pair, "dt": 0.1, "threshold": 0.5, "lyapunov_time": 1.0, "scale": 1.0},

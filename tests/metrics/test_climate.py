@@ -10,6 +10,7 @@ from lemode.metrics import (
     kl_divergence,
     power_spectrum,
     spectrum_distance,
+    spectrum_excess,
     wasserstein,
 )
 
@@ -110,3 +111,31 @@ def test_the_dimension_of_rounded_data_is_right_or_refused():
     for digits in (1, 3):
         assert correlation_dimension(x.round(digits), exclude=0) == pytest.approx(right, rel=0.06)  # 0.1 is a tenth of r0
     assert np.isfinite(correlation_dimension(x.round(0), exclude=0, quantile=0.3))  # the remedy exists
+
+
+def test_a_peak_without_power_is_seen_by_its_excess_alone():
+    """Ten decades above the truth, as a Kuramoto-Sivashinsky surrogate had one, and a ten millionth of the power."""
+    t = 0.1 * np.arange(4000)
+    truth = np.stack([np.exp(np.sin(t + p)) for p in range(2)], -1)
+    run = truth + np.array([0.0, 3e-4]) * np.sin(25 * t)[:, None]
+    assert energy_ratio(run, truth) == pytest.approx(1, abs=1e-6)
+    assert (spectrum_distance(run, truth, 0.1) < 1e-3).all()
+    excess = spectrum_excess(run, truth, 0.1)
+    peak = 3e-4**2 / 2 / ((truth[:, 1] - truth[:, 1].mean()) ** 2).mean()
+    assert excess[0] == 0
+    # the floor is at 1e-12 of the highest point; the first harmonic of the truth has most of its power, as the peak has of its own
+    assert excess[1] == pytest.approx(12 + np.log10(peak), abs=0.3)
+
+
+def test_two_runs_of_one_process_have_little_excess():
+    rng = np.random.default_rng(0)
+    a, b = (np.cumsum(rng.normal(size=(5, 4000, 1)), 1) for _ in range(2))
+    a, b = (x[:, 50:] - x[:, :-50] for x in (a, b))
+    assert 0 < spectrum_excess(a, b, 1.0)[0] < 1  # 5 runs of 7 segments: each point scatters by a sixth
+
+
+def test_a_run_at_rest_has_no_excess_and_a_truth_at_rest_no_spectrum():
+    wave = np.sin(0.3 * np.arange(200))[:, None]
+    assert spectrum_excess(0 * wave, wave, 1.0)[0] == 0
+    with pytest.raises(ValueError, match="truth is constant in variable 0"):
+        spectrum_excess(wave, 0 * wave, 1.0)
