@@ -57,7 +57,7 @@ def test_audit_on_data_writes_report_and_plot(model_file, tmp_path, kind, capsys
     ("name", "content", "message"),
     [
         ("data.npy", np.zeros((2, 5, 3)), "D = 1"),
-        ("data.npy", np.full((1, 5, 1), np.nan), "not finite"),
+        ("data.npy", np.full((1, 5, 1), np.nan), "nan in trajectory 0 at time index 0, variable 'v'"),
         ("data.npz", {"y": np.zeros(3)}, "no array 'x'"),
         ("data.npz", {"x": WAVES, "u": WAVES}, "reads 0 known inputs"),
         ("data.txt", None, "give a .npy, .npz or .csv"),

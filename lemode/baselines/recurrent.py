@@ -23,7 +23,7 @@ class LSTM(Surrogate):
     ('LSTM', (1, 5, 1))
     """
 
-    _architecture = ("hidden_size", "num_layers", "delays", "scale", "dtype")
+    _architecture = ("hidden_size", "num_layers", "delays", "scale", "angles", "dtype")
     _unused = ("dt", "scheme", "width")
 
     def _core(self, features: int, dtype: torch.dtype) -> nn.Module:
@@ -43,7 +43,7 @@ class GRU(Surrogate):
     ('GRU', (1, 5, 1))
     """
 
-    _architecture = ("hidden_size", "num_layers", "delays", "scale", "dtype")
+    _architecture = ("hidden_size", "num_layers", "delays", "scale", "angles", "dtype")
     _unused = ("dt", "scheme", "width")
 
     def _core(self, features: int, dtype: torch.dtype) -> nn.Module:

@@ -23,7 +23,7 @@ from ..conv import ConvLEM
 from ..kernels.fields import windows
 from ..lem import LEM
 from ..surrogate import Surrogate
-from ..surrogate.data import as_table
+from ..surrogate.data import as_table, in_coordinates
 from ..surrogate.field_network import FieldNetwork
 from ..surrogate.field_readout_network import FieldReadoutNetwork
 from ..surrogate.network import both_ends
@@ -239,9 +239,15 @@ def _read_by_core(model: Surrogate, x: FloatArray, u: FloatArray | None) -> torc
     m = len(net.input_std)
     if (0 if u is None else u.shape[-1]) != m:
         raise ValueError(f"the model reads {m} known inputs: give them as 'u' (n, T, {m}) in a .npz file, beside 'x'.")
-    series = net.normalise(_time_first(x))
+    series = net.normalise(_time_first(_coordinates(model, x)))
     inputs = net.normalise_inputs(_time_first(u)) if u is not None else series[..., :0]
     return _hand_over(model, series, inputs)
+
+
+def _coordinates(model: Surrogate, x: FloatArray) -> FloatArray:
+    """The variables as the network has them."""
+    t = np.arange(x.shape[1], dtype=np.float64)
+    return in_coordinates(Trajectories(t, x, model.names_), model.table_)[0].x
 
 
 def _hand_over(model: Surrogate, series: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
@@ -291,11 +297,11 @@ def audit_surrogate(model: Surrogate, x: FloatArray | None = None, u: FloatArray
     if x is None:
         # in normalised variables the training data have mean 0 and variance 1
         rng = np.random.default_rng(0)
-        series, inputs = (torch.from_numpy(rng.standard_normal((300, 8, k))) for k in (len(model.names_), len(net.input_std)))
+        series, inputs = (torch.from_numpy(rng.standard_normal((300, 8, k))) for k in (model.table_.width, len(net.input_std)))
         notes.append("no data given: white noise with the mean and variance of the training data.")
         read = _hand_over(model, series, inputs)
     else:
-        read, series = _read_by_core(model, x, u), net.normalise(_time_first(x))
+        read, series = _read_by_core(model, x, u), net.normalise(_time_first(_coordinates(model, x)))
     target = (series[1:] - series[:-1]) / net.increment
     head = net.head.weight.detach().double().numpy(), net.head.bias.detach().double().numpy()
     pointwise = not isinstance(net, ReadoutNetwork | FieldReadoutNetwork)

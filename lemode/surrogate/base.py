@@ -17,6 +17,7 @@ from torch import Tensor
 from ..trajectories import Trajectories
 from . import frames, storage
 from .bands import LEAST, Band, check_level, residuals, sample_ahead
+from .circle import wrapped
 from .checkpoint import Checkpoint, digest
 from .data import FitData, SeriesData, lay_out_fit, lay_out_forecast, lay_out_series
 from .errors import FitTimeWarning
@@ -197,6 +198,9 @@ class Estimator(Parameters):
         check_seed(self.seed)
         data = self._lay_out(X, validation)
         recipe, fitter = self._recipe(data.names), self._fitter()
+        if recipe.weights is not None:  # an angle has two coordinates of the same weight
+            turns = tuple(recipe.weights[data.names.index(name)] for name in data.table.angles)
+            recipe = dataclasses.replace(recipe, weights=recipe.weights + turns)
         fitter.check(recipe, checkpoint)
         self.fitted_with_ = self.get_params()
         self.names_, self.input_names_, self.step_, self.training_table_ = (
@@ -207,7 +211,7 @@ class Estimator(Parameters):
         )
         self.warmup_ = max(min(recipe.washout, data.samples - 1), 1)
         if former is None:
-            self.network_ = network = self._empty(len(data.names), len(data.input_names), data.dtype)
+            self.network_ = network = self._empty(data.table.width, len(data.input_names), data.dtype)
             fitter.draw(network, self.seed)
             network.fit_scales(data.training)
             hold_constants(network, data.training)
@@ -321,7 +325,7 @@ class Estimator(Parameters):
             after = np.concatenate([grid.at[:, 1:], np.full((len(data), 1), -1)], 1)
             values = np.take_along_axis(values, np.where(after < 0, grid.at, after - 1).clip(0)[..., None], 1)
         values[~np.isfinite(np.broadcast_to(data.t, values.shape[:2]))] = np.nan
-        return values if given.own is None else given.own.undo(values)
+        return values if given.way is None else given.way.undo(values)
 
     def forecast(
         self,
@@ -368,7 +372,7 @@ class Estimator(Parameters):
         values = _time_second(run_ahead(self.network_, data), data.dtype)
 
         def labelled(found: Array) -> Any:
-            found = found.astype(data.dtype) if data.own is None else data.own.undo(found).astype(data.dtype)
+            found = (found if data.way is None else data.way.undo(found)).astype(data.dtype)
             return self._as_asked(found, data.times, data.form, lambda: data.form.ahead(found, data.times, self.names_))
 
         if share is None:
@@ -379,6 +383,8 @@ class Estimator(Parameters):
     def _share(self, level: float) -> float:
         """The level, checked; ValueError where the model cannot say how much it errs."""
         share = check_level(level)
+        if self.table_.angles:
+            raise ValueError(f"level={level}: a band of an angle, {self.table_.angles[0]!r}, has no ends; leave level out.")
         if len(getattr(self, "residuals_", ())) < LEAST:
             raise ValueError(
                 f"level={level}: the model knows of fewer than {LEAST} of its errors: its validation series was too short, or an older "
@@ -426,6 +432,9 @@ class Estimator(Parameters):
             raise ValueError("X has a single sample: an error needs at least two.")
         x = data.x[..., : len(self.names_)].astype(np.float64)
         error, truth = self._predict(given)[:, :-1] - x[:, 1:], np.diff(x, axis=1)
+        for name in self.table_.angles:
+            j = self.names_.index(name)
+            error[..., j], truth[..., j] = wrapped(error[..., j]), wrapped(truth[..., j])
         return error, np.where(np.isnan(error), np.nan, truth)
 
     # -- files -------------------------------------------------------------------------------------------------------
@@ -484,11 +493,11 @@ class Estimator(Parameters):
             model.step_, model.warmup_ = metadata["step"], metadata["warmup"]
             if "table" in metadata:  # an older lemode kept the names that it read, and no others
                 model.training_table_ = Table(**metadata["table"])
-            model.residuals_ = _numbers(metadata.get("residuals", []), len(model.names_))
+            model.residuals_ = _numbers(metadata.get("residuals", []), model.table_.width)
             model.history_ = History(**metadata["history"])
             if metadata.get("report") is not None:
                 model.report_ = metadata["report"]
-            sizes = len(model.names_), len(model.input_names_), tensors["head.weight"].dtype
+            sizes = model.table_.width, len(model.input_names_), tensors["head.weight"].dtype
             readout = metadata.get("readout")
             if readout is None:
                 check_sizes(built._sketch(*sizes), tensors)

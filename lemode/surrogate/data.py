@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from .._renamed import renamed
 from ..trajectories import Trajectories
+from .circle import Circle, check_angles
 from .clock import SECONDS
 from .data_checks import check_alike, check_training
 from .parameters import check_count, check_number
@@ -28,6 +29,7 @@ __all__ = [
     "SeriesData",
     "as_table",
     "hold_out",
+    "in_coordinates",
     "lay_out_fit",
     "lay_out_forecast",
     "lay_out_series",
@@ -91,7 +93,7 @@ class FitData(NamedTuple):
 
 
 class SeriesData(NamedTuple):
-    """Given series: as trajectories, on the grid of the network, how they were given, and the scale of each; see `lay_out_series`.
+    """Given series: as trajectories, on the grid of the network, how they were given, and the way there; see `lay_out_series`.
 
     Examples
     --------
@@ -102,14 +104,14 @@ class SeriesData(NamedTuple):
     data: Trajectories
     grid: Grid
     form: Form
-    own: OwnScale | None = None
+    way: OwnScale | Circle | None = None
 
 
 class ForecastData(NamedTuple):
     """A history with the samples to come appended, as missing values, and their times ``(n, steps)``.
 
     places : ``(n, steps)``, where they are on the grid; None where the grid is plain up to them, which are its last ones
-    form, own : how the history was given, and the scale of each series, in which the grid is, where they have their own
+    form, way : how the history was given, and `in_coordinates`, in which the grid is
 
     Examples
     --------
@@ -125,7 +127,7 @@ class ForecastData(NamedTuple):
     places: NDArray[np.int64] | None
     dtype: np.dtype[Any]
     form: Form
-    own: OwnScale | None = None
+    way: OwnScale | Circle | None = None
 
 
 def lay_out_fit(
@@ -136,6 +138,7 @@ def lay_out_fit(
     even: str | None = None,
     more: Callable[[Trajectories], Trajectories] | None = None,
     scale: str = "global",
+    angles: tuple[str, ...] = (),
 ) -> FitData:
     """Training and validation data of a fit.
 
@@ -146,7 +149,7 @@ def lay_out_fit(
     dtype : 'float32', 'float64', or None for that of X
     even : who takes neither gaps nor uneven samples, if anybody
     more : what is trained on instead of the training part: what comes of it must not be in the validation part
-    scale : see `lemode.Surrogate`
+    scale, angles : see `lemode.Surrogate`
 
     Examples
     --------
@@ -155,13 +158,12 @@ def lay_out_fit(
     >>> found.names, found.input_names, found.training.values.shape, found.validation.values.shape
     (('x0',), ('x1',), (8, 50, 2), (2, 50, 2))
     """
-    data, table = training_table(read(X, missing=even is not None), choose, scale)
+    data, table = training_table(read(X, missing=even is not None), choose, scale, angles)
     if even is not None:
         refuse_uneven(data, None, even)
     judge_by = None if validation is None else as_table(validation, table, even)[0]
-    if scale == "series":
-        data = own_scale(data, len(table.names)).apply(data)
-        judge_by = None if judge_by is None else own_scale(judge_by, len(table.names)).apply(judge_by)
+    data = in_coordinates(data, table)[0]
+    judge_by = None if judge_by is None else in_coordinates(judge_by, table)[0]
     training, held_out = hold_out(data) if judge_by is None else (data, judge_by)
     shortest = min(int(part.lengths.max()) for part in (training, held_out))
     if shortest < 3:
@@ -169,14 +171,17 @@ def lay_out_fit(
     check_training(training, held_out, table)
     if more is not None:
         training = more(training)
-    grid, judge = (lay_out(part, table.interval, len(table.names)) for part in (training, held_out))
+    grid, judge = (lay_out(part, table.interval, table.width) for part in (training, held_out))
     return FitData(
         table.names, table.inputs, grid, judge, table.interval, training.x.shape[1], torch_dtype(dtype, data.x), table
     )
 
 
 def training_table(
-    reading: Reading, choose: Callable[[tuple[str, ...]], tuple[tuple[str, ...], tuple[str, ...]]], scale: str = "global"
+    reading: Reading,
+    choose: Callable[[tuple[str, ...]], tuple[tuple[str, ...], tuple[str, ...]]],
+    scale: str = "global",
+    angles: tuple[str, ...] = (),
 ) -> tuple[Trajectories, Table]:
     """What a fit reads of the data, and what they were like.
 
@@ -200,7 +205,26 @@ def training_table(
     low, high = (f(f(chosen.x, axis=1), axis=0) for f in (np.nanmin, np.nanmax))
     ranges = {name: (float(a), float(b)) for name, a, b in zip(wanted, low, high)}
     units = {name: unit for name, unit in reading.units.items() if name in data.names}
-    return chosen, Table(data.names, names, inputs, usual_interval(chosen), reading.clock, units, ranges, scale, limits)
+    check_angles(angles, names, units, scale)
+    interval = usual_interval(chosen)
+    return chosen, Table(data.names, names, inputs, interval, reading.clock, units, ranges, scale, limits, angles)
+
+
+def in_coordinates(data: Trajectories, table: Table) -> tuple[Trajectories, OwnScale | Circle | None]:
+    """Data as the network has them, each series in its own scale or angles on a circle, and what undoes it; None where nothing is done.
+
+    Examples
+    --------
+    >>> data = Trajectories(np.arange(3.0), [[1.0], [2.0], [3.0]], "v")
+    >>> in_coordinates(data, Table(("v",), ("v",)))[1] is None
+    True
+    """
+    way: OwnScale | Circle | None = None
+    if table.scale == "series":
+        way = own_scale(data, len(table.names))
+    elif table.angles:
+        way = Circle(tuple(table.names.index(name) for name in table.angles), len(table.names))
+    return (data if way is None else way.apply(data)), way
 
 
 def as_table(X: Any, table: Table, even: str | None = None) -> tuple[Trajectories, Form]:
@@ -271,9 +295,8 @@ def lay_out_series(X: Any, table: Table) -> SeriesData:
     (0.5, True, True)
     """
     data, form = as_table(X, table)
-    own = own_scale(data, len(table.names)) if table.scale == "series" else None
-    scaled = data if own is None else own.apply(data)
-    return SeriesData(data, lay_out(scaled, table.interval, len(table.names)), form, own)
+    coordinates, way = in_coordinates(data, table)
+    return SeriesData(data, lay_out(coordinates, table.interval, table.width), form, way)
 
 
 def lay_out_forecast(
@@ -300,9 +323,8 @@ def lay_out_forecast(
     """
     if table is None:
         table = Table(columns, columns[:observed], columns[observed:], interval)
-    data, grid, form, own = lay_out_series(history, table)
-    if own is not None:
-        data = own.apply(data)
+    data, grid, form, way = lay_out_series(history, table)
+    data = data if way is None else way.apply(data)
     shortest = int(data.lengths.min())
     if least > shortest:
         raise ValueError(
@@ -317,9 +339,9 @@ def lay_out_forecast(
     times = _forecast_times(data, steps, interval if dt is None and t is None else dt, None if t is None else form.times(t))
     future = _future(known, data.x, times, form, table)
     if usual and grid.plain:
-        return ForecastData(Grid(np.concatenate([data.x, future], axis=1)), times, None, data.x.dtype, form, own)
-    grid, places = append(data, times, future, interval, len(table.names))
-    return ForecastData(grid, times, places, data.x.dtype, form, own)
+        return ForecastData(Grid(np.concatenate([data.x, future], axis=1)), times, None, data.x.dtype, form, way)
+    grid, places = append(data, times, future, interval, table.width)
+    return ForecastData(grid, times, places, data.x.dtype, form, way)
 
 
 def _interval(dt: Any, clock: str) -> Any:

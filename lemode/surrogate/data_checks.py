@@ -71,6 +71,14 @@ def check_training(training: Trajectories, validation: Trajectories, table: Tabl
             DataWarning,
             stacklevel=6,
         )
+    for j, name in enumerate(table.names):
+        if name.lower() in ("t", "time") and (np.diff(x[..., j], axis=1) > 0).all():
+            warnings.warn(
+                f"{name!r} grows with every sample, from {x[0, 0, j]:g} on, and is learned as a variable: if it is the time, "
+                f"make it the index, frame.set_index({name!r}), or the t of Trajectories.",
+                DataWarning,
+                stacklevel=6,
+            )
     _warn_of_outliers(training, table.names)
     _warn_of_sizes(x, table.names)
 

@@ -294,6 +294,7 @@ class Table:
     ranges : least and largest value of the columns that are read, where they are known
     scale : 'global', 'series' or 'robust', see `lemode.Surrogate`
     limits : of the columns of which values beyond are taken as missing
+    angles : which of the names are angles
 
     Examples
     --------
@@ -312,13 +313,19 @@ class Table:
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     scale: str = "global"
     limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    angles: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         # JSON knows lists only
-        for key in ("columns", "names", "inputs"):
+        for key in ("columns", "names", "inputs", "angles"):
             object.__setattr__(self, key, tuple(getattr(self, key)))
         for key in ("ranges", "limits"):
             object.__setattr__(self, key, {name: (float(low), float(high)) for name, (low, high) in getattr(self, key).items()})
+
+    @property
+    def width(self) -> int:
+        """Coordinates of what is predicted: an angle has two."""
+        return len(self.names) + len(self.angles)
 
     @property
     def read(self) -> tuple[str, ...]:

@@ -72,6 +72,8 @@ class Surrogate(Estimator):
         'global' is one mean and one standard deviation of each variable. 'series': each series has its own, over all its values, so that
         small ones count as large ones do; `predict` reads a series in its scale as a whole, `forecast` in that of the history. 'robust':
         values more than ten times as far from the median as 199 of 200 are taken as missing, in training and ever after.
+    angles : sequence of str
+        Variables that are angles in radians: read as sine and cosine, however often they wind, and given back between -pi and pi.
     optimizer : {'auto', 'eigenadam', 'adam'}
         'auto' is `lemode.surrogate.optimizers.EigenAdam`, in blocks for more than 3,000 parameters, while its memory allows.
     lr : float, optional
@@ -114,7 +116,17 @@ class Surrogate(Estimator):
 
     report_: dict[str, float]  # only after lemode.fit
 
-    _architecture: tuple[str, ...] = ("hidden_size", "num_layers", "dt", "scheme", "delays", "continuous", "scale", "dtype")
+    _architecture: tuple[str, ...] = (
+        "hidden_size",
+        "num_layers",
+        "dt",
+        "scheme",
+        "delays",
+        "continuous",
+        "scale",
+        "angles",
+        "dtype",
+    )
 
     def __init__(
         self,
@@ -139,6 +151,7 @@ class Surrogate(Estimator):
         horizon: int = 20,
         weights: dict[str, float] | None = None,
         scale: str = "global",
+        angles: tuple[str, ...] | list[str] = (),
         optimizer: str = "auto",
         lr: float | None = None,
         dtype: str | None = None,
@@ -167,6 +180,7 @@ class Surrogate(Estimator):
         self.horizon = horizon
         self.weights = weights
         self.scale = scale
+        self.angles = angles
         self.optimizer = optimizer
         self.lr = lr
         self.dtype = dtype
@@ -194,7 +208,9 @@ class Surrogate(Estimator):
     def _lay_out(self, X: Any, validation: Any) -> FitData:
         if self.scale not in SCALES:
             raise ValueError(f"scale={self.scale!r}: choose {', '.join(map(repr, SCALES))}.")
-        return lay_out_fit(X, validation, self._choose_names, self.dtype, scale=self.scale)
+        return lay_out_fit(
+            X, validation, self._choose_names, self.dtype, scale=self.scale, angles=names_of("angles", self.angles)
+        )
 
     def _choose_names(self, known: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         inputs = names_of("inputs", self.inputs)

@@ -422,6 +422,7 @@ OUTLIER[33, 1] = 1e6
 
 SAID = {
     "an equilibrium": (fit(np.ones((T, 2)) * [3.0, 4.0]), "do not vary: x0 is 3, x1 is 4 .*start elsewhere"),
+    "the time as a variable": (fit(frame().assign(t=0.1 * S)), "'t' grows with every sample, .*set_index[(]'t'[)]"),
     "a valve that moves for the first time": (
         use(DRIVEN.assign(I=VALVE), DRIVEN.assign(I=0), inputs="I"),
         "'I' was always 0 in the training data, and goes from 0 to 1",
@@ -526,3 +527,68 @@ def test_a_continuous_fit_leaves_one_checkpoint(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["fit.ckpt"]
     file.unlink()
     model(continuous=True).fit(2 * W, checkpoint=file)
+
+
+class TestAngles:
+    """A pendulum that goes over the top, now and then."""
+
+    TIMES = 0.1 * np.arange(400)
+    SYSTEM = lemode.systems.CallableSystem(lambda t, x: np.array([x[1], -np.sin(x[0])]), 2, ("theta", "omega"))
+    DATA = SYSTEM.trajectories(8, TIMES, x0=np.stack([np.linspace(-1, 1, 8), np.linspace(2.1, 2.9, 8)], -1))
+
+    def fitted(self, data=DATA, **settings):
+        return model(hidden_size=6, steps=20, window=50, angles="theta", optimizer="eigenadam", **settings).fit(data)
+
+    def test_winding_does_not_matter(self, tmp_path):
+        """Fits to the angle as it winds and as it is wrapped are the same, and so are their scores."""
+        turned = Trajectories(
+            self.TIMES, np.stack([np.angle(np.exp(1j * self.DATA.x[..., 0])), self.DATA.x[..., 1]], -1), ("theta", "omega")
+        )
+        assert np.ptp(self.DATA.x[..., 0]) > 10 > 2 * np.pi >= np.ptp(turned.x[..., 0])
+        a, b = self.fitted(), self.fitted(turned)
+        # cosines of an angle and of one some turns away differ by rounding, which the steps let grow
+        np.testing.assert_allclose(a.history_.loss[:20], b.history_.loss[:20], rtol=1e-6)
+        assert a.rmse(self.DATA) == pytest.approx(a.rmse(turned), rel=1e-6)
+        ahead = a.forecast(turned[:2], 30)
+        assert ahead.shape == (2, 30, 2)
+        assert np.abs(ahead[..., 0]).max() <= np.pi
+        a.save(tmp_path / "m.lem")
+        np.testing.assert_array_equal(Surrogate.load(tmp_path / "m.lem").forecast(turned[:2], 30), ahead)
+
+    @pytest.mark.slow
+    def test_better_than_without_and_than_an_autoregression(self):
+        """Over two time units from twenty origins, of the last two series: the error in position on the circle.
+
+        It was 7e-5 with the angle as one, 0.015 without, and 0.14 of the autoregression.
+        """
+        readout = {"hidden_size": 40, "train": "readout", "washout": 10, "window": 50, "optimizer": "auto"}
+        errors = {}
+        models = {
+            "angles": model(**readout, angles="theta").fit(self.DATA[:6]),
+            "no angles": model(**readout).fit(self.DATA[:6]),
+            "autoregression": lemode.baselines.Autoregression(4).fit(self.DATA[:6]),
+        }
+        for name, fitted in models.items():
+            found = []
+            for k in range(50, 350, 15):
+                history = Trajectories(self.TIMES[:k], self.DATA.x[6:, :k], self.DATA.names)
+                found.append(fitted.forecast(history, 20)[..., 0] - self.DATA.x[6:, k : k + 20, 0])
+            errors[name] = np.sqrt(np.mean(np.sin(np.array(found) / 2) ** 2))
+        assert errors["angles"] < 0.1 * errors["no angles"]
+        assert errors["angles"] < 0.01 * errors["autoregression"]
+
+    @pytest.mark.parametrize(
+        ("call", "sentence"),
+        [
+            (lambda: model(angles="phi").fit(frame()), r"angles=\('phi',\): 'phi' is not predicted; choose from v, w"),
+            (lambda: model(angles="v").fit(with_units("degrees")), r"'v' is in degrees; give it in radians, np\.deg2rad"),
+            (lambda: model(angles="v", scale="series").fit(frame()), "leave scale='series' out"),
+            (
+                lambda: model(angles="v").fit(frame()).forecast(frame(), 3, level=0.9),
+                r"level=0\.9: a band of an angle, 'v', has no ends",
+            ),
+        ],
+    )
+    def test_is_refused(self, call, sentence):
+        with pytest.raises(ValueError, match=sentence):
+            call()
