@@ -114,6 +114,10 @@ class FieldNetwork(IncrementNetwork):
         """The variables x ``(T, n, channels * points)`` as what the head predicts: ``(T, n, *grid, channels)``."""
         return x.reshape(*x.shape[:2], self.channels, *self.grid).movedim(2, -1)
 
+    def widest(self) -> int:
+        """Points of the widest kernel."""
+        return max(k for p in self.core.parameters() if p.dim() > 1 for k in p.shape[2:])
+
     def on_grid(self, grid: Sequence[int]) -> FieldNetwork:
         """A copy for a grid of other sizes and the same spacing."""
         network, points = copy.deepcopy(self), math.prod(self.grid)

@@ -16,7 +16,7 @@ from .base import Array, Estimator
 from .data import FitData, lay_out_fit
 from .errors import FitWarning
 from .field_network import FieldNetwork, reflected
-from .fitters import Fitter
+from .fitters import Fitter, Readout
 from .forecast import free_run_power
 from .network import IncrementNetwork, check_core
 from .recipe import FIELD_RECIPE, Recipe
@@ -167,6 +167,10 @@ class FieldSurrogate(Estimator):
     def _fitter(self) -> Fitter:
         if self.train == "auto":
             raise ValueError("train='auto' is for lemode.Surrogate: give 'all' or 'readout'.")
+        if self.train == "readout":
+            signs = set(self._parity() or ())
+            # of channels with signs of their own the mirror images are learned from, as in training
+            return Readout(parity=signs.pop() if len(signs) == 1 else None)
         return super()._fitter()
 
     def _choose_names(self, known: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -230,7 +234,7 @@ class FieldSurrogate(Estimator):
         """
         self._check_fitted()
         network = self.network_
-        widest = max(k for p in network.core.parameters() if p.dim() > 1 for k in p.shape[2:])
+        widest = network.widest()
         if len(grid) != len(network.grid) or any(not _is_count(g) or g < widest for g in grid):
             raise ValueError(
                 f"on_grid{grid}: give the points in each of {len(network.grid)} directions, at least the {widest} of the kernels."

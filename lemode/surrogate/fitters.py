@@ -7,9 +7,10 @@ import sys
 from collections.abc import Callable
 from typing import Protocol
 
-from . import field_readout, storage
+from . import storage
 from .checkpoint import Checkpoint
 from .field_network import FieldNetwork
+from .field_readout import fit_field_readout
 from .flow_network import FlowNetwork
 from .network import IncrementNetwork
 from .readout import Judge, fit_readout
@@ -130,7 +131,8 @@ class Readout:
 
     Parameters
     ----------
-    delays : previous values that are read beside the present one; chosen by default
+    delays : previous values that are read beside the present one; chosen by default; there are none for a field
+    parity : of a field, see `lemode.surrogate.field_readout_network.FieldReadoutNetwork`
 
     Examples
     --------
@@ -139,8 +141,8 @@ class Readout:
     ridge regression done
     """
 
-    def __init__(self, delays: int | None = None) -> None:
-        self.delays = delays
+    def __init__(self, delays: int | None = None, parity: int | None = None) -> None:
+        self.delays, self.parity = delays, parity
 
     def check(self, recipe: Recipe, checkpoint: str | os.PathLike[str] | None) -> None:
         """There is nothing to go on from, and nothing to weigh."""
@@ -150,10 +152,8 @@ class Readout:
             raise ValueError("weights: train='readout' solves for every variable on its own; leave them out.")
 
     def draw(self, network: IncrementNetwork, seed: int) -> None:
-        """As torch and lemode draw them: the network is the pattern of the one that is drawn. The core of a field is drawn here."""
+        """As torch and lemode draw them: the network is the pattern of the one that is drawn."""
         network.reset_parameters(torch_stream(seed, "weights"))
-        if isinstance(network, FieldNetwork):
-            field_readout.draw(network.core, torch_stream(seed, "weights"))
 
     def fit(
         self,
@@ -165,9 +165,9 @@ class Readout:
         verbose: int = 1,
         checkpoint: Checkpoint | None = None,
     ) -> tuple[IncrementNetwork, History]:
-        """See `lemode.surrogate.readout.fit_readout`; of the recipe it takes the washout."""
+        """See `lemode.surrogate.readout.fit_readout`, and for a field `fit_field_readout`; of the recipe they take the washout."""
         if isinstance(network, FieldNetwork):
-            return network, field_readout.fit_field_readout(network, series, judge, recipe.washout)
+            return fit_field_readout(network, series, judge, recipe.washout, seed, self.parity, verbose)
         return fit_readout(network, series, judge, recipe.washout, seed, self.delays, verbose)
 
 

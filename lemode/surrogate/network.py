@@ -63,6 +63,7 @@ class IncrementNetwork(nn.Module):
     """
 
     kernel_rollout = True  # whether a free run is `lemode.kernels.rollout`, where the core is a LEM
+    constant = 1.0  # what the head's constant is multiplied by
     linear = 0  # of what the head reads, the first so many are the series themselves and known inputs: no ridge holds them back
 
     mean: Tensor
@@ -186,6 +187,10 @@ class IncrementNetwork(nn.Module):
         """The variables x ``(T, n, D)`` as the head predicts them from `regressors`."""
         return x
 
+    def base(self, x: Tensor) -> Tensor:
+        """What the increments are added to, for normalised x ``(T, n, D)``."""
+        return x
+
     def white(self, shape: Sequence[int], generator: torch.Generator) -> Tensor:
         """White noise for what is read, in increments ``(T, n, D)``."""
         return torch.randn(shape, generator=generator, dtype=self.mean.dtype)
@@ -226,7 +231,7 @@ class IncrementNetwork(nn.Module):
     def step(self, x: Tensor, e: Tensor | None = None, state: Any = None, r: Tensor | None = None) -> tuple[Tensor, Any]:
         """The next normalised x for the normalised series so far: ``(T, n, D)`` to ``(T, n, D)``."""
         increment, state = self(x, e, state) if r is None else self(x, e, state, r)
-        return x + self.increment * increment, state
+        return self.base(x) + self.increment * increment, state
 
 
 def check_core(hidden_size: object, dt: object, scheme: str, num_layers: object = 1, delays: object = None) -> None:

@@ -45,8 +45,8 @@ SEARCH_UNITS, SEARCH_SERIES, SEARCH_SAMPLES = 100, 16, 500
 
 # of the validation free runs: starts, and samples; in longer ones of a chaotic system all have failed alike
 FEW_STARTS, STARTS, HORIZON, FINALISTS = 4, 10, 400, 5
-# validation series of which every step is looked at
-JUDGED_SERIES = 8
+# validation series of which every step is looked at, and how many rows of a field
+JUDGED_SERIES, JUDGED = 8, 40_000
 # what is better by less is not told apart
 TIE = 1.02
 
@@ -128,6 +128,7 @@ class Regression:
     network : its head is what is sought, whatever its core is
     series, known : rows are taken along it, with the weights ``(T - 1, n, D)`` of `lemode.surrogate.losses.trust`, None for all alike
     generator : of the noise
+    noisy : how many of the series the response to noise is measured on
 
     Examples
     --------
@@ -140,11 +141,18 @@ class Regression:
     """
 
     @torch.no_grad()
-    def __init__(self, network: IncrementNetwork, series: Series, known: Tensor | None, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        network: IncrementNetwork,
+        series: Series,
+        known: Tensor | None,
+        generator: torch.Generator,
+        noisy: int = NOISY_SERIES,
+    ) -> None:
         self.network, self.columns = network, network.head.in_features + 1
         D = network.head.out_features
         # of the variables that are missing at the same times, a factor
-        self.groups = [list(range(D))] if known is None else _alike(known)
+        self.groups = [list(range(D))] if known is None else _alike(network.by_point(known))
         self.data, self.noise = ([self._factor(len(g)) for g in self.groups] for _ in range(2))
         for rows in torch.arange(series.x.shape[1]).split(64):
             self._add(series.cut(0, len(series.x), rows), None if known is None else known[:, rows])
@@ -153,7 +161,7 @@ class Regression:
             part = series.map(lambda s: _windows(s, places, BEGINNING))
             there = torch.ones_like(part.x[1:]) if known is None else _windows(known, places, len(part.x) - 1)
             self._add(part, BEGINNING_WEIGHT * there)
-        rows = torch.arange(min(NOISY_SERIES, series.x.shape[1]))
+        rows = torch.arange(min(noisy, series.x.shape[1]))
         self._add_noise(series.cut(0, len(series.x), rows), None if known is None else known[:, rows], generator)
 
     def _factor(self, targets: int) -> StreamingQR:
@@ -169,8 +177,8 @@ class Regression:
             end = min(begin + blocks.step, len(series.x) - 1)
             part = series.part(begin, end)
             f, state = net.features(*part.known(state))
-            target = (series.x[begin + 1 : end + 1] - part.x) / net.increment
-            self._reflect(self.data, f, target, part.r, None if known is None else known[begin:end])
+            target = (series.x[begin + 1 : end + 1] - net.base(part.x)) / net.increment
+            self._reflect(self.data, f, target, part.r, None if known is None else known[begin:end], net.constant)
 
     def _add_noise(self, series: Series, known: Tensor | None, generator: torch.Generator) -> None:
         net, state, blocks = self.network, None, self._blocks(series)
@@ -182,7 +190,8 @@ class Regression:
             f, state = net.features(*part._replace(x=part.x + torch.cat([q, -q], 1)).known(state))
             response = (f[:, :n] - f[:, n:]) / (2 * DELTA)
             r = None if part.r is None else part.r[:, :n]
-            self._reflect(self.noise, response, -xi, r, None if known is None else known[begin:end], constant=0.0)
+            back = net.base(net.increment * xi) / net.increment
+            self._reflect(self.noise, response, -back, r, None if known is None else known[begin:end], constant=0.0)
 
     def _reflect(
         self,
@@ -191,7 +200,7 @@ class Regression:
         target: Tensor,
         r: Tensor | None,
         known: Tensor | None,
-        constant: float = 1.0,
+        constant: float,
     ) -> None:
         """Rows of (1, a, f) and of targets. Where increments are r_k times the head, rows are those of the head times r_k."""
         f = torch.cat([f.new_full((*f.shape[:-1], 1), constant), f], -1)
@@ -199,7 +208,7 @@ class Regression:
             f = f * r[..., 1:]
         rows, right = (v.flatten(0, -2).double().numpy() for v in (self.network.regressors(f), self.network.by_point(target)))
         for factor, group in zip(factors, self.groups):
-            w = None if known is None else known[..., group[0]].flatten().double().numpy()
+            w = None if known is None else self.network.by_point(known)[..., group[0]].flatten().double().numpy()
             factor.add(rows, right[:, group], w)
 
     def heads(self, pairs: Sequence[tuple[float, float]]) -> Tensor:
@@ -249,11 +258,19 @@ def choose(
     warmup: int,
     horizon: int,
     finalists: int = FINALISTS,
+    starts: int = STARTS,
 ) -> Choice:
     """The head with the smallest product of its free-run and its one-step error on the validation series.
 
     Refused is what is worse than the reference in either by more than TIE. Of those within TIE of the best, that with the largest ridge
     and noise. With finalists > 0 the first look is at few starts and short runs, and only so many see the second.
+
+    Parameters
+    ----------
+    heads, pairs : coefficients ``(heads, 1 + features, D)``, and the noise and the ridge of each
+    reference : ``(1 + features, D)``, of the head to beat
+    validation, warmup, horizon : of the free runs, in samples
+    starts : free runs of each head, in the last look
     """
     every = torch.cat([heads, reference[None]])
     one = one_step_errors(network, every, validation)
@@ -268,10 +285,10 @@ def choose(
         return s.tolist(), free
 
     index = list(range(len(every)))
-    s, free = scores(index, FEW_STARTS, max(horizon // 4, 1) if finalists else horizon)
+    s, free = scores(index, FEW_STARTS, max(horizon // 4, 1)) if finalists else scores(index, starts, horizon)
     if finalists:
         index = [*sorted(index[:-1], key=lambda i: s[i])[:finalists], last]
-        s, free = scores(index, STARTS, horizon)
+        s, free = scores(index, starts, horizon)
     near = [k for k in range(len(index)) if s[k] <= TIE * min(s)]
     weight = [(math.inf, math.inf) if index[k] == last else (pairs[index[k]][1], pairs[index[k]][0]) for k in near]
     k = near[max(range(len(near)), key=lambda j: weight[j])] if near else len(index) - 1
@@ -315,15 +332,21 @@ def one_step_errors(network: IncrementNetwork, heads: Tensor, series: Series) ->
     """Root mean square error of one step with each head, ``(heads,)``, in standard deviations: over all steps, the first ones too."""
     together = heads.permute(1, 0, 2).flatten(1)
     known, total, count = known_rows(series), torch.zeros(len(heads), dtype=F64), 0.0
-    for rows in torch.arange(min(series.x.shape[1], JUDGED_SERIES)).split(4):
-        part = series.cut(0, len(series.x), rows)
-        f, _ = network.features(*part.part(0, -1).known())
-        f = network.regressors(torch.cat([f.new_ones(*f.shape[:-1], 1), f], -1)).double()
-        if part.r is not None:
-            f = f * part.r[:-1, :, 1:]
-        truth = network.by_point(part.x[1:] - part.x[:-1]).double()
-        s = network.by_point(network.increment.expand(1, 1, -1)).double()[..., None, :]
-        w = None if known is None else known[:, rows].double()
+    few = torch.arange(min(series.x.shape[1], JUDGED_SERIES))
+    points = network.by_point(series.x[:1, :1])[..., 0].numel()
+    part = series.cut(0, max(JUDGED // (points * len(few)), 50) if points > 1 else len(series.x), few)
+    s = network.by_point(network.increment * torch.ones_like(part.x[:1, :1])).double()[..., None, :]
+    block = max(BLOCK // (points * len(few) * heads.shape[1]), 1)
+    state = None
+    for begin in range(0, len(part.x) - 1, block):
+        end = min(begin + block, len(part.x) - 1)
+        now = part.part(begin, end)
+        f, state = network.features(*now.known(state))
+        f = network.regressors(torch.cat([f.new_full((*f.shape[:-1], 1), network.constant), f], -1)).double()
+        if now.r is not None:
+            f = f * now.r[..., 1:]
+        truth = network.by_point(part.x[begin + 1 : end + 1] - network.base(now.x)).double()
+        w = None if known is None else network.by_point(known[begin:end, few]).double()
         found = (f.flatten(0, -2) @ together).view(*f.shape[:-1], len(heads), -1)
         square = (found * s - truth[..., None, :]).square()
         total += (square if w is None else w[..., None, :] * square).flatten(0, -3).sum((0, 2))
@@ -481,7 +504,8 @@ class Judge(NamedTuple):
         pairs = FEW_HEADS if few else HEADS
         heads = Regression(network, series, known, torch_stream(self.seed, "noise")).heads([*pairs, (0.0, FLOOR)])
         horizon, finalists = (max(self.horizon // 2, 1), 0) if few else (self.horizon, FINALISTS)
-        return choose(network, heads[:-1], pairs, heads[-1], self.validation, self.warmup, horizon, finalists)
+        starts = FEW_STARTS if few else STARTS
+        return choose(network, heads[:-1], pairs, heads[-1], self.validation, self.warmup, horizon, finalists, starts)
 
 
 def _search(

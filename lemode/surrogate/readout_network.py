@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -12,7 +13,7 @@ from ..lem import LEM
 from .network import IncrementNetwork
 from .series import Series
 
-__all__ = ["Heads", "ReadoutNetwork", "random_core"]
+__all__ = ["Heads", "ReadoutNetwork", "by_blocks", "random_core"]
 
 BLOCK = 20_000_000  # numbers that the heads read at a time
 
@@ -73,15 +74,11 @@ class ReadoutNetwork(IncrementNetwork):
         return {"units": self.core.hidden_size, "delays": self.delays}
 
     def forward(self, x: Tensor, e: Tensor | None = None, state: Any = None, r: Tensor | None = None) -> tuple[Tensor, Any]:
-        """As in `IncrementNetwork`, a block of time after the other: what the head reads of all times would fill the memory."""
-        core = random_core(self)
-        block = max(BLOCK // (x.shape[1] * (self.linear + 2 * core.hidden_size * core.num_layers)), 1)
-        series, parts = Series(x, e, r), []
-        for begin in range(0, len(x), block):
-            part = series.part(begin, begin + block)
-            increments, state = super().forward(part.x, part.e, state, part.r)
-            parts.append(increments)
-        return torch.cat(parts), state
+        """As in `IncrementNetwork`, a block of time after the other."""
+        return by_blocks(self._increments, Series(x, e, r), state, self.head.in_features)
+
+    def _increments(self, part: Series, state: Any) -> tuple[Tensor, Any]:
+        return super().forward(part.x, part.e, state, part.r)
 
     def features(self, x: Tensor, e: Tensor | None = None, state: Any = None, r: Tensor | None = None) -> tuple[Tensor, Any]:
         """What the head reads: :math:`(a_k, f_k)` without the one, ``(T, n, features)``, and the state to go on from."""
@@ -97,8 +94,23 @@ class ReadoutNetwork(IncrementNetwork):
         return torch.cat([*a, *([] if e is None else [e]), *f], -1), ((y_n, z_n), series[len(series) - p :])
 
 
+def by_blocks(run: Callable[[Series, Any], tuple[Tensor, Any]], series: Series, state: Any, numbers: int) -> tuple[Tensor, Any]:
+    """What `run` finds for a block of time after the other: what the head reads of all times, so many numbers of each, fills the memory.
+
+    Examples
+    --------
+    >>> by_blocks(lambda part, last: (part.x + last, last), Series(torch.arange(3.0).reshape(3, 1, 1)), 1.0, BLOCK)[0].flatten()
+    tensor([1., 2., 3.])
+    """
+    block, parts = max(BLOCK // (series.x.shape[1] * numbers), 1), []
+    for begin in range(0, len(series.x), block):
+        out, state = run(series.part(begin, begin + block), state)
+        parts.append(out)
+    return torch.cat(parts), state
+
+
 class Heads(nn.Module):
-    """Many heads at a time, each for its own share of the series: ``(T, heads * n, features)`` to ``(T, heads * n, D)``.
+    """Many heads at a time, each for its own share of the series: ``(T, heads * n, ..., features)`` to ``(T, heads * n, ..., D)``.
 
     Parameters
     ----------
@@ -114,14 +126,14 @@ class Heads(nn.Module):
     def __init__(self, coefficients: Tensor) -> None:
         super().__init__()
         self.coefficients = coefficients
+        self.in_features, self.out_features = coefficients.shape[1] - 1, coefficients.shape[2]
 
     def forward(self, features: Tensor) -> Tensor:
         """One product for all."""
-        T, n, width = features.shape
-        c = len(self.coefficients)
-        f = features.view(T, c, n // c, width).transpose(0, 1).reshape(c, -1, width)
+        T, c = len(features), len(self.coefficients)
+        f = features.reshape(T, c, -1, features.shape[-1]).transpose(0, 1).reshape(c, -1, features.shape[-1])
         out = torch.baddbmm(self.coefficients[:, :1], f, self.coefficients[:, 1:])
-        return out.view(c, T, n // c, -1).transpose(0, 1).reshape(T, n, -1)
+        return out.view(c, T, -1, out.shape[-1]).transpose(0, 1).reshape(*features.shape[:-1], -1)
 
 
 def random_core(network: IncrementNetwork) -> LEM:
