@@ -385,12 +385,17 @@ class Estimator(Parameters):
         share = check_level(level)
         if self.table_.angles:
             raise ValueError(f"level={level}: a band of an angle, {self.table_.angles[0]!r}, has no ends; leave level out.")
-        if len(getattr(self, "residuals_", ())) < LEAST:
+        if len(self._known_errors()) < LEAST:
             raise ValueError(
-                f"level={level}: the model knows of fewer than {LEAST} of its errors: its validation series was too short, or an older "
-                "lemode wrote it. Fit it anew, with more validation data."
+                f"level={level}: the model knows of fewer than {LEAST} of its errors: its validation series was too short, or on another "
+                "grid, or an older lemode wrote it. Fit it anew, with more validation data."
             )
         return share
+
+    def _known_errors(self) -> list[list[float]]:
+        """Those of the validation series; none on another grid than theirs."""
+        errors = getattr(self, "residuals_", [])
+        return errors if errors and len(errors[0]) == self.table_.width else []
 
     def score(self, X: Trajectories | ArrayLike, y: None = None, *, multioutput: str = "uniform_average") -> Any:
         """Coefficient of determination R^2 of the one-step increments, averaged over variables: 1 is perfect, persistence is about 0.
@@ -460,7 +465,7 @@ class Estimator(Parameters):
             "warmup": self.warmup_,
             "readout": self.network_.rebuilt_from(),
             "history": vars(self.history_),
-            "residuals": getattr(self, "residuals_", []),
+            "residuals": self._known_errors(),
             "report": getattr(self, "report_", None),
         }
         storage.write(path, self.network_.state_dict(), metadata)

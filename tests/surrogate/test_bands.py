@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lemode import Surrogate, Trajectories
+from lemode import FieldSurrogate, Surrogate, Trajectories
 from lemode.surrogate.data_checks import DataWarning
 
 pytestmark = pytest.mark.filterwarnings("ignore::lemode.surrogate.FitWarning")
@@ -100,6 +100,15 @@ def test_a_model_that_does_not_know_its_errors():
     model = Surrogate(**SMALL).fit(process(1, 100, 0)[0], validation=process(1, 55, 1)[0])
     with pytest.raises(ValueError, match=r"level=0\.9: the model knows of fewer than 10 of its errors.*Fit it anew"):
         model.forecast(process(1, 100, 2)[0], 5, level=0.9)
+
+
+def test_a_field_on_another_grid():
+    x = np.linspace(0, 2 * np.pi, 8, endpoint=False)
+    waves = np.sin(x - 0.1 * np.arange(60)[:, None] + np.arange(5)[:, None, None])
+    model = FieldSurrogate(hidden_size=2, kernel_size=3, steps=2, verbose=0).fit(waves)
+    assert model.forecast(waves[0], 2, level=0.9).lower.shape == (2, 8)
+    with pytest.raises(ValueError, match=r"level=0\.9: .*on another grid"):
+        model.on_grid(16).forecast(np.tile(waves[0], 2), 2, level=0.9)
 
 
 def test_no_warning_of_data_that_are_alike(fitted, recwarn):
