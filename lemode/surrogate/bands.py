@@ -136,8 +136,14 @@ def sample_ahead(
 
 def _run(network: IncrementNetwork, series: Series, begin: int, end: int, pool: Tensor, generator: torch.Generator) -> Tensor:
     """Normalised free runs ``(end - begin, RUNS, D)`` of one series."""
-    whole = fill(network, series)[0].map(lambda s: s.expand(-1, RUNS, *s.shape[2:]))
+    whole = fill(network, series)[0]
     predicted, state = network.step(*whole.part(0, begin).known())
+    if all(leaf.dim() > 1 and leaf.shape[1] == 1 for leaf in _leaves(state)):  # a long history is read once
+        predicted, state = predicted.expand(-1, RUNS, -1), _spread(state)
+        whole = whole.map(lambda s: s.expand(-1, RUNS, *s.shape[2:]))
+    else:  # the state of a field has points where others have series
+        whole = whole.map(lambda s: s.expand(-1, RUNS, *s.shape[2:]))
+        predicted, state = network.step(*whole.part(0, begin).known())
     x, found = predicted[-1:], []
     for k in range(begin, end):
         x = x + pool[torch.randint(len(pool), (RUNS,), generator=generator)]
@@ -145,3 +151,16 @@ def _run(network: IncrementNetwork, series: Series, begin: int, end: int, pool: 
         if k + 1 < end:
             x, state = network.step(*whole.part(k, k + 1)._replace(x=x).known(state))
     return torch.cat(found)
+
+
+def _leaves(state: Any) -> list[Tensor]:
+    if isinstance(state, (tuple, list)):
+        return [leaf for part in state for leaf in _leaves(part)]
+    return [] if state is None else [state]
+
+
+def _spread(state: Any) -> Any:
+    """The state of one series as that of all runs."""
+    if isinstance(state, (tuple, list)):
+        return tuple(_spread(part) for part in state)
+    return None if state is None else state.expand(-1, RUNS, *state.shape[2:]).contiguous()

@@ -3,8 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from lemode import FieldSurrogate, Surrogate, Trajectories
+from lemode.surrogate import bands
 from lemode.surrogate.data_checks import DataWarning
 
 pytestmark = pytest.mark.filterwarnings("ignore::lemode.surrogate.FitWarning")
@@ -100,6 +102,20 @@ def test_a_model_that_does_not_know_its_errors():
     model = Surrogate(**SMALL).fit(process(1, 100, 0)[0], validation=process(1, 55, 1)[0])
     with pytest.raises(ValueError, match=r"level=0\.9: the model knows of fewer than 10 of its errors.*Fit it anew"):
         model.forecast(process(1, 100, 2)[0], 5, level=0.9)
+
+
+@pytest.mark.parametrize("settings", [{}, {"delays": 2, "num_layers": 2}, {"continuous": True}])
+def test_a_long_history_is_read_once(settings, monkeypatch):
+    """Its cost and memory are those of one series; the runs are what they are if each reads it."""
+    x = process(1, 150, 0)[0]
+    model = Surrogate(**{**SMALL, "steps": 3, **settings}).fit(x)
+    sizes, step = [], model.network_.step
+    monkeypatch.setattr(model.network_, "step", lambda x, *known: sizes.append(x.shape[:2]) or step(x, *known))
+    once = model.forecast(x, 4, level=0.9)
+    assert max(a * b for a, b in sizes) == bands.RUNS
+    monkeypatch.setattr(bands, "_leaves", lambda state: [torch.zeros(1)])
+    each = model.forecast(x, 4, level=0.9)
+    np.testing.assert_allclose(once.lower, each.lower, rtol=1e-10)  # rounding of products of other sizes
 
 
 def test_a_field_on_another_grid():
