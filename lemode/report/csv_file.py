@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import datetime
 import importlib.util
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ def read_csv(path: Path, names: Sequence[str]) -> Any:
         raise ValueError(f"{path}: is not written in UTF-8 ({e}): save it so.") from e
     first = text.partition("\n")[0]
     separator = max(",;\t", key=first.count)
-    rows = [row for row in csv.reader(text.splitlines(), delimiter=separator) if row]
+    rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator) if row]
     if len(rows) < 2:
         raise ValueError(f"{path}: has {len(rows)} lines: give a header that names the columns, and a line for each time.")
     header = [name.strip() for name in rows[0]]

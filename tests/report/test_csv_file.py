@@ -22,6 +22,7 @@ SAME = {
     "Windows": TABLE.replace("\n", "\r\n"),
     "blanks": TABLE.replace(",", ", ") + "\n",
     "names with commas": 'day,"w, of the north",w,v\n2026-01-01,9,1,0.5\n2026-01-02,9,2,1.5\n2026-01-03,,3,2.5\n',
+    "lines in quotes": 'day,note,w,v\n2026-01-01,"a\nb",1,0.5\n2026-01-02,,2,1.5\n2026-01-03,,3,2.5\n',
     "text beside": TABLE.replace("\n", ",north\n").replace("v,north", "v,site"),
     "times of the day": TABLE.replace("-01,", "-01T00:00:00,"),
 }
