@@ -139,7 +139,9 @@ class Estimator(Parameters):
 
         Parameters
         ----------
-        X : Trajectories, array (n, T, D) or (T, D) with a common sampling interval, or a data frame (T, D) with its times as index
+        X : Trajectories; array (n, T, D), (T, D) or (T,) with a common sampling interval; data frame with its times or dates as index, or
+            grouped, each group a trajectory; DataArray or Dataset of xarray; or a list of these, of any lengths. What is NaN in a frame, or
+            masked, is missing.
         y : ignored, here for scikit-learn
         validation : as X; chooses the best weights. Without it a fifth of X is held out: trajectories where there are at least
             four, otherwise the last fifth of the time.
@@ -306,8 +308,9 @@ class Estimator(Parameters):
     def predict(self, X: Trajectories | ArrayLike) -> Any:
         """One step ahead along given series: entry k is the prediction of x[k+1] from x[0], ..., x[k].
 
-        X is a Trajectories, ``(n, T, D)`` or ``(T, D)`` array (with the inputs as last columns, where the model has any; the last
-        prediction takes them as unchanged). The result has the observed variables, shaped and typed as in X.
+        X is what `fit` takes. Its columns are found by name; those of a plain array are where they were in the data of the fit. After
+        the last sample inputs are taken as unchanged. The result has the observed variables, shaped, typed and labelled as X: the row of a
+        time has what is predicted, at that time, of the next one.
 
         Trajectories may be sampled at any times: the prediction is for the time of the next sample, or one usual interval after the
         last. What is missing is replaced by its own prediction; behind the end of a shorter trajectory there is NaN.
