@@ -17,10 +17,12 @@ from torch import Tensor
 from ..trajectories import Trajectories
 from . import frames, storage
 from .bands import LEAST, Band, check_level, residuals, sample_ahead
-from .circle import wrapped
 from .checkpoint import Checkpoint, digest
+from .circle import wrapped
 from .data import FitData, SeriesData, lay_out_fit, lay_out_forecast, lay_out_series
-from .errors import FitTimeWarning
+from .errors import FitTimeWarning, FitWarning
+from .field_network import FieldNetwork
+from .field_readout_network import FieldReadoutNetwork
 from .fitters import Fitter, choose_fitter
 from .forecast import fill, run_ahead
 from .network import IncrementNetwork
@@ -33,6 +35,7 @@ from .scaling import hold_constants
 from .schema import check_fields, check_model, check_sizes
 from .seeds import torch_stream
 from .series import Series
+from .worth import what_it_is_worth
 
 __all__ = ["Estimator"]
 
@@ -226,6 +229,10 @@ class Estimator(Parameters):
         # the network is another than that of the judge: that of a readout computes in float64
         self.residuals_ = residuals(self.network_, self.network_.series(data.validation), self.warmup_)
         self._warn(recipe, judge)
+        series, judge = self.network_.series(data.training), self.network_.series(data.validation)
+        sentence = what_it_is_worth(self.network_, series, judge, self.warmup_, self.names_, self.history_)
+        if sentence is not None:
+            warnings.warn(sentence, FitWarning, stacklevel=4)
 
     def _warn(self, recipe: Recipe, judge: Series) -> None:
         """What is to be said of a fit that has succeeded; a warning may be an error."""
@@ -511,7 +518,8 @@ class Estimator(Parameters):
                 check_sizes(built._sketch(*sizes), tensors)
             model.network_ = built._empty(*sizes)
             if readout is not None:
-                model.network_ = ReadoutNetwork.like(model.network_, **readout)
+                like = FieldReadoutNetwork.like if isinstance(model.network_, FieldNetwork) else ReadoutNetwork.like
+                model.network_ = like(model.network_, **readout)
             model.network_.load_state_dict(tensors)
             model.network_.set_core_dt(metadata.get("core_dt"))  # since format 2
         except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as e:

@@ -11,16 +11,17 @@ from torch import Tensor
 from ..metrics import spectrum_distance, spectrum_excess
 from .forecast import fill, free_run
 from .network import IncrementNetwork
-from .recipe import Recipe
 from .run import FREE_RUNS, History, Stopped
 from .series import Series
 
-__all__ = ["Worth", "climate_of_free_runs", "measure", "verdict"]
+__all__ = ["Worth", "climate_of_free_runs", "measure", "verdict", "what_it_is_worth"]
 
-# A fit that was asked for fewer steps is a trial, and nobody takes it for the model of his data
+# A fit of fewer steps, as they were asked for or the clock ended it, is a trial, and nobody takes it for the model of his data
 TRIAL = 500
 # Below this part of persistence's error a model has learned something, even where a straight line has learned more
 LEARNED = 0.5
+# on a random walk nobody is better than persistence, and whoever has learned of it is a little worse
+MARGIN = 1.05
 # free runs are looked at for so many steps, at most
 STEPS = 500
 # for a linear autoregression, the most variables and inputs, and rows: it takes no time
@@ -79,28 +80,26 @@ def measure(network: IncrementNetwork, training: Series, judge: Series, warmup: 
     return Worth(errors[0], errors[1], errors[2] if weights is not None else math.nan, left_at, left_by)
 
 
-def verdict(found: Worth, names: tuple[str, ...], recipe: Recipe, history: History) -> str | None:
+def verdict(found: Worth, names: tuple[str, ...], history: History) -> str | None:
     """A sentence about a fit that ran its course and is worth little; None for one that is, or that was a trial.
 
     Examples
     --------
-    >>> history = History(stopped=Stopped.ALL_DONE)
-    >>> print(verdict(Worth(1.7, 1.0, 0.82), ("v",), Recipe(), history).split(". ")[0].split("series is ")[1])
+    >>> history = History(loss=[0.5] * 1000)
+    >>> print(verdict(Worth(1.7, 1.0, 0.82), ("v",), history).split(". ")[0].split("series is ")[1])
     1.7 increments, that of persistence 1, and that of a linear autoregression 0.82
-    >>> verdict(Worth(0.1, 1.0, 0.05), ("v",), Recipe(), history), verdict(Worth(1.7, 1.0, 0.82), ("v",), Recipe(steps=20), history)
+    >>> verdict(Worth(0.1, 1.0, 0.05), ("v",), history), verdict(Worth(1.7, 1.0, 0.82), ("v",), History(loss=[0.5] * 20))
     (None, None)
-    >>> print(verdict(Worth(0.1, 1.0, 0.05, left_at=3), ("v",), Recipe(), history).split(":")[0])
+    >>> print(verdict(Worth(0.1, 1.0, 0.05, left_at=3), ("v",), history).split(":")[0])
     free runs leave the data
     """
-    if history.stopped in (Stopped.DIVERGED, Stopped.INTERRUPTED):  # which says so itself
-        return None
-    if history.stopped != Stopped.SOLVED and recipe.steps < TRIAL:
+    if not _ran_its_course(history):
         return None
     beside = f"that of persistence {found.persistence:.3g}"
     if math.isfinite(found.autoregression):
         beside += f", and that of a linear autoregression {found.autoregression:.3g}"
     least = min(x for x in (found.persistence, found.autoregression, math.inf) if not math.isnan(x))
-    if not found.error <= least and not found.error < LEARNED * found.persistence:
+    if not found.error <= MARGIN * least and not found.error < LEARNED * found.persistence:
         return (
             f"the fit is worth little: one step ahead its error on the validation series is {found.error:.3g} increments, {beside}. "
             "Train for longer, bring more data, or take lemode.baselines.Autoregression."
@@ -112,6 +111,33 @@ def verdict(found: Worth, names: tuple[str, ...], recipe: Recipe, history: Histo
             "Add stages=('one-step', 'noise'), train for longer, or forecast fewer steps."
         )
     return None
+
+
+def what_it_is_worth(
+    network: IncrementNetwork, training: Series, judge: Series, warmup: int, names: tuple[str, ...], history: History
+) -> str | None:
+    """The verdict on a fit; nothing is measured of a trial, nor of a field, whose surrogate looks at its free runs itself.
+
+    Examples
+    --------
+    >>> from lemode import LEM
+    >>> network, walk = IncrementNetwork(LEM(1, 2), 2, 1), Series(torch.randn(60, 1, 1, generator=torch.Generator().manual_seed(0)))
+    >>> _ = torch.nn.init.zeros_(network.head.weight), torch.nn.init.constant_(network.head.bias, 9.0)
+    >>> what_it_is_worth(network, walk, walk, 5, ("v",), History(loss=[0.5] * 1000)).split(":")[0]
+    'the fit is worth little'
+    >>> what_it_is_worth(network, walk, walk, 5, ("v",), History(loss=[0.5] * 10)) is None
+    True
+    """
+    if not _ran_its_course(history) or hasattr(network, "grid"):
+        return None
+    return verdict(measure(network, training, judge, warmup), names, history)
+
+
+def _ran_its_course(history: History) -> bool:
+    """One that diverged or was interrupted says so itself."""
+    if history.stopped in (Stopped.DIVERGED, Stopped.INTERRUPTED):
+        return False
+    return history.stopped == Stopped.SOLVED or len(history.loss) >= TRIAL
 
 
 @torch.no_grad()

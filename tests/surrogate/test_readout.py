@@ -256,6 +256,7 @@ def test_delays_that_are_asked_for_are_used(few_draws):
     assert {t["delays"] for t in fitted(units=10, delays=3).history_.tried} == {3}
 
 
+@pytest.mark.filterwarnings("ignore:free runs leave the data:lemode.surrogate.FitWarning")  # those of the blind one
 def test_known_inputs_are_read(few_draws):
     """x' = -x + e: exactly linear in what is known at both ends of a step, but for the curvature of e."""
     rng, dt = np.random.default_rng(0), 0.1

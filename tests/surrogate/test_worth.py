@@ -9,10 +9,11 @@ import torch
 from lemode import LEM
 from lemode.baselines import Autoregression
 from lemode.surrogate.network import IncrementNetwork
-from lemode.surrogate.recipe import Recipe
 from lemode.surrogate.run import History, Stopped
 from lemode.surrogate.series import Series
 from lemode.surrogate.worth import Worth, climate_of_free_runs, measure, verdict
+
+RAN = [0.5] * 500  # losses of a fit that ran its course
 
 
 def adding(step, dimension=1, inputs=0):
@@ -58,7 +59,7 @@ def test_what_cannot_be_compared_is_left_out():
         found = measure(adding(0.0, series.x.shape[-1]), series, series, warmup=5)
         assert math.isnan(found.autoregression)
         assert found.persistence > 0
-        assert "autoregression" not in (verdict(found, ("x",) * 70, Recipe(), History()) or "").split("take")[0]
+        assert "autoregression" not in (verdict(found, ("x",) * 70, History(loss=RAN)) or "").split("take")[0]
 
 
 def test_a_free_run_that_leaves_names_the_variable_and_the_step():
@@ -68,7 +69,7 @@ def test_a_free_run_that_leaves_names_the_variable_and_the_step():
         network.head.bias[1] = 0.1  # a whole range, which is two, beyond the end of it: from sin(3) = 0.14 in 29 steps to 3
     found = measure(network, Series(wave), Series(wave), warmup=11)
     assert (found.left_at, found.left_by) == (29, 1)
-    sentence = verdict(Worth(0.1, 1.0, 0.5, found.left_at, found.left_by), ("v", "w"), Recipe(), History())
+    sentence = verdict(Worth(0.1, 1.0, 0.5, found.left_at, found.left_by), ("v", "w"), History(loss=RAN))
     assert "after 29 steps along the validation series w is more than" in sentence
     assert "that of persistence 1, and that of a linear autoregression 0.5" in sentence
     with torch.no_grad():
@@ -89,10 +90,10 @@ def test_a_free_run_that_leaves_names_the_variable_and_the_step():
     ],
 )
 def test_it_is_worth_little_if_it_beats_nothing(error, autoregression, worth_little):
-    for history, recipe in ((History(), Recipe()), (History(stopped=Stopped.SOLVED), Recipe(steps=5))):
-        assert (verdict(Worth(error, 1.0, autoregression), ("x",), recipe, history) is not None) == worth_little
-    for history, recipe in ((History(), Recipe(steps=499)), (History(stopped=Stopped.DIVERGED), Recipe())):
-        assert verdict(Worth(error, 1.0, autoregression, 3), ("x",), recipe, history) is None
+    for history in (History(loss=RAN), History(stopped=Stopped.SOLVED)):
+        assert (verdict(Worth(error, 1.0, autoregression), ("x",), history) is not None) == worth_little
+    for history in (History(loss=RAN[:499]), History(loss=RAN, stopped=Stopped.DIVERGED)):
+        assert verdict(Worth(error, 1.0, autoregression, 3), ("x",), history) is None
 
 
 def test_the_climate_of_free_runs():
