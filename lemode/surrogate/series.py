@@ -113,6 +113,11 @@ def lay_out(data: Trajectories, interval: float, observed: int) -> Grid:
     G = int(at.max()) + 1
     if G > SPARSE * T:
         i, k = (int(index) for index in np.unravel_index(int(np.argmax(parts)), parts.shape))
+        if _over_decades(times[i, : lengths[i]]):
+            raise ValueError(
+                f"trajectory {i} has times from {times[i, 0]:g} to {times[i, lengths[i] - 1]:g}, evenly spaced in their logarithm, and a "
+                "network takes equal steps: give np.log10(t) for t, and as an input beside x, since the system is another at each."
+            )
         raise ValueError(
             f"trajectory {i} has a gap of {np.diff(times)[i, k]:g} after time index {k}, the usual interval is {interval:g}: split it "
             "there, with Trajectories.ragged."
@@ -129,6 +134,13 @@ def lay_out(data: Trajectories, interval: float, observed: int) -> Grid:
                 values[i, : len(way), j] = np.interp(way, way[place], data.x[i, :length, j])
         at[i, length:] = -1
     return Grid(values, None if (r == 1).all() else r, at)
+
+
+def _over_decades(t: Array) -> bool:
+    if len(t) < 5 or t[0] <= 0 or t[-1] < 10 * t[0]:
+        return False
+    steps = np.diff(np.log(t))
+    return bool(steps.max() < 1.5 * steps.min())
 
 
 def append(data: Trajectories, times: Array, future: Array, interval: float, observed: int) -> tuple[Grid, NDArray[np.int64]]:

@@ -367,6 +367,10 @@ REFUSED = {
         fit(xr.Dataset({"v": ("time", W[:, 0]), "map": (("time", "lat", "lon"), np.zeros((T, 2, 2)))})), "variable 'v'|'map' has the dim"
     ),
     "a labelled text": (fit(xr.Dataset({"v": ("time", ["a", "b"])})), "variable 'v' has dtype <U1"),
+    "times over decades": (
+        fit(plain(W, t=np.logspace(-4, 5, T))),
+        r"trajectory 0 has times from .* to 100000, evenly spaced in their logarithm.*np\.log10\(t\) for t, and as an input",
+    ),
     "an input with gaps": (fit(frame(HOLES), inputs="v"), "no value in trajectory 0 at time index 9, variable 'v': .*interpolate it"),
     "an unknown name": (fit(frame(), observe="u"), r"variables \['u'\]: choose from v, w"),
     "what varies in the validation only": (
