@@ -12,13 +12,14 @@ from .conv import ConvLEM, ConvODE
 from .errors import DiscontinuityWarning, SolveError
 from .lem import LEM, LEMCell
 from .ode import MultiscaleODE
-from .surrogate import FieldSurrogate, FitDivergedError, FitTimeWarning, FitWarning, Surrogate, fit
+from .surrogate import DataWarning, FieldSurrogate, FitDivergedError, FitTimeWarning, FitWarning, Surrogate, fit
 from .trajectories import Trajectories
 
 __all__ = [
     "LEM",
     "ConvLEM",
     "ConvODE",
+    "DataWarning",
     "DiscontinuityWarning",
     "FieldSurrogate",
     "FitDivergedError",

@@ -17,20 +17,24 @@ inputs            known variables that are read and not predicted, as the user n
 e                 the same, normalised and at both ends of a step, as the network reads them; `exogenous` in the kernels
 noise             of the stage 'noise', in units of the one-step error reached
 input_noise       of the one-step stage, in increments; noisy: the share of the series of a batch that get it
+table             what the training data were like, by which others are read; form: how data were given, and are given back
+way               from the data to the coordinates of the network, a scale of each series or a circle for angles, and back
 series, judge     what is trained on, and what chooses the weights; grid: either one before it is normalised
 ================  ==================================================================================================
 
-Each file stands on those before it: parameters, seeds, errors, frames, optimizers; recipe, data, network, field_network, flow_network,
-forecast, losses, run, storage, checkpoint, progress, training, readout, fitters, base, surrogate, field_surrogate, fit_system.
+Each file stands on those before it: parameters, seeds, errors, clock, frames, labelled, reading, optimizers; data_checks, series, recipe,
+network, scaling, circle, data, field_network, flow_network, forecast, bands, losses, run, storage, checkpoint, progress, training, readout,
+fitters, base, surrogate, field_surrogate, fit_system.
 """
 
 from .._renamed import moved
+from .data_checks import DataWarning
 from .errors import FitDivergedError, FitTimeWarning, FitWarning
 from .field_surrogate import FieldSurrogate
 from .fit_system import fit
 from .surrogate import Surrogate
 
-__all__ = ["FieldSurrogate", "FitDivergedError", "FitTimeWarning", "FitWarning", "Surrogate", "fit"]
+__all__ = ["DataWarning", "FieldSurrogate", "FitDivergedError", "FitTimeWarning", "FitWarning", "Surrogate", "fit"]
 
 moved(f"{__name__}.estimator", f"{__name__}.surrogate")
 moved(f"{__name__}.continuous", f"{__name__}.flow_network")
