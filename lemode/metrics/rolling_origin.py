@@ -125,7 +125,8 @@ def evaluate(
     horizon : h, steps of each forecast
     origins : indices k, with :math:`1 \le k \le T - h`
     inputs : (T, m), optional
-        Known inputs beside x, for models that have a ``forecast``: the last columns of their history, and known ahead.
+        Known inputs beside x, for models that have a ``forecast``, and known ahead. In the history they are the columns that the model
+        was fitted with as inputs, by its ``feature_names_in_`` and ``input_names_``, and the last ones of a model without these names.
     season : samples of a season
 
     Returns
@@ -189,7 +190,7 @@ def evaluate(
             elif known is None:
                 found = model.forecast(history.copy(), horizon)
             else:
-                found = model.forecast(np.concatenate([history, known[:k]], 1), horizon, inputs=known[k : k + horizon])
+                found = model.forecast(_as_fitted(model, history, known[:k]), horizon, inputs=known[k : k + horizon])
             found = np.asarray(found, dtype=np.float64)
             found = found[:, None] if found.shape == (horizon,) and D == 1 else found
             if found.shape != truth.shape:
@@ -199,6 +200,16 @@ def evaluate(
             rows.append(found - truth)
         errors[name] = np.stack(rows)
     return Evaluation(errors, places)
+
+
+def _as_fitted(model: Any, history: Array, known: Array) -> Array:
+    """Both side by side, in the order of the columns that the model was fitted on."""
+    both = np.concatenate([history, known], 1)
+    names, inputs = (list(getattr(model, name, ())) for name in ("feature_names_in_", "input_names_"))
+    if not inputs or len(names) != both.shape[1]:
+        return both
+    ours = [name for name in names if name not in inputs] + inputs
+    return both[:, [ours.index(name) for name in names]]
 
 
 def _last_seen(history: Array) -> Array:

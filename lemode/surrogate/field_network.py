@@ -114,6 +114,14 @@ class FieldNetwork(IncrementNetwork):
         """The variables x ``(T, n, channels * points)`` as what the head predicts: ``(T, n, *grid, channels)``."""
         return x.reshape(*x.shape[:2], self.channels, *self.grid).movedim(2, -1)
 
+    def spectrum(self, x: Tensor) -> Tensor:
+        """Mean square of each wavenumber of x ``(T, n, channels * points)``: ``(channels, *wavenumbers)``; white noise has 1 / points."""
+        u = x.reshape(-1, self.channels, *self.grid)
+        return torch.fft.rfftn(u, dim=self._axes(), norm="forward").abs().square().mean(0)
+
+    def _axes(self) -> tuple[int, ...]:
+        return tuple(range(-len(self.grid), 0))
+
     def widest(self) -> int:
         """Points of the widest kernel."""
         return max(k for p in self.core.parameters() if p.dim() > 1 for k in p.shape[2:])

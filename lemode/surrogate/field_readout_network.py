@@ -111,19 +111,11 @@ class FieldReadoutNetwork(FieldNetwork):
         self.filter.copy_(spectrum / (spectrum + cut) if cut else torch.ones_like(spectrum))
         self.filter.flatten(1)[:, 0] = 1.0
 
-    def spectrum(self, x: Tensor) -> Tensor:
-        """Mean square of each wavenumber of x ``(T, n, channels * points)``: ``(channels, *wavenumbers)``; white noise has 1 / points."""
-        u = x.reshape(-1, self.channels, *self.grid)
-        return torch.fft.rfftn(u, dim=self._axes(), norm="forward").abs().square().mean(0)
-
     def base(self, x: Tensor) -> Tensor:
         """What the increments are added to: W x."""
         u = x.reshape(*x.shape[:2], self.channels, *self.grid)
         smooth = torch.fft.irfftn(torch.fft.rfftn(u, dim=self._axes()) * self.filter, s=self.grid, dim=self._axes())
         return smooth.reshape(x.shape)
-
-    def _axes(self) -> tuple[int, ...]:
-        return tuple(range(-len(self.grid), 0))
 
     def forward(self, x: Tensor, e: Tensor | None = None, state: Any = None, r: Tensor | None = None) -> tuple[Tensor, Any]:
         """Scaled increments for normalised x ``(T, n, channels * points)``, and the state to go on from."""

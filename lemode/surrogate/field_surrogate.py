@@ -17,7 +17,7 @@ from .data import FitData, lay_out_fit
 from .errors import FitWarning
 from .field_network import FieldNetwork, reflected
 from .fitters import Fitter, Readout
-from .forecast import free_run_power
+from .forecast import free_run_peak, free_run_power
 from .network import IncrementNetwork, check_core
 from .recipe import FIELD_RECIPE, Recipe
 from .run import FREE_RUNS
@@ -208,13 +208,25 @@ class FieldSurrogate(Estimator):
         power = history.free_power
         if power is None:
             power = free_run_power(self.network_, judge, self.warmup_, recipe.free_steps)
-        remedy = "Train for longer, or raise input_noise or kernel_size; conserve and symmetry help where they apply."
+        remedy = {
+            "all": "Train for longer, or raise input_noise or kernel_size; conserve and symmetry help where they apply.",
+            "readout": "Take more units (hidden_size) or a larger kernel_size; conserve and symmetry help where they apply.",
+        }[self.train]
         errors = dict(history.validation)
         kept, least = errors.get(history.best_step, 0.0), min(errors.values(), default=0.0)
         if not 0.5 <= power <= 2:
             warnings.warn(
                 f"free runs leave the attractor: over {recipe.free_steps} steps they have {power:.3g} times the power of the validation "
                 f"series. {remedy}",
+                FitWarning,
+                stacklevel=4,
+            )
+            return
+        peak = free_run_peak(self.network_, judge, self.warmup_, recipe.free_steps)
+        if peak is not None:
+            warnings.warn(
+                f"free runs have {100 * peak[1]:.2g} % of their power in waves of {peak[0]:.3g} points, more than ten times what the "
+                f"validation series have there. {remedy}",
                 FitWarning,
                 stacklevel=4,
             )

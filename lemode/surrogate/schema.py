@@ -126,7 +126,9 @@ def check_model(metadata: dict[str, Any], tensors: Mapping[str, Tensor]) -> None
     readout = metadata.get("readout")
     if readout is not None:
         units = readout.get("units")
-        if not isinstance(units, int) or units > sum(tensor.shape[-1] for name, tensor in tensors.items() if "weight_zy" in name):
+        if not isinstance(units, int) or units > sum(
+            tensor.shape[-1] for name, tensor in tensors.items() if "weight_zy" in name
+        ):
             raise ValueError(f"readout.units={units}: there are no weights of so many units")
 
 

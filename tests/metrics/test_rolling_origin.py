@@ -94,3 +94,17 @@ def test_bad_season_and_inputs():
         evaluate({}, X, 3, [5], season=12)
     with pytest.raises(ValueError, match=r"inputs have shape \(59, 1\): give \(60, m\)"):
         evaluate({}, X, 3, [5], inputs=np.zeros((59, 1)))
+
+
+def test_inputs_are_handed_over_where_the_model_was_fitted_with_them():
+    """x follows u; a model that was fitted on (u, x) is as good as one that was fitted on (x, u)."""
+    u = np.sin(0.7 * np.arange(120))[:, None]
+    x = np.zeros((120, 1))
+    for k in range(1, 120):
+        x[k] = 0.5 * x[k - 1] + u[k - 1]
+    common = {"hidden_size": 5, "train": "readout", "washout": 5, "delays": 0, "verbose": 0}
+    last = lemode.Surrogate(inputs=["x1"], **common).fit(np.concatenate([x, u], 1)[None, :80])
+    first = lemode.Surrogate(inputs=["x0"], **common).fit(np.concatenate([u, x], 1)[None, :80])
+    found = evaluate({"last": last, "first": first}, x, 4, range(80, 110), inputs=u)
+    assert found.total("first") < 1e-3 * found.total("naive")  # u is known, and the rule linear
+    assert found.total("last") < 1e-3 * found.total("naive")
