@@ -210,7 +210,8 @@ def spectrum_of_closed_loop(
     drive = _drive(inputs, series[:, D:], transient + steps + 1)
     series = series[:, :D]
     if network is not model:
-        series, drive = net.normalise(series), None if drive is None else net.normalise_inputs(drive)
+        series = getattr(model, "coordinates", net.normalise)(series)  # of each series its own scale, an angle on its circle
+        drive = None if drive is None else net.normalise_inputs(drive)
     ends = (
         None if drive is None else torch.cat([drive[:-1], drive[1:]], -1)
     )  # a network knows the inputs at both ends of a step

@@ -19,7 +19,7 @@ from . import frames, storage
 from .bands import LEAST, Band, check_level, residuals, sample_ahead
 from .checkpoint import Checkpoint, digest
 from .circle import wrapped
-from .data import FitData, SeriesData, lay_out_fit, lay_out_forecast, lay_out_series
+from .data import FitData, SeriesData, in_coordinates, lay_out_fit, lay_out_forecast, lay_out_series
 from .errors import FitTimeWarning, FitWarning
 from .field_network import FieldNetwork
 from .field_readout_network import FieldReadoutNetwork
@@ -525,6 +525,16 @@ class Estimator(Parameters):
         except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as e:
             raise ValueError(f"{path}: the contents of this lemode model do not fit together ({e}).") from e
         return model
+
+    def coordinates(self, series: ArrayLike) -> Tensor:
+        """One series ``(T, D)`` of the variables, in the units of the data, as the network knows it: ``(T, width)``, in float64.
+
+        It is normalised, in its own scale where each series has one, and angles are points on a circle.
+        """
+        self._check_fitted()
+        x = np.asarray(series, dtype=np.float64)
+        placed, _ = in_coordinates(Trajectories(self.step_ * np.arange(len(x)), x, self.names_), self.table_)
+        return self.network_.normalise(torch.tensor(placed.x[0], dtype=torch.float64))
 
     # -- checks and conversions --------------------------------------------------------------------------------------
 

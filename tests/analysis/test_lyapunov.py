@@ -379,3 +379,19 @@ def test_inputs_that_do_not_fit(inputs, message):
     if inputs is not None:
         with pytest.raises(ValueError, match="the model has none"):
             lyapunov_spectrum(undriven, x[:20], 30, inputs=inputs)
+
+
+@pytest.mark.filterwarnings("ignore:free runs leave the data")  # three units, and angles that are wrapped
+@pytest.mark.parametrize("settings", [{"scale": "series"}, {"angles": ["x0"]}, {}])
+def test_a_history_is_read_in_the_coordinates_of_the_model(settings):
+    """What the closed loop starts from is what a forecast starts from, and with its own scale its unit does not matter."""
+    t = np.arange(0, 20, 0.1)
+    x = np.stack([(t + 0.3 * np.sin(t)) % (2 * np.pi), np.cos(t)], -1)
+    model = lemode.Surrogate(hidden_size=3, train="readout", delays=0, washout=10, verbose=0, **settings).fit(x[None])
+    exponents = spectrum_of_closed_loop(model, x[:50], 20, k=1).exponents
+    assert np.isfinite(exponents).all()
+    coordinates = model.coordinates(x[:50])
+    assert np.array_equal(exponents, spectrum_of_closed_loop(model.network_, coordinates, 20, dt=model.step_, k=1).exponents)
+    if settings.get("scale") == "series":
+        larger = spectrum_of_closed_loop(model, 1000 * x[:50], 20, k=1).exponents
+        np.testing.assert_allclose(larger, exponents, rtol=1e-6)  # rounding
