@@ -22,6 +22,7 @@ from ..analysis import (
 from ..conv import ConvLEM
 from ..kernels.fields import windows
 from ..lem import LEM
+from ..metrics import spectrum_distance, spectrum_excess
 from ..surrogate import Surrogate
 from ..surrogate.data import as_table, in_coordinates
 from ..surrogate.field_network import FieldNetwork
@@ -142,12 +143,24 @@ def _free_run(model: Surrogate, x: FloatArray | None, u: FloatArray | None, know
         for i in (range(min(D, 3)) if channels == 1 else range(0, D, D // channels))
     ]
     finite = bool(np.isfinite(free).all())
+    if finite and len(free[0]) >= 64:
+        errors += _spectra(free[..., moves], truth[..., moves], dt)
     summary = _summary(model, t[warm:], truth, free, channels) if finite else []
     exponents = None
     if finite and not model.input_names_:
         spectrum = lyapunov_spectrum(model, x[0, :warm].astype(np.float64), 1000, k=min(3, D + 1))
         exponents = plot(lambda ax: plots.lyapunov_convergence(spectrum, ax=ax))
     return render("free_run.html", errors=errors, warm=warm, traces=traces, finite=finite, summary=summary, exponents=exponents)
+
+
+def _spectra(free: FloatArray, truth: FloatArray, dt: float) -> list[list[str]]:
+    """What the power alone does not show: another rhythm, or one that is not in the series at all."""
+    runs = free.std((0, 1)) > 1e-9 * truth.std((0, 1))  # a variable that rests has no spectrum
+    if not runs.any():
+        return [["power spectra", "the free run stands still"]]
+    distance, excess = (f(free[..., runs], truth[..., runs], dt).max() for f in (spectrum_distance, spectrum_excess))
+    return [["distance of the power spectra, of the worst variable: 0 alike, 1 apart", f"{distance:.2g}"],
+            ["most power beyond that of the series at a frequency, in decades", f"{excess:.2g}"]]  # fmt: skip
 
 
 def _errors(model: Surrogate, everything: Trajectories, x: FloatArray) -> list[list[str]]:
@@ -186,12 +199,14 @@ def _scales(model: Surrogate, x: FloatArray | None, u: FloatArray | None, known:
     covered = [[name, f"{k.scale:.4g}", f"{k.units_within_2:.0%}", f"{k.visits_within_2:.0%}",
                 f"{k.nearest[1]}[{k.nearest[2]}] of layer {k.nearest[0]}, at {k.nearest_scale:.4g}"]
                for name, k in zip(known, scales.known)]  # fmt: skip
+    missed = [f"{name} ({k.scale:.3g})" for name, k in zip(known, scales.known) if k.units_within_2 == 0]
     return render(
         "time_scales.html",
         histogram=plot(lambda ax: plots.time_scale_histogram(scales, tuple(known), ax)),
         levels=tuple(f"{100 * q:.0f} %" for q in scales.quantiles),
         medians=medians,
         covered=covered,
+        missed=missed,
     )
 
 

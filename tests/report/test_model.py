@@ -35,6 +35,10 @@ def test_with_a_system(model_file, tmp_path, capsys):
     assert text.count("data:image/png;base64,") >= 7
     assert "8 series of 1,000 samples of FitzHughNagumo" in text
     assert "statements hold" in text
+    assert re.search(
+        r"<strong>No unit has the time scale of .*\(62\.5\)", text
+    )  # 1 / (eps b) of w: after 20 steps no gate is so slow
+    assert "distance of the power spectra" in text
 
 
 def test_without_data_leaves_out_what_needs_them(model_file, capsys):
