@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import combinations_with_replacement
 
 import numpy as np
@@ -57,11 +58,10 @@ class Polynomial(Baseline):
         check_count("delays", self.delays, 0)
         check_number("ridge", self.ridge, zero=True)
         variables = x.shape[-1] * (1 + self.delays)
+        count = math.comb(variables + self.degree, self.degree) - 1 - variables
+        if count > 5000:
+            raise ValueError(f"degree={self.degree}, delays={self.delays}: {count:,} monomials; give less, for at most 5,000.")
         self.monomials_ = [c for k in range(2, self.degree + 1) for c in combinations_with_replacement(range(variables), k)]
-        if len(self.monomials_) > 5000:
-            raise ValueError(
-                f"degree={self.degree}, delays={self.delays}: {len(self.monomials_):,} monomials; give less, for at most 5,000."
-            )
         self.increment_ = np.sqrt((np.diff(x, axis=1) ** 2).mean((0, 1)))
         columns = 1 + variables + len(self.monomials_)
         fit = StreamingQR(columns, x.shape[-1], 1 + variables)

@@ -191,6 +191,7 @@ def test_non_finite_weights_are_named():
         audit(rnn, *data(dtype=torch.float32))
 
 
+@pytest.mark.slow
 def test_a_wide_network_is_audited_on_some_states_and_says_so(monkeypatch):
     """Long and wild: bounds overflow to infinity, never to nan; and G_rec of the largest row is not below that of every row."""
     from lemode.analysis import auditing

@@ -126,6 +126,7 @@ def test_a_partial_spectrum_is_the_head_of_the_full_one():
     assert np.isfinite(full.kaplan_yorke)
 
 
+@pytest.mark.slow
 def test_field_takes_its_own_integrator():
     """About u = 0, Kuramoto-Sivashinsky's exponents are q^2 - q^4, of sine and cosine: far too stiff for rk4 of step 0.01."""
     ks = KuramotoSivashinsky(L=8.0, N=24)

@@ -48,7 +48,9 @@ def test_persistence_repeats_and_autoregression_is_exact_on_a_linear_recursion()
     np.testing.assert_allclose(ar.forecast(x[:, :50], 51), x[:, 50:], rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize(("name", "share"), [("EchoStateNetwork", 0.05), ("SINDy", 0.05), ("NeuralODE", 0.5)])
+@pytest.mark.parametrize(
+    ("name", "share"), [("EchoStateNetwork", 0.05), ("SINDy", 0.05), pytest.param("NeuralODE", 0.5, marks=pytest.mark.slow)]
+)
 def test_learns_lorenz63(name, share):
     """One-step error as a share of persistence's: what each reaches easily, with a factor of two to spare."""
     if name != "NeuralODE":

@@ -68,6 +68,7 @@ def test_methods_agree_on_a_piecewise_constant_input(method):
         assert (a - b).abs().max() < AGREE
 
 
+@pytest.mark.slow
 def test_a_trained_model_stiff_and_non_stiff():
     """Radau agrees with dopri5 on a surrogate that was fitted, driven by its data as LEM is."""
     fhn = lemode.systems.FitzHughNagumo()
@@ -147,7 +148,7 @@ def test_no_warning_for_a_steep_but_continuous_input():
 # -- batches -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["constant", pytest.param("linear", marks=pytest.mark.slow), "cubic"])
+@pytest.mark.parametrize("kind", ["constant", *(pytest.param(k, marks=pytest.mark.slow) for k in ("linear", "cubic"))])
 @pytest.mark.parametrize(("own_t", "own_samples"), [(False, False), (True, False), (True, True), (False, True)])
 def test_a_batch_equals_one_by_one(kind, own_t, own_samples):
     """Batch size equal to hidden size; output times and sample times of their own, in every combination."""
@@ -207,7 +208,7 @@ def test_float32_and_layout():
 # -- gradients -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["function", "tensor", "constant", "linear", "cubic"])
+@pytest.mark.parametrize("kind", ["function", "tensor", "constant", "linear", pytest.param("cubic", marks=pytest.mark.slow)])
 def test_adjoint_gradients_equal_those_through_the_solver(kind):
     ode, state0 = random_ode(2, 3), tuple(s.requires_grad_() for s in random_state(2, 3))
     t = uneven(4, 2)

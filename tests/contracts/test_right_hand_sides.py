@@ -116,6 +116,7 @@ def test_only_decay_that_limits_the_step_is_stiff(monkeypatch, rate, stiff):
             assert all(call() == -rate for call in calls)
 
 
+@pytest.mark.slow
 def test_a_long_solve_that_is_not_stiff_goes_on():
     # 200 periods, 9e4 evaluations
     x = CallableSystem(lambda t, x: np.stack([x[1], -x[0]]), 2).solve([0.0, 1.0], [0.0, 400 * np.pi], rtol=1e-12, atol=1e-12)

@@ -62,7 +62,8 @@ def test_with_a_few_samples(model_file, tmp_path, capsys):
 
 
 @pytest.mark.filterwarnings("ignore:free runs leave the attractor")
-@pytest.mark.parametrize("conserve", [pytest.param(None, marks=pytest.mark.slow), "mean"])
+@pytest.mark.slow
+@pytest.mark.parametrize("conserve", [None, "mean"])
 def test_of_a_field_is_about_what_each_point_runs(conserve, tmp_path, capsys):
     x = np.linspace(0, 2 * np.pi, 16, endpoint=False)
     waves = np.sin(x - 0.1 * np.arange(120)[:, None] + np.arange(5)[:, None, None])

@@ -313,7 +313,7 @@ class TestStoredStates:
 
 
 class TestCheckpoint:
-    @pytest.mark.parametrize("optimizer", ["eigenadam", "adam"])
+    @pytest.mark.parametrize("optimizer", ["eigenadam", pytest.param("adam", marks=pytest.mark.slow)])
     def test_a_fit_that_was_cut_off_goes_on_as_if_nothing_had_happened(self, optimizer, tmp_path, monkeypatch):
         from lemode.surrogate import training
 
