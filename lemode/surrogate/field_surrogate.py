@@ -70,6 +70,11 @@ class FieldSurrogate(Estimator):
         attractor from the others; 1 is less accurate and steadier, as for a larger domain, whose states were not all trained on.
     average : float
         Decay of the running average of the weights.
+    train : 'all' or 'readout'
+        With 'readout' random LEMs read what surrounds each point, and the head is solved for, see
+        `lemode.surrogate.field_readout_network.FieldReadoutNetwork`: seconds, in float64, for clean data and some hundred units. A
+        `symmetry` that all channels share is then one of the network; noise and filter are chosen on the validation series, and the
+        parameters of training, from `input_noise` to `average`, are not used.
     others : as in `Surrogate`, with other defaults; there are no observe, inputs, delays, continuous, weights and num_layers
 
     Raises

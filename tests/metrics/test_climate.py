@@ -65,6 +65,7 @@ class TestClimate:
         x = np.concatenate([np.cos(angles), np.sin(angles)], -1)
         assert correlation_dimension(x, exclude=0) == pytest.approx(dimension, abs=tolerance)
 
+    @pytest.mark.slow
     def test_correlation_dimension_of_lorenz63(self):
         # 2.05 +- 0.01 by Grassberger and Procaccia, Physica D 9 (1983), table 1; here 4,000 points
         from lemode.systems import Lorenz63

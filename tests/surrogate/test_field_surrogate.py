@@ -233,6 +233,7 @@ def test_a_fit_that_was_cut_off_goes_on_to_the_same_weights(monkeypatch, tmp_pat
         assert torch.equal(p, q)
 
 
+@pytest.mark.slow
 def test_closed_loop_exponents_are_those_of_the_whole_map():
     torch.manual_seed(0)
     network = FieldNetwork(ConvLEM(1, 2, 3, dtype=torch.float64, backend="reference"), 2, (6,), torch.float64, "mean")

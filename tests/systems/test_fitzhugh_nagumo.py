@@ -30,6 +30,7 @@ def test_defaults_are_the_benchmark():
     assert (x0[:, 1] == 0).all()
 
 
+@pytest.mark.slow
 def test_period_of_the_limit_cycle():
     """Three upward crossings by independent event detection: 121.9 within the scatter of the sampling."""
     from lemode.metrics import period
