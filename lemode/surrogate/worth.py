@@ -32,6 +32,8 @@ WIDTH, ROWS = 64, 20_000
 class Worth:
     """What was measured on the validation series.
 
+    Attributes
+    ----------
     error, persistence, autoregression : root mean square errors one step ahead, in increments; nan where there is none to compare with
     left_at, left_by : the step at which a free run is more than one range of the training data outside of it, and the variable; None if
         none is
