@@ -109,9 +109,7 @@ def spectrum_distance(prediction: ArrayLike, truth: ArrayLike, dt: float, segmen
     ----------
     Mikhaeil, Monfared, Durstewitz, NeurIPS 2022, arXiv 2110.07238, appendix.
     """
-    a, b = _both(prediction, truth)
-    m = min(max(min(a.shape[1], b.shape[1]) // 4, 16), 1024) if segment is None else segment
-    S = [power_spectrum(x, dt, m)[1] for x in (a, b)]
+    S = _spectra(prediction, truth, dt, segment)
     for name, s in zip(("prediction", "truth"), S):
         if not (s.sum(0) > 0).all():
             raise ValueError(f"{name} is constant in variable {int(np.argmin(s.sum(0)))}: it has no spectrum.")
@@ -154,15 +152,20 @@ def spectrum_excess(prediction: ArrayLike, truth: ArrayLike, dt: float, segment:
     >>> float(spectrum_distance(hum, wave, 0.1)[0]) < 0.01, float(spectrum_excess(hum, wave, 0.1)[0]) > 3
     (True, True)
     """
-    a, b = _both(prediction, truth)
-    m = min(max(min(a.shape[1], b.shape[1]) // 4, 16), 1024) if segment is None else segment
-    S, true = (power_spectrum(x, dt, m)[1] for x in (a, b))
+    S, true = _spectra(prediction, truth, dt, segment)
     if not (true.sum(0) > 0).all():
         raise ValueError(f"truth is constant in variable {int(np.argmin(true.sum(0)))}: it has no spectrum.")
     floor = 1e-12 * true.max(0)
     padded = np.concatenate([true[:1], true, true[-1:]])
     around = np.maximum(np.maximum(padded[:-2], padded[1:-1]), padded[2:])
     return np.asarray(np.maximum(np.log10((S + floor) / (around + floor)).max(0), 0.0))
+
+
+def _spectra(prediction: ArrayLike, truth: ArrayLike, dt: float, segment: int | None) -> tuple[Array, Array]:
+    """Both power spectra, at the same frequencies."""
+    a, b = _both(prediction, truth)
+    m = min(max(min(a.shape[1], b.shape[1]) // 4, 16), 1024) if segment is None else segment
+    return power_spectrum(a, dt, m)[1], power_spectrum(b, dt, m)[1]
 
 
 @checks(prediction=array, truth=array)

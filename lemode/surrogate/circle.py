@@ -39,7 +39,7 @@ class Circle(NamedTuple):
         for j in self.places:
             names[j] = f"cos({data.names[j]})"
         names[D:D] = [f"sin({data.names[j]})" for j in self.places]
-        return Trajectories(data.t, np.concatenate([x[..., :D], sines, x[..., D:]], -1), names, data.missing)  # type: ignore[arg-type]
+        return Trajectories(data.t, np.concatenate([x[..., :D], sines, x[..., D:]], -1), tuple(names), data.missing)
 
     def undo(self, values: Array) -> Array:
         """Coordinates ``(n, steps, D + angles)`` to variables ``(n, steps, D)``."""

@@ -48,7 +48,6 @@ def fit_field_readout(
     seed: int,
     parity: int | None = None,
     verbose: int = 0,
-    units: int | None = None,
 ) -> tuple[FieldReadoutNetwork, History]:
     """Random LEMs that read what surrounds each point, and a head that is solved for.
 
@@ -63,7 +62,6 @@ def fit_field_readout(
     washout : samples of truth before a free run
     seed : of the weights, the rows and the noise
     parity : sign of the field in a mirror, -1 or 1, where the equation knows no left and right
-    units : as many as the network has, by default
 
     Raises
     ------
@@ -93,7 +91,7 @@ def fit_field_readout(
             out = network
             found = _solve(out, series, judge, NOISES)
         else:
-            width = network.head.in_features if units is None else units
+            width = network.head.in_features
             cut, scale, found = _search(network, series, judge, parity, min(width, SEARCH_UNITS), history, progress)
             out = _drawn(network, series, cut, scale, parity, width, seed)
             # wider networks need less noise
@@ -162,7 +160,7 @@ def _solve(network: FieldReadoutNetwork, series: Series, judge: Judge, noises: S
     return choose(network, heads[:-1], pairs, heads[-1], judge.validation, judge.warmup, judge.horizon, 0, starts)
 
 
-def _rows(network: FieldReadoutNetwork, series: Series, generator: torch.Generator) -> tuple[Series, Tensor | None]:
+def _rows(network: FieldReadoutNetwork, series: Series, generator: torch.Generator) -> tuple[Series, Tensor]:
     """Pieces of the series with enough rows, and the weights of their steps; everything where there is no more than that."""
     T, n, _ = series.x.shape
     points, wanted = math.prod(network.grid), ROWS * network.head.in_features

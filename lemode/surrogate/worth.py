@@ -8,13 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..metrics import spectrum_distance, spectrum_excess
 from .forecast import fill, free_run
 from .network import IncrementNetwork
 from .run import FREE_RUNS, History, Stopped
 from .series import Series
 
-__all__ = ["Worth", "climate_of_free_runs", "measure", "verdict", "what_it_is_worth"]
+__all__ = ["Worth", "measure", "verdict", "what_it_is_worth"]
 
 # A fit of fewer steps, as they were asked for or the clock ended it, is a trial, and nobody takes it for the model of his data
 TRIAL = 500
@@ -140,41 +139,6 @@ def _ran_its_course(history: History) -> bool:
     if history.stopped in (Stopped.DIVERGED, Stopped.INTERRUPTED):
         return False
     return history.stopped == Stopped.SOLVED or len(history.loss) >= TRIAL
-
-
-@torch.no_grad()
-def climate_of_free_runs(
-    network: IncrementNetwork, judge: Series, warmup: int, steps: int = STEPS
-) -> tuple[float, float] | None:
-    """Spectrum distance and excess of free runs, of the worst variable or quantity of a field; None where the series are too short.
-
-    See `lemode.metrics.spectrum_distance` and `lemode.metrics.spectrum_excess`. Beside a power of one they show a run that has found
-    another rhythm, or one of its own; a run that blows up has inf for both.
-
-    Examples
-    --------
-    >>> from lemode import LEM
-    >>> network = IncrementNetwork(LEM(1, 2), 2, 1)  # of weights that mean nothing: it runs to a point of rest, or away
-    >>> noise = Series(torch.randn(200, 2, 1, generator=torch.Generator().manual_seed(0)))
-    >>> distance, excess = climate_of_free_runs(network, noise, warmup=10)
-    >>> distance > 0.3, climate_of_free_runs(network, noise.part(0, 20), warmup=10)
-    (True, None)
-    """
-    few = judge.map(lambda s: s[:, :FREE_RUNS])
-    steps = min(steps, len(few.x) - warmup)
-    if steps < 64 or few.r is not None or few.mask is not None:
-        return None
-    free, truth = _run(network, few, warmup, steps), few.x[warmup : warmup + steps]
-    if not bool(free.isfinite().all()):
-        return math.inf, math.inf
-    power = truth.double().var((0, 1))
-    varies = power > 1e-6
-    if not bool(varies.any()):
-        return None
-    run, true = (x[..., varies].transpose(0, 1).double().numpy() for x in (free, truth))
-    if bool((free.double().var((0, 1)) < 1e-12 * power)[varies].any()):
-        return 1.0, 0.0  # at rest: no spectrum at all
-    return float(spectrum_distance(run, true, 1.0).max()), float(spectrum_excess(run, true, 1.0).max())
 
 
 def _run(network: IncrementNetwork, series: Series, warmup: int, steps: int) -> Tensor:

@@ -11,7 +11,7 @@ from lemode.baselines import Autoregression
 from lemode.surrogate.network import IncrementNetwork
 from lemode.surrogate.run import History, Stopped
 from lemode.surrogate.series import Series
-from lemode.surrogate.worth import Worth, climate_of_free_runs, measure, verdict
+from lemode.surrogate.worth import Worth, measure, verdict
 
 RAN = [0.5] * 500  # losses of a fit that ran its course
 
@@ -94,14 +94,3 @@ def test_it_is_worth_little_if_it_beats_nothing(error, autoregression, worth_lit
         assert (verdict(Worth(error, 1.0, autoregression), ("x",), history) is not None) == worth_little
     for history in (History(loss=RAN[:499]), History(loss=RAN, stopped=Stopped.DIVERGED)):
         assert verdict(Worth(error, 1.0, autoregression, 3), ("x",), history) is None
-
-
-def test_the_climate_of_free_runs():
-    wave = torch.sin(0.3 * torch.arange(400, dtype=torch.float64))[:, None, None]
-    assert climate_of_free_runs(adding(0.0), Series(wave), 10) == (1.0, 0.0)  # at rest
-    assert climate_of_free_runs(adding(math.inf), Series(wave), 10) == (math.inf, math.inf)
-    distance, _ = climate_of_free_runs(adding(0.02), Series(wave), 10)  # a ramp
-    assert distance > 0.5
-    assert climate_of_free_runs(adding(0.02), Series(0 * wave), 10) is None
-    for series in (Series(wave[:60]), Series(wave, mask=wave > 0), Series(wave, r=torch.ones(400, 1, 2))):
-        assert climate_of_free_runs(adding(0.0), series, 10) is None
