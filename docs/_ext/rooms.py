@@ -24,9 +24,11 @@ ROOMS = {
     "Layers": ("lemode.lem", "lemode.conv", "lemode.sequence"),
     "The equation between samples": ("lemode.continuous",),
     "Analysis": ("lemode.analysis",),
+    "Weights from elsewhere, and initial ones": ("lemode.convert", "lemode.init"),
     "Data and systems": ("lemode.trajectories", "lemode.systems"),
     "Surrogates": ("lemode.surrogate",),
     "What a surrogate is compared with": ("lemode.baselines",),
+    "Sequences with a label or a number": ("lemode.supervised", "lemode.tasks"),
     "Judging and showing": ("lemode.metrics", "lemode.plots", "lemode.report"),
     "The package and its commands": ("lemode", "lemode.cli", "lemode.__main__"),
 }
