@@ -70,8 +70,8 @@ def check_level(level: object) -> float:
 
 @torch.no_grad()
 def residuals(network: IncrementNetwork, series: Series, skip: int) -> list[list[float]]:
-    """One-step errors along normalised series ``(T, n, D)``, truth minus prediction: some 200, evenly spread over all; the first `skip` are
-    of a network that wakes up, and left out where they are not all.
+    """One-step errors along normalised series ``(T, n, D)``, truth minus prediction: some 200, evenly spread over all; the first `skip`, or
+    those of the lead, are of a network that wakes up, and left out where they are not all.
 
     Examples
     --------
@@ -82,6 +82,7 @@ def residuals(network: IncrementNetwork, series: Series, skip: int) -> list[list
     >>> residuals(network, Series(torch.tensor([0.0, 1.5, 2.0]).reshape(3, 1, 1)), skip=0)
     [[0.5], [-0.5]]
     """
+    skip = max(skip, series.lead)
     if series.x.shape[-1] > WIDE:
         series = series.map(lambda s: s[: skip + 1 + KEPT // WIDE_SERIES, :WIDE_SERIES])
     filled, predicted = fill(network, series)

@@ -49,6 +49,9 @@ __getattr__ = renamed(
 
 Array = NDArray[np.floating[Any]]
 
+# samples of its past before a validation part that was cut off: the state has settled by then
+PAST = 1000
+
 
 def _forecast_times(data: Trajectories, steps: int | None, dt: Any, t: Array | None) -> Array:
     """The times of a forecast ``(n, steps)``, behind the last one of each trajectory."""
@@ -164,14 +167,14 @@ def lay_out_fit(
     judge_by = None if validation is None else as_table(validation, table, even)[0]
     data = in_coordinates(data, table)[0]
     judge_by = None if judge_by is None else in_coordinates(judge_by, table)[0]
-    training, held_out = hold_out(data) if judge_by is None else (data, judge_by)
+    training, held_out, lead = hold_out(data) if judge_by is None else (data, judge_by, 0)
     shortest = min(int(part.lengths.max()) for part in (training, held_out))
     if shortest < 3:
         raise ValueError(f"the training or validation series have {shortest} samples: a surrogate needs at least 3.")
     check_training(training, held_out, table)
     if more is not None:
         training = more(training)
-    grid, judge = (lay_out(part, table.interval, table.width) for part in (training, held_out))
+    grid, judge = lay_out(training, table.interval, table.width), lay_out(held_out, table.interval, table.width, lead)
     return FitData(
         table.names, table.inputs, grid, judge, table.interval, training.x.shape[1], torch_dtype(dtype, data.x), table
     )
@@ -427,36 +430,43 @@ def torch_dtype(name: str | None, x: Array) -> torch.dtype:
     return torch.float32 if name == "float32" else torch.float64
 
 
-def hold_out(data: Trajectories) -> tuple[Trajectories, Trajectories]:
+def hold_out(data: Trajectories) -> tuple[Trajectories, Trajectories, int]:
     """Training and validation parts: every fifth trajectory, or the last fifth of each one's samples where there are few.
+
+    What was cut off begins with its past, of `PAST` samples at most, which is part of the training data, too: the last number says how
+    many they are. They find the state, and are not judged.
 
     Examples
     --------
     >>> data = Trajectories(np.arange(50.0), np.zeros((10, 50, 1)))
-    >>> [part.x.shape for part in hold_out(data)]
-    [(8, 50, 1), (2, 50, 1)]
-    >>> [part.x.shape for part in hold_out(data[:2])]
-    [(2, 40, 1), (2, 10, 1)]
+    >>> training, validation, lead = hold_out(data)
+    >>> training.x.shape, validation.x.shape, lead
+    ((8, 50, 1), (2, 50, 1), 0)
+    >>> training, validation, lead = hold_out(data[:2])
+    >>> training.x.shape, validation.x.shape, lead  # the last ten
+    ((2, 40, 1), (2, 50, 1), 40)
     """
     n = len(data)
     if n >= 4:
         held = np.arange(n) % 5 == (4 if n > 4 else 3)
-        return data[np.flatnonzero(~held)], data[np.flatnonzero(held)]
+        return data[np.flatnonzero(~held)], data[np.flatnonzero(held)], 0
     lengths = data.lengths
     cuts = lengths - np.maximum(lengths // 5, 3)
     if cuts.min() < 3:
         raise ValueError(
             f"{n} series of {lengths.min()} samples: too short to hold out a validation part; give validation=..., or more data."
         )
+    lead = min(int(cuts.min()), PAST)
     if data.t.ndim == 1:
-        cut = int(cuts[0])
-        return tuple(
-            Trajectories(data.t[part], data.x[:, part], data.names, data.missing) for part in (slice(cut), slice(cut, None))
-        )  # type: ignore[return-value]
+        before, after = (
+            Trajectories(data.t[part], data.x[:, part], data.names, data.missing)
+            for part in (slice(int(cuts[0])), slice(int(cuts[0]) - lead, None))
+        )
+        return before, after, lead
     times = np.broadcast_to(data.t, data.x.shape[:2])
 
     def part(begin: Any, end: Any) -> Trajectories:
         pieces = [(times[i, b:e], data.x[i, b:e]) for i, (b, e) in enumerate(zip(begin, end, strict=True))]
         return Trajectories.ragged(pieces, data.names, data.missing)
 
-    return part(np.zeros_like(cuts), cuts), part(cuts, lengths)
+    return part(np.zeros_like(cuts), cuts), part(cuts - lead, lengths), lead

@@ -82,7 +82,7 @@ def fit_field_readout(
     if any(part is not None for part in (series.r, series.mask, validation.r, validation.mask)):
         raise ValueError("train='readout' takes evenly sampled series of one length without missing values: use train='all'.")
     start, history = time.monotonic(), History(stopped=Stopped.SOLVED)
-    series, validation = Series(series.x.double()), Series(validation.x.double())
+    series, validation = series.map(Tensor.double), validation.map(Tensor.double)
     judge = Judge.along(validation, washout, seed)
     judge = judge._replace(horizon=min(judge.horizon, HORIZON))
     progress = Progress(len(CUTS) + len(INPUTS), 0, verbose, unit="core")

@@ -208,11 +208,12 @@ class FieldSurrogate(Estimator):
         """Also if free runs along the validation series leave the attractor, or if weights were given up because theirs did."""
         super()._warn(recipe, judge)
         history, judge = self.history_, judge.map(lambda s: s[:, :FREE_RUNS])
-        if len(judge.x) <= self.warmup_ or (judge.x == judge.x[:1, :1]).all():
+        start = max(self.warmup_, judge.lead)
+        if len(judge.x) <= start or (judge.x == judge.x[:1, :1]).all():
             return
         power = history.free_power
         if power is None:
-            power = free_run_power(self.network_, judge, self.warmup_, recipe.free_steps)
+            power = free_run_power(self.network_, judge, start, recipe.free_steps)
         remedy = {
             "all": "Train for longer, or raise input_noise or kernel_size; conserve and symmetry help where they apply.",
             "readout": "Take more units (hidden_size) or a larger kernel_size; conserve and symmetry help where they apply.",
@@ -227,7 +228,7 @@ class FieldSurrogate(Estimator):
                 stacklevel=4,
             )
             return
-        peak = free_run_peak(self.network_, judge, self.warmup_, recipe.free_steps)
+        peak = free_run_peak(self.network_, judge, start, recipe.free_steps)
         if peak is not None:
             warnings.warn(
                 f"free runs have {100 * peak[1]:.2g} % of their power in waves of {peak[0]:.3g} points, more than ten times what the "

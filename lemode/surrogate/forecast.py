@@ -160,7 +160,7 @@ def free_run_error(network: IncrementNetwork, series: Series, warmup: int, horiz
     >>> free_run_error(network, ramp, warmup=2, horizon=5), free_run_error(network, Series(0 * ramp.x), warmup=2, horizon=5)
     (0.0, 1.0)
     """
-    x, e, r, mask = series
+    x, e, r, mask, _ = series
     T = len(x)
     horizon = max(1, min(horizon, T - warmup))
     begins = sorted({int(b) for b in torch.linspace(0, T - warmup - horizon, starts)})

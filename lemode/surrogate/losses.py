@@ -60,7 +60,7 @@ def closed_loop_loss(
     >>> closed_loop_loss(network, Series(torch.tensor([0.0, 1.0, 2.0, 4.0]).reshape(4, 1, 1)), warmup=2).item()
     0.5
     """
-    x, _, _, mask = window
+    x, mask = window.x, window.mask
     head, rest = window.part(0, warmup), window.part(warmup, -1)
     predicted, state = network.step(*head.known(state))
     run = closed_loop(network, predicted[-1], state, len(x) - warmup - 1, rest.e, rest.r)

@@ -132,8 +132,8 @@ class IncrementNetwork(nn.Module):
             e = both_ends(self.normalise_inputs(values[..., -m:].nan_to_num()))
         there = x.isfinite()
         if there.all():
-            return Series(x, e, r)
-        return Series(_last_seen(x, there), e, r, there)
+            return Series(x, e, r, lead=grid.lead)
+        return Series(_last_seen(x, there), e, r, there, grid.lead)
 
     def _time_first(self, array: NDArray[np.floating[Any]]) -> Tensor:
         return torch.tensor(array.swapaxes(0, 1), dtype=self.mean.dtype)

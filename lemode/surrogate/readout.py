@@ -329,12 +329,14 @@ def free_errors(network: IncrementNetwork, heads: Tensor, series: Series, warmup
 
 @torch.no_grad()
 def one_step_errors(network: IncrementNetwork, heads: Tensor, series: Series) -> Tensor:
-    """Root mean square error of one step with each head, ``(heads,)``, in standard deviations: over all steps, the first ones too."""
+    """Root mean square error of one step with each head, ``(heads,)``, in standard deviations: over all steps after the lead, the first ones
+    too where there is none.
+    """
     together = heads.permute(1, 0, 2).flatten(1)
     known, total, count = known_rows(series), torch.zeros(len(heads), dtype=F64), 0.0
     few = torch.arange(min(series.x.shape[1], JUDGED_SERIES))
     points = network.by_point(series.x[:1, :1])[..., 0].numel()
-    part = series.cut(0, max(JUDGED // (points * len(few)), 50) if points > 1 else len(series.x), few)
+    part = series.cut(0, series.lead + max(JUDGED // (points * len(few)), 50) if points > 1 else len(series.x), few)
     s = network.by_point(network.increment * torch.ones_like(part.x[:1, :1])).double()[..., None, :]
     block = max(BLOCK // (points * len(few) * heads.shape[1]), 1)
     state = None
@@ -347,6 +349,8 @@ def one_step_errors(network: IncrementNetwork, heads: Tensor, series: Series) ->
             f = f * now.r[..., 1:]
         truth = network.by_point(part.x[begin + 1 : end + 1] - network.base(now.x)).double()
         w = None if known is None else network.by_point(known[begin:end, few]).double()
+        skip = max(series.lead - begin, 0)
+        f, truth, w = f[skip:], truth[skip:], None if w is None else w[skip:]
         found = (f.flatten(0, -2) @ together).view(*f.shape[:-1], len(heads), -1)
         square = (found * s - truth[..., None, :]).square()
         total += (square if w is None else w[..., None, :] * square).flatten(0, -3).sum((0, 2))
@@ -486,10 +490,12 @@ class Judge(NamedTuple):
 
     @classmethod
     def along(cls, validation: Series, washout: int, seed: int) -> Judge:
-        """Free runs after the washout, or half of shorter series, of `HORIZON` samples at most."""
-        T = len(validation.x)
-        warmup = max(min(washout, T // 2), 1)
-        return cls(validation, warmup, max(1, min(HORIZON, T - warmup)), seed)
+        """Free runs after the washout, or half of shorter series, of `HORIZON` samples at most; of a longer lead the washout is enough."""
+        spare = validation.lead - max(washout, 1)
+        if spare > 0:
+            validation = validation.part(spare, None)._replace(lead=validation.lead - spare)
+        warmup = validation.warmup(washout)
+        return cls(validation, warmup, max(1, min(HORIZON, len(validation.x) - warmup)), seed)
 
     @torch.no_grad()
     def errors(self, network: IncrementNetwork) -> tuple[float, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -153,7 +154,7 @@ class Run:
         self.swap_averages()
         with torch.no_grad():
             filled, _ = fill(self.network, validation, trailing=False)
-            washout = 0 if self.recipe.start_counts else min(self.recipe.washout, len(filled.x) // 2)
+            washout = filled.lead if self.recipe.start_counts else filled.warmup(self.recipe.washout)
             error = math.sqrt(one_step_loss(self.network, filled, washout, self.recipe.weights).item())
             power = self.free_power(validation)
         self.history.validation.append((len(self.history.loss), error))
@@ -169,13 +170,12 @@ class Run:
 
     def free_error(self, validation: Series) -> float:
         """How far free runs leave the truth; it judges the stages that fine-tune."""
-        T = len(validation.x)
-        warmup = max(min(self.recipe.washout, T // 2), 1)
-        return free_run_error(self.network, validation, warmup, horizon=T - warmup if T < 400 else T // 2)
+        T, warmup = len(validation.x) - validation.lead, validation.warmup(self.recipe.washout)
+        return free_run_error(self.network, validation, warmup, horizon=len(validation.x) - warmup if T < 400 else T // 2)
 
     def free_power(self, validation: Series) -> float | None:
         """The power of free runs, if the recipe asks for it and the series are long enough."""
-        warmup, steps = max(self.recipe.washout, 1), self.recipe.free_steps
+        warmup, steps = max(self.recipe.washout, 1, validation.lead), self.recipe.free_steps
         if not steps or len(validation.x) <= warmup:
             return None
         return free_run_power(self.network, validation.map(lambda s: s[:, :FREE_RUNS]), warmup, steps)
@@ -232,15 +232,47 @@ class Starts:
             begin, end = end, end + self.window
 
     def draw(self, batch_size: int, washout: int, generator: torch.Generator) -> tuple[Series, Any, int]:
-        """A batch of windows, the state before them, and how many of their first steps do not count in the loss."""
+        """A batch of windows, the state before them, and how many of their first steps do not count in the loss.
+
+        They begin at one time, and where the series are fewer than a batch at several: of one long series all are its windows. Those that
+        begin with the series are drawn as often as others, and stay among themselves, as of these all steps may count.
+        """
         rows = torch.randperm(len(self.rows), generator=generator)
-        begin, state = self.states[int(torch.randint(0, len(self.states), (), generator=generator))]
+        first = int(torch.randint(0, len(self.states), (), generator=generator))
+        window, state, washout = self._at(first, rows, batch_size, washout)
+        more = min(batch_size // len(rows), len(self.states) - 1) - 1
+        if first == 0 or more < 1:
+            return window, state, washout
+        others = torch.randperm(len(self.states) - 2, generator=generator)[:more] + 1
+        drawn = [(window, state)]
+        for other in others.tolist():
+            window, state, _ = self._at(other + (other >= first), rows, batch_size, washout)
+            drawn.append((window, state))
+        windows, states = zip(*drawn)
+        return _beside(windows), _joined(states), washout
+
+    def _at(self, start: int, rows: Tensor, batch_size: int, washout: int) -> tuple[Series, Any, int]:
+        """The windows of some of these rows at one of the starts."""
+        begin, state = self.states[start]
         if self.series.mask is not None:  # a series that has ended before the window has nothing to teach there
             alive = self.series.mask[begin + 1 + washout : begin + self.window + 1].any(-1).any(0)[self.rows]
             rows = rows[alive[rows]] if alive.any() else rows
         rows = rows[:batch_size]
         window = self.series.cut(begin, begin + self.window + 1, self.rows[rows])
         return window, _take(state, rows), 0 if begin == 0 and self.start_counts else washout
+
+
+def _beside(windows: Sequence[Series]) -> Series:
+    """Windows of one length, side by side."""
+    parts = (None if any(s is None for s in part) else torch.cat(part, 1) for part in zip(*(w[:4] for w in windows)))
+    return Series(*parts)  # type: ignore[arg-type]
+
+
+def _joined(states: Sequence[Any]) -> Any:
+    """Nested states, the series side by side."""
+    if isinstance(states[0], tuple):
+        return tuple(_joined(part) for part in zip(*states, strict=True))
+    return None if states[0] is None else torch.cat(states, 1)
 
 
 def _take(state: Any, rows: Tensor) -> Any:

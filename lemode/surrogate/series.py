@@ -28,7 +28,8 @@ class Series(NamedTuple):
 
     e ``(T, n, m)``: known inputs, e[k] what is known when x[k+1] is predicted. r ``(T, n, 2)``: the intervals before and after x[k], in
     units of the usual one; None where all are 1. mask ``(T, n, D)``: what was observed; None where everything was. x holds finite numbers
-    everywhere, where nothing was observed any.
+    everywhere, where nothing was observed any. lead: so many samples at the beginning are there for what comes after them, to begin from a
+    state that has settled; they are not judged. A window of the series has none.
 
     Examples
     --------
@@ -46,10 +47,11 @@ class Series(NamedTuple):
     e: Tensor | None = None
     r: Tensor | None = None
     mask: Tensor | None = None
+    lead: int = 0
 
     def cut(self, begin: int, end: int, rows: Tensor) -> Series:
         """A window of some of the series."""
-        return self.map(lambda s: s[begin:end, rows])
+        return self.map(lambda s: s[begin:end, rows])._replace(lead=0)
 
     def known(self, state: Any = None) -> tuple[Any, ...]:
         """What `IncrementNetwork.forward` and `step` take."""
@@ -57,18 +59,23 @@ class Series(NamedTuple):
 
     def part(self, begin: int | None, end: int | None) -> Series:
         """A window of all of them."""
-        return self.map(lambda s: s[begin:end])
+        return self.map(lambda s: s[begin:end])._replace(lead=0)
+
+    def warmup(self, washout: int) -> int:
+        """Samples at the beginning that find the state, before what is judged: the lead, or the washout, or half of a shorter series."""
+        return max(min(washout, len(self.x) // 2), 1, self.lead)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Series:
         """The function on all that is there."""
-        e, r, mask = (None if s is None else function(s) for s in self[1:])
-        return Series(function(self.x), e, r, mask)
+        e, r, mask = (None if s is None else function(s) for s in (self.e, self.r, self.mask))
+        return Series(function(self.x), e, r, mask, self.lead)
 
 
 @dataclass(frozen=True)
 class Grid:
     """Values ``(n, G, D + m)`` on the network's grid, NaN where nothing was observed; r ``(n, G, 2)`` as in `Series`; ``at (n, T)`` is
-    the place of sample k of trajectory i, -1 where there is none. r and `at` are None where the grid is that of the samples.
+    the place of sample k of trajectory i, -1 where there is none. r and `at` are None where the grid is that of the samples. lead as in
+    `Series`.
 
     Examples
     --------
@@ -79,6 +86,7 @@ class Grid:
     values: Array
     r: Array | None = None
     at: NDArray[np.int64] | None = None
+    lead: int = 0
 
     @property
     def plain(self) -> bool:
@@ -86,8 +94,10 @@ class Grid:
         return self.r is None and self.at is None and not bool(np.isnan(self.values).any())
 
 
-def lay_out(data: Trajectories, interval: float, observed: int) -> Grid:
+def lay_out(data: Trajectories, interval: float, observed: int, lead: int = 0) -> Grid:
     """The grid for data whose first `observed` variables are predicted and the rest, which must be there, are read only.
+
+    The first `lead` samples of each trajectory are its past; on the grid, up to where the last of them has ended.
 
     Examples
     --------
@@ -104,7 +114,7 @@ def lay_out(data: Trajectories, interval: float, observed: int) -> Grid:
     if observed < data.x.shape[-1] and np.isnan(inputs[np.isfinite(np.broadcast_to(data.t, data.x.shape[:2]))]).any():
         raise ValueError("an input has missing values: it is known ahead by definition; interpolate it, or observe it instead.")
     if data.x.shape[1] == 1 or (data.even() and abs(data.step / interval - 1) <= 1e-6):
-        return Grid(data.x)
+        return Grid(data.x, lead=lead)
     n, T, columns = data.x.shape
     lengths, times = data.lengths, np.broadcast_to(data.t, (n, T))
     gaps = np.diff(times) / interval
@@ -133,7 +143,7 @@ def lay_out(data: Trajectories, interval: float, observed: int) -> Grid:
             for j in range(observed, columns):
                 values[i, : len(way), j] = np.interp(way, way[place], data.x[i, :length, j])
         at[i, length:] = -1
-    return Grid(values, None if (r == 1).all() else r, at)
+    return Grid(values, None if (r == 1).all() else r, at, int(at[:, lead].max()) if lead else 0)
 
 
 def _over_decades(t: Array) -> bool:

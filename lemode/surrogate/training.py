@@ -109,7 +109,8 @@ def _again() -> bool:
 def _persistence(validation: Series, network: IncrementNetwork) -> float:
     """The error of the present value as prediction, in increments of the training data."""
     with torch.no_grad():
-        steps = (validation.x[1:] - validation.x[:-1]) / network.increment
+        x = validation.x[validation.lead :]
+        steps = (x[1:] - x[:-1]) / network.increment
         return float(steps.square().mean().sqrt())
 
 

@@ -68,7 +68,7 @@ def measure(network: IncrementNetwork, training: Series, judge: Series, warmup: 
     >>> measure(network, ramp.part(0, 3), ramp, warmup=2).left_at
     4
     """
-    start = max(min(warmup, len(judge.x) // 2), 1)
+    start = judge.warmup(warmup)
     _, predicted = fill(network, judge)
     assert predicted is not None
     weights = _linear(network, training)

@@ -6,7 +6,7 @@ import torch
 
 import lemode
 from lemode import Surrogate, Trajectories
-from lemode.surrogate.data import hold_out
+from lemode.surrogate.data import PAST, hold_out
 from lemode.surrogate.forecast import fill
 from lemode.surrogate.losses import closed_loop_loss, one_step_loss
 from lemode.surrogate.recipe import Recipe
@@ -135,13 +135,18 @@ class TestGrid:
 
     @pytest.mark.parametrize("n", [2, 9])
     def test_hold_out(self, n):
-        training, held_out = hold_out(dropped(n))
+        training, held_out, lead = hold_out(dropped(n))
         if n == 9:
-            assert (len(training), len(held_out)) == (8, 1)
+            assert (len(training), len(held_out), lead) == (8, 1, 0)
         else:
-            np.testing.assert_array_equal(training.lengths + held_out.lengths, dropped(n).lengths)
-            assert len(held_out) == 2
-            assert training.t[0, training.lengths[0] - 1] < held_out.t[0, 0]
+            np.testing.assert_array_equal(training.lengths + held_out.lengths - lead, dropped(n).lengths)
+            assert len(held_out) == 2 and 0 < lead == training.lengths.min()
+            assert held_out.t[0, lead - 1] == training.t[0, training.lengths[0] - 1] < held_out.t[0, lead]
+
+    def test_no_more_than_so_much_of_the_past(self):
+        data = Trajectories(np.arange(20_000.0), np.zeros((20_000, 1)))
+        training, held_out, lead = hold_out(data)
+        assert (training.x.shape[1], held_out.x.shape[1], lead) == (16_000, 4000 + PAST, PAST)
 
 
 class TestRegularIsUntouched:
