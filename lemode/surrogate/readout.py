@@ -329,8 +329,9 @@ def free_errors(network: IncrementNetwork, heads: Tensor, series: Series, warmup
 
 @torch.no_grad()
 def one_step_errors(network: IncrementNetwork, heads: Tensor, series: Series) -> Tensor:
-    """Root mean square error of one step with each head, ``(heads,)``, in standard deviations: over all steps after the lead, the first ones
-    too where there is none.
+    """Root mean square error of one step with each head, ``(heads,)``, in standard deviations.
+
+    Over all steps after the lead; where there is none, the first ones count, too.
     """
     together = heads.permute(1, 0, 2).flatten(1)
     known, total, count = known_rows(series), torch.zeros(len(heads), dtype=F64), 0.0

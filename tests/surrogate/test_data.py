@@ -140,7 +140,8 @@ class TestGrid:
             assert (len(training), len(held_out), lead) == (8, 1, 0)
         else:
             np.testing.assert_array_equal(training.lengths + held_out.lengths - lead, dropped(n).lengths)
-            assert len(held_out) == 2 and 0 < lead == training.lengths.min()
+            assert len(held_out) == 2
+            assert 0 < lead == training.lengths.min()
             assert held_out.t[0, lead - 1] == training.t[0, training.lengths[0] - 1] < held_out.t[0, lead]
 
     def test_no_more_than_so_much_of_the_past(self):

@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+
 from lemode import LEM, Surrogate, Trajectories
 from lemode.surrogate.bands import residuals
 from lemode.surrogate.forecast import free_run_error
@@ -42,9 +43,9 @@ def told(network, x):
 def validated(network, series, **recipe):
     """The error that a fit would judge it by."""
     starts = Starts(series, window=20)
-    return Run(network, torch.optim.Adam(network.parameters()), torch.Generator(), Recipe(washout=5, **recipe), starts).validate(
-        series
-    )
+    return Run(
+        network, torch.optim.Adam(network.parameters()), torch.Generator(), Recipe(washout=5, **recipe), starts
+    ).validate(series)
 
 
 @torch.no_grad()
@@ -111,7 +112,12 @@ class TestBatches:
             sizes.add((window.x.shape[1], washout))
             increments, _ = network(window.x, None, state)
             for column in range(window.x.shape[1]):  # each is a window of one series, and its state the one of there
-                at = [(k, i) for k in range(T - 10) for i in (0, 1) if torch.equal(starts.series.x[k : k + 11, i], window.x[:, column])]
+                at = [
+                    (k, i)
+                    for k in range(T - 10)
+                    for i in (0, 1)
+                    if torch.equal(starts.series.x[k : k + 11, i], window.x[:, column])
+                ]
                 assert len(at) == 1
                 k, i = at[0]
                 torch.testing.assert_close(increments[:, column], whole[k : k + 11, i], rtol=1e-9, atol=1e-9)
