@@ -111,16 +111,16 @@ def run(
             continue
         rows: list[Row] = []
         for seed in range(options.seeds if "seed" in make(0).get_params() else 1):
-            start = time.monotonic()
+            start, cpu = time.monotonic(), time.process_time()
             seen = training[:series] if every == 1 else training.x[:series, ::every]
             model = make(seed).fit(seen, validation=validation)
-            seconds = time.monotonic() - start
-            rows.append({**judge_one(model, every), "seconds": seconds})
+            seconds = {"seconds": time.monotonic() - start, "of one core": time.process_time() - cpu}
+            rows.append({**judge_one(model, every), **seconds})
             if isinstance(model, lemode.FieldSurrogate):
                 model.save(options.out / f"{task}_{seed}{model.train.removeprefix('all')}.lem")
             shown = {key: value for key, value in rows[-1].items() if key[0] != "_"}
             print(f"<!-- {name}, seed {seed}: {shown} -->", flush=True)
-        kept(file, {name: rows})
+            kept(file, {name: rows})
     everything = kept(file, {})
     table(title, everything)
     draw(title, everything, options.out / f"{task}.svg")
