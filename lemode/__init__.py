@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 # reached as attributes, and imported only then
-_LATE = ("analysis", "baselines", "convert", "init", "metrics", "plots")
+_LATE = ("analysis", "baselines", "convert", "init", "metrics", "plots", "tasks")
 
 
 for _old, _new in {
