@@ -55,7 +55,7 @@ BELOW = {
     "tasks": {"tools"},
     "surrogate": MODEL | {"trajectories", "systems", "metrics"},
     "baselines": {"tools", "trajectories", "systems", "surrogate"},
-    "supervised": MODEL | {"analysis", "weights", "surrogate"},
+    "supervised": MODEL | {"weights", "tasks", "surrogate"},
     "report": set(ROOMS) - {"report", "cli", "top"},
     "top": set(ROOMS) - {"cli", "top"},
     "cli": set(ROOMS) - {"cli"},

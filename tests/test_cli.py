@@ -23,7 +23,7 @@ WAVES = np.stack([np.sin(T + p) for p in range(6)])[..., None]
 @pytest.fixture(scope="module")
 def model_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "model.lem"
-    model = lemode.Surrogate(hidden_size=4, steps=5, washout=5, dt=0.5, verbose=0)
+    model = lemode.Surrogate(hidden_size=4, steps=5, washout=5, dt=0.5, verbose=0, train="all")
     model.fit(lemode.Trajectories(T, WAVES, ("v",))).save(path)
     return path
 

@@ -11,7 +11,9 @@ __all__ = ["GRU", "LSTM"]
 
 
 class LSTM(Surrogate):
-    r"""`lemode.Surrogate` with torch.nn.LSTM as its core; dt and scheme have no meaning here, and others than the defaults are refused.
+    r"""`lemode.Surrogate` with torch.nn.LSTM as its core, trained.
+
+    dt and scheme have no meaning here, and others than the defaults are refused.
 
     .. math:: \hat x_{k+1} = x_k + s \odot (C\,h_k + c), \qquad h_k \text{ the output of the LSTM at step } k
 
@@ -31,7 +33,9 @@ class LSTM(Surrogate):
 
 
 class GRU(Surrogate):
-    r"""`lemode.Surrogate` with torch.nn.GRU as its core; dt and scheme have no meaning here, and others than the defaults are refused.
+    r"""`lemode.Surrogate` with torch.nn.GRU as its core, trained.
+
+    dt and scheme have no meaning here, and others than the defaults are refused.
 
     .. math:: \hat x_{k+1} = x_k + s \odot (C\,h_k + c), \qquad h_k \text{ the output of the GRU at step } k
 

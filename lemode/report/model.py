@@ -69,7 +69,7 @@ def write_report(
     --------
     >>> import tempfile
     >>> wave = np.sin(np.linspace(0, 60, 601)).reshape(1, -1, 1)
-    >>> model = lemode.Surrogate(hidden_size=2, steps=5, window=50, washout=10, batch_size=4, verbose=0).fit(wave)
+    >>> model = lemode.Surrogate(hidden_size=2, steps=5, window=50, washout=10, batch_size=4, verbose=0, train="all").fit(wave)
     >>> page = Path(tempfile.mkdtemp()) / "report.html"
     >>> write_report(model, page, title="wave")
     >>> "<h1>wave" in page.read_text(encoding="utf-8")
@@ -303,7 +303,7 @@ def audit_surrogate(model: Surrogate, x: FloatArray | None = None, u: FloatArray
     Examples
     --------
     >>> wave = np.sin(np.linspace(0, 60, 601)).reshape(1, -1, 1)
-    >>> model = lemode.Surrogate(hidden_size=2, steps=5, window=50, washout=10, batch_size=4, verbose=0).fit(wave)
+    >>> model = lemode.Surrogate(hidden_size=2, steps=5, window=50, washout=10, batch_size=4, verbose=0, train="all").fit(wave)
     >>> audit_surrogate(model, wave[:, :30]).holds
     True
     """

@@ -36,7 +36,7 @@ class Band(NamedTuple):
     --------
     >>> noise = np.random.default_rng(0).normal(size=300)
     >>> walk = np.cumsum(noise)[:, None]
-    >>> model = lemode.Surrogate(hidden_size=2, steps=20, window=50, washout=5, verbose=0).fit(walk)
+    >>> model = lemode.Surrogate(hidden_size=2, steps=20, window=50, washout=5, verbose=0, train="all").fit(walk)
     >>> ahead = model.forecast(walk, steps=10, level=0.9)
     >>> width = ahead.upper - ahead.lower
     >>> bool(1 < width[0, 0] < 6), bool(width[-1, 0] > width[0, 0])

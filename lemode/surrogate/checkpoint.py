@@ -46,7 +46,7 @@ class Checkpoint:
     >>> from pathlib import Path
     >>> from lemode.surrogate import storage
     >>> path, wave = Path(tempfile.mkdtemp()) / "fit.ckpt", np.sin(np.linspace(0, 60, 601))[:, None]
-    >>> model = lemode.Surrogate(hidden_size=2, steps=5, verbose=0).fit(wave, checkpoint=path)
+    >>> model = lemode.Surrogate(hidden_size=2, steps=5, verbose=0, train="all").fit(wave, checkpoint=path)
     >>> tensors, metadata = storage.read(path, "lemode checkpoint")
     >>> sorted({name.split(".")[0] for name in tensors}), metadata["step"]
     (['best', 'generator', 'network', 'optimizer'], 5)

@@ -35,7 +35,7 @@ class DataWarning(UserWarning):
     >>> wave[77] = 1e6
     >>> with warnings.catch_warnings(record=True) as caught:
     ...     warnings.simplefilter("always", DataWarning)
-    ...     model = lemode.Surrogate(hidden_size=2, steps=2, window=20, washout=5, verbose=0).fit(wave)
+    ...     model = lemode.Surrogate(hidden_size=2, steps=2, window=20, washout=5, verbose=0, train="all").fit(wave)
     >>> print(str(caught[0].message).split(":")[0])
     'x0' holds an outlier, 1e+06 in trajectory 0 at time index 77
     """

@@ -15,7 +15,7 @@ class FitWarning(UserWarning):
     >>> import warnings
     >>> wave = np.sin(np.linspace(0, 20, 201))[:, None]
     >>> options = {"stages": ("one-step", "noise"), "noise": 1e200, "optimizer": "adam"}
-    >>> model = lemode.Surrogate(hidden_size=2, steps=140, **options, window=20, washout=5, verbose=0)
+    >>> model = lemode.Surrogate(hidden_size=2, steps=140, **options, window=20, washout=5, verbose=0, train="all")
     >>> with warnings.catch_warnings(record=True) as caught:
     ...     warnings.simplefilter("always", FitWarning)
     ...     model = model.fit(wave)
@@ -47,7 +47,7 @@ class FitDivergedError(RuntimeError):
     --------
     >>> wave = np.sin(np.linspace(0, 60, 601, dtype=np.float32))[:, None]
     >>> try:
-    ...     lemode.Surrogate(hidden_size=2, steps=50, lr=1e30, optimizer="adam", verbose=0).fit(wave)
+    ...     lemode.Surrogate(hidden_size=2, steps=50, lr=1e30, optimizer="adam", verbose=0, train="all").fit(wave)
     ... except FitDivergedError as error:
     ...     print(str(error).split("): ")[1])
     lower lr, or check the data for jumps and outliers.

@@ -31,6 +31,7 @@ def fit(
     spread: float = 0.1,
     names: Sequence[str] = (),
     method: str | None = None,
+    size: str = "any",
     seed: int = 0,
     verbose: int = 1,
     **hyperparameters: Any,
@@ -48,6 +49,9 @@ def fit(
         Number of trajectories; a fifth is held out for validation and a fifth for the report.
     names : names of the variables
     method : solver, see `System.solve`; that of the system by default, else DOP853; 'Radau' for stiff ones
+    size : {'any', 'small'}
+        'small' is a trained network, of 16 units if `hidden_size` says nothing else: its time scales and bounds can be read one by one.
+        'any' is the more accurate one of it and of a random network of hundreds of units under an exact head, the default of `Surrogate`.
     seed : of the initial states and of the fit
     hyperparameters : of `Surrogate`
 
@@ -64,7 +68,7 @@ def fit(
 
     Examples
     --------
-    >>> model = fit(lambda t, x: -x, x0=[1.0], t=np.linspace(0, 5, 51), n=10, steps=20, verbose=0)
+    >>> model = fit(lambda t, x: -x, x0=[1.0], t=np.linspace(0, 5, 51), n=10, size="small", steps=20, verbose=0)
     >>> sorted(model.report_)
     ['free_run_error', 'persistence_rmse', 'rmse', 'seconds', 'steps']
     """
@@ -76,6 +80,12 @@ def fit(
             "lemode.Surrogate().fit(data)."
         )
     check_seed(seed)
+    if size not in ("any", "small"):
+        raise ValueError(f"size={size!r}: give 'small' for a trained network of few units, or 'any' for the most accurate one.")
+    if size == "small":
+        if hyperparameters.get("train", "all") != "all":
+            raise ValueError(f"size='small' is train='all', not train={hyperparameters['train']!r}: leave one of them out.")
+        hyperparameters["train"] = "all"
     if isinstance(system, Trajectories):
         if x0 is not None or t is not None:
             raise ValueError("x0 and t belong to the trajectories already: leave them out.")

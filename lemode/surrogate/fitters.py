@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Protocol
 
+from ..lem import LEM
 from . import storage
 from .checkpoint import Checkpoint
+from .errors import FitDivergedError, FitWarning
 from .field_network import FieldNetwork
 from .field_readout import fit_field_readout
 from .flow_network import FlowNetwork
 from .network import IncrementNetwork
 from .readout import Judge, fit_readout
+from .readout_network import ReadoutNetwork
 from .recipe import Recipe
 from .run import History, Stopped
 from .seeds import torch_stream
 from .series import Series
-from .training import train
+from .training import again, train
 
 __all__ = ["FITTERS", "Continuous", "Fitter", "Gradient", "Readout", "choose_fitter"]
 
@@ -60,7 +64,7 @@ class Gradient:
 
     Examples
     --------
-    >>> model = lemode.Surrogate(hidden_size=2, steps=5, window=20, washout=5, verbose=0)
+    >>> model = lemode.Surrogate(hidden_size=2, steps=5, window=20, washout=5, verbose=0, train="all")
     >>> len(model.fit(np.sin(np.linspace(0, 9, 91))[:, None]).history_.loss)
     5
     """
@@ -175,6 +179,8 @@ class Auto(Readout):
     """A readout and a trained network, of which the one with the smaller errors on the validation series is kept.
 
     Both count, the error of free runs and that of one step, by their geometric mean. ``history_.kept`` says which it was and by how much.
+    A core that is no LEM is trained alone; a readout, as of a warm start, has its head solved for again. The readout comes first: where
+    the training diverges, or is interrupted before it has got anywhere, there is a model, and a FitWarning.
 
     Parameters
     ----------
@@ -207,8 +213,20 @@ class Auto(Readout):
         checkpoint: Checkpoint | None = None,
     ) -> tuple[IncrementNetwork, History]:
         """The readout first: it takes seconds, and the training its budget."""
+        if isinstance(network, ReadoutNetwork):
+            return super().fit(network, series, judge, recipe, seed, verbose)
+        if not isinstance(network.core, LEM):
+            return Gradient().fit(network, series, judge, recipe, seed, verbose, checkpoint)
         solved, by_solving = fit_readout(network, series, judge, recipe.washout, seed, self.delays, verbose, self.width)
-        trained, history = Gradient().fit(network, series, judge, recipe, seed, verbose, checkpoint)
+        try:
+            trained, history = Gradient().fit(network, series, judge, recipe, seed, verbose, checkpoint)
+        except (FitDivergedError, KeyboardInterrupt) as e:
+            if isinstance(e, KeyboardInterrupt) and again():
+                raise
+            why = "the training diverged" if isinstance(e, FitDivergedError) else "the training was interrupted"
+            by_solving.kept = f"readout: {why}"
+            warnings.warn(f"{why} before it found any weights; the readout is kept.", FitWarning, stacklevel=5)
+            return solved, by_solving
         scale = Judge.along(judge, recipe.washout, seed)
         (free, one), (trained_free, trained_one) = scale.errors(solved), scale.errors(trained)
         wins = free * one <= trained_free * trained_one
@@ -230,6 +248,7 @@ FITTERS: dict[tuple[str, bool], Callable[[int | None, int], Fitter]] = {
     ("all", True): lambda delays, width: Continuous(),
     ("readout", False): lambda delays, width: Readout(delays),
     ("auto", False): Auto,
+    ("auto", True): lambda delays, width: Continuous(),
 }
 
 

@@ -127,7 +127,8 @@ def closed_loop(
     xs = []
     x = x[None]
     for k in range(steps):
-        x, state = network.step(*Series(x, *(None if a is None else a[k : k + 1] for a in (e, r))).known(state))
+        now = Series(x, None if e is None else e[k : k + 1], None if r is None else r[k : k + 1])
+        x, state = network.step(*now.known(state))
         xs.append(x)
     return torch.cat(xs)
 

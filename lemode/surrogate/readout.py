@@ -43,6 +43,9 @@ FEW_HEADS = tuple((noise, ridge) for noise in (0.0, 1e-6, 1e-3, 1e-1) for ridge 
 # with how many units, and on which part of the data, the ways to draw a core are compared
 SEARCH_UNITS, SEARCH_SERIES, SEARCH_SAMPLES = 100, 16, 500
 
+# where the previous values would be more columns than these they are not looked at
+WIDE = 200
+
 # of the validation free runs: starts, and samples; in longer ones of a chaotic system all have failed alike
 FEW_STARTS, STARTS, HORIZON, FINALISTS = 4, 10, 400, 5
 # validation series of which every step is looked at, and how many rows of a field
@@ -522,7 +525,10 @@ def _search(
     samples = SEARCH_SAMPLES * max(SEARCH_SERIES // series.x.shape[1], 1)
     few = series.cut(0, samples, torch.arange(min(SEARCH_SERIES, series.x.shape[1])))
     known, units = known_rows(few), min(units, SEARCH_UNITS)
-    draws = DRAWS if delays is None else [replace(how, delays=delays) for how in DRAWS if how.delays == 0]
+    D = network.head.out_features
+    draws = [how for how in DRAWS if how.delays == 0 or D * (1 + how.delays) <= WIDE]
+    if delays is not None:
+        draws = [replace(how, delays=delays) for how in DRAWS if how.delays == 0]
     progress = Progress(len(draws) + 1, 0, verbose, unit="draw")
     scores: dict[Draw, float] = {}
 

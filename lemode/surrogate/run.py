@@ -63,7 +63,7 @@ class History:
     Examples
     --------
     >>> wave = np.sin(np.linspace(0, 60, 601))[:, None]
-    >>> history = lemode.Surrogate(hidden_size=2, steps=60, window=51, verbose=0).fit(wave).history_
+    >>> history = lemode.Surrogate(hidden_size=2, steps=60, window=51, verbose=0, train="all").fit(wave).history_
     >>> print(history.stopped, len(history.loss), [step for step, error in history.validation])
     all steps done 60 [50, 60]
     """
@@ -272,7 +272,7 @@ def _joined(states: Sequence[Any]) -> Any:
     """Nested states, the series side by side."""
     if isinstance(states[0], tuple):
         return tuple(_joined(part) for part in zip(*states, strict=True))
-    return None if states[0] is None else torch.cat(states, 1)
+    return None if states[0] is None else torch.cat(list(states), 1)
 
 
 def _take(state: Any, rows: Tensor) -> Any:

@@ -20,7 +20,7 @@ from .recipe import FINE, FULL_MATRIX_LIMIT, LEAST_NOISE, Recipe, make_optimizer
 from .run import History, Run, Starts, Stopped
 from .series import Series
 
-__all__ = ["train"]
+__all__ = ["again", "train"]
 
 # seconds after a Ctrl-C that ended a fit, in which another one ends the loop around it
 AGAIN = 2.0
@@ -73,7 +73,7 @@ def train(
             while run.stage < len(recipe.stages) and history.stopped == Stopped.ALL_DONE:
                 _run_stage(run, validation, start, progress, checkpoint)
     except KeyboardInterrupt:
-        if run.best_weights is None or _again():
+        if run.best_weights is None or again():
             raise
         history.stopped = Stopped.INTERRUPTED
     finally:
@@ -89,18 +89,25 @@ def train(
     network.load_state_dict(run.best_weights)
     if history.stopped in (Stopped.DIVERGED, Stopped.INTERRUPTED):
         verb = "diverged" if history.stopped == Stopped.DIVERGED else "was interrupted"
-        again = f" Ctrl-C again within {AGAIN:g} s ends what fits in a loop."
+        twice = f" Ctrl-C again within {AGAIN:g} s ends what fits in a loop."
         warnings.warn(
             f"the fit {verb} at step {len(history.loss)}; the weights of step {history.best_step} (validation error {run.best:.3g} "
-            f"increments) were restored.{'' if verb == 'diverged' else again}",
+            f"increments) were restored.{'' if verb == 'diverged' else twice}",
             FitWarning,
             stacklevel=5,
         )
     return history
 
 
-def _again() -> bool:
-    """Whether the Ctrl-C of now follows one that has ended a fit."""
+def again() -> bool:
+    """Whether the Ctrl-C of now follows one that has ended a fit.
+
+    Examples
+    --------
+    >>> first, second = again(), again()
+    >>> second
+    True
+    """
     global _interrupted
     before, _interrupted = _interrupted, time.monotonic()
     return _interrupted - before < AGAIN

@@ -73,7 +73,7 @@ def test_a_trained_model_stiff_and_non_stiff():
     """Radau agrees with dopri5 on a surrogate that was fitted, driven by its data as LEM is."""
     fhn = lemode.systems.FitzHughNagumo()
     data = fhn.trajectories(8, np.linspace(0, 80, 201))
-    model = lemode.Surrogate(hidden_size=8, dt=0.5, steps=30, dtype="float64", verbose=0).fit(data)
+    model = lemode.Surrogate(hidden_size=8, dt=0.5, steps=30, dtype="float64", verbose=0, train="all").fit(data)
     net = model.network_
     u = net.normalise(torch.tensor(data.x[0]))
     t = 0.5 * torch.arange(41, dtype=f64)

@@ -32,7 +32,7 @@ def _short_free_runs(monkeypatch):
 
 
 def surrogate(**changes):
-    return Surrogate(**{**SMALL, **changes})
+    return Surrogate(**{"train": "all", **SMALL, **changes})
 
 
 # every kind of fit there is, with data for it
@@ -315,7 +315,7 @@ class TestRandomNumbers:
     def test_initial_weights_have_torch_s_distribution(self):
         """Their scales, with the bound of the standard deviation of a uniform distribution of so many numbers: 4 standard errors."""
         for network, scale in (
-            (Surrogate(hidden_size=64)._build(3, 0, torch.float64), 1 / 8),
+            (Surrogate(hidden_size=64, train="all")._build(3, 0, torch.float64), 1 / 8),
             (baselines.LSTM(hidden_size=64)._build(3, 0, torch.float64), 1 / 8),
             (baselines.GRU(hidden_size=64)._build(3, 0, torch.float64), 1 / 8),
         ):
@@ -376,7 +376,7 @@ class TestNothingIsIgnored:
     """Every hyper-parameter changes something in some configuration, or is refused."""
 
     def outcome(self, cls, data, settings):
-        small = {**(FIELD_SMALL if cls is FieldSurrogate else SMALL), **settings}
+        small = {"train": "all", **(FIELD_SMALL if cls is FieldSurrogate else SMALL), **settings}
         model = cls(**small).fit(data)
         return np.concatenate(
             [*(p.detach().numpy().ravel() for p in model.network_.state_dict().values()), model.history_.loss]

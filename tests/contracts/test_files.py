@@ -25,7 +25,7 @@ FIELD_SMALL = {"hidden_size": 2, "kernel_size": 3, "steps": 4, "verbose": 0}
 
 @pytest.fixture(scope="module")
 def model():
-    return Surrogate(**SMALL).fit(WAVES)
+    return Surrogate(train="all", **SMALL).fit(WAVES)
 
 
 class TestWhereTo:
@@ -59,7 +59,7 @@ class TestWhereTo:
         (tmp_path / "link_to_folder").symlink_to("folder")
         (tmp_path / "link_to_nowhere").symlink_to("no/such/file")
         before = sorted(os.listdir(tmp_path))
-        for write in (model.save, lambda path: Surrogate(**SMALL).fit(WAVES, checkpoint=path)):
+        for write in (model.save, lambda path: Surrogate(train="all", **SMALL).fit(WAVES, checkpoint=path)):
             with pytest.raises(error, match=message) as caught:
                 write(tmp_path / name)
             assert ".tmp" not in str(caught.value)
@@ -177,18 +177,18 @@ class TestNumbers:
     @pytest.mark.parametrize("value", [True, np.bool_(True), 2.0, "2", [2], -1])
     def test_counts_are_integers(self, name, value):
         with pytest.raises(ValueError, match=f"^{name}="):
-            Surrogate(**{**SMALL, name: value}).fit(WAVES)
+            Surrogate(**{"train": "all", **SMALL, name: value}).fit(WAVES)
 
     @pytest.mark.parametrize("name", ["dt", "lr", "noise", "max_time"])
     @pytest.mark.parametrize("value", [True, "1", np.nan, np.inf, -1, [1.0]])
     def test_numbers_are_finite_and_real(self, name, value):
         with pytest.raises(ValueError, match=f"^{name}="):
-            Surrogate(**{**SMALL, name: value}).fit(WAVES)
+            Surrogate(**{"train": "all", **SMALL, name: value}).fit(WAVES)
 
 
 class TestWhatIsLoaded:
     def test_is_what_was_fitted_even_if_parameters_were_changed_since(self, tmp_path):
-        model = Surrogate(**SMALL).fit(WAVES)
+        model = Surrogate(train="all", **SMALL).fit(WAVES)
         expected = model.predict(WAVES)
         for change in ({"scheme": "strang"}, {"hidden_size": 7}, {"dt": 0.25}, {"continuous": True}):
             model.set_params(**{"hidden_size": 3, "scheme": "imex", "dt": 1.0, "continuous": False, **change})
@@ -313,19 +313,19 @@ class TestFilesThatNobodyWrote:
     )
     def test_checkpoints_neither(self, tmp_path, change):
         path = tmp_path / "c"
-        Surrogate(**SMALL).fit(WAVES, checkpoint=path)
+        Surrogate(train="all", **SMALL).fit(WAVES, checkpoint=path)
         tensors, metadata = storage.read(path, "lemode checkpoint")
         change(metadata)
         storage.write(path, tensors, metadata, "lemode checkpoint")
         with pytest.raises(
             ValueError, match=r"c: the contents of this lemode checkpoint do not fit together .*; remove the file"
         ):
-            Surrogate(**SMALL).fit(WAVES, checkpoint=path)
+            Surrogate(train="all", **SMALL).fit(WAVES, checkpoint=path)
 
 
 def test_what_a_model_knows_survives_a_file(model, tmp_path):
     field = FieldSurrogate(**FIELD_SMALL, grid=(8,), input_noise=(0.2, 0.1), symmetry=("even",)).fit(FIELD)
-    known = Surrogate(**SMALL, observe=("x0",), stages=("one-step",), weights={"x0": 2.0}).fit(WAVES)
+    known = Surrogate(**SMALL, observe=("x0",), stages=("one-step",), weights={"x0": 2.0}, train="all").fit(WAVES)
     known.report_ = {"rmse": 0.5, "period": float("nan"), "free_rmse": float("inf")}  # as lemode.fit leaves it
     for before in (field, known):
         before.save(tmp_path / "m.lem")

@@ -30,7 +30,16 @@ NAMES = ["v", "w"]
 
 def model(**settings):
     return Surrogate(
-        **{"hidden_size": 3, "steps": 3, "window": 20, "washout": 5, "optimizer": "adam", "verbose": 0, **settings}
+        **{
+            "train": "all",
+            "hidden_size": 3,
+            "steps": 3,
+            "window": 20,
+            "washout": 5,
+            "optimizer": "adam",
+            "verbose": 0,
+            **settings,
+        }
     )
 
 

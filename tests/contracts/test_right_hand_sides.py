@@ -16,7 +16,7 @@ T = np.linspace(0.0, 2.0, 21)
 def test_a_right_hand_side_that_is_not_finite_at_the_start(method, bad):
     for make in (
         lambda: CallableSystem(lambda t, x: x * bad + bad, 2).solve([1.0, 0.5], T, method=method),
-        lambda: lemode.fit(lambda t, x: x * bad + bad, x0=[1.0, 0.5], t=T, method=method, verbose=0),
+        lambda: lemode.fit(lambda t, x: x * bad + bad, x0=[1.0, 0.5], t=T, method=method, verbose=0, size="small"),
     ):
         with pytest.raises(ValueError, match=rf"rhs returned {bad} at t=0, x=\[1\.  0\.5\], where the solution starts"):
             make()
@@ -78,11 +78,11 @@ def test_the_fit_refuses_a_drive():
             return np.stack([x[1], -x[0] + drive(t)])
 
         with pytest.raises(ValueError, match=r"rhs depends on t: at x=\[1\. 0\.\].*make the drive an input.*inputs="):
-            lemode.fit(rhs, x0=[1.0, 0.0], t=T, verbose=0)
+            lemode.fit(rhs, x0=[1.0, 0.0], t=T, verbose=0, size="small")
     period = 2.0 / 6  # of the whole span: a grid of sevenths alone would meet the same phase
     with pytest.raises(ValueError, match="rhs depends on t"):
-        lemode.fit(lambda t, x: -x + np.sin(2 * np.pi * t / period + 0.1), x0=[1.0], t=T + 0.05 * T, verbose=0)
-    model = lemode.fit(lambda t, x: -x + 0 * t, x0=[1.0], t=T, n=5, steps=2, verbose=0)
+        lemode.fit(lambda t, x: -x + np.sin(2 * np.pi * t / period + 0.1), x0=[1.0], t=T + 0.05 * T, verbose=0, size="small")
+    model = lemode.fit(lambda t, x: -x + 0 * t, x0=[1.0], t=T, n=5, steps=2, verbose=0, size="small")
     assert np.isfinite(model.report_["rmse"])
     x = CallableSystem(lambda t, x: 0 * x + np.cos(t), 1).solve([0.0], T)  # solving it is another matter
     np.testing.assert_allclose(x[:, 0], np.sin(T), atol=1e-9)
@@ -150,7 +150,7 @@ def test_a_slow_solve_shows_its_progress_unless_asked_not_to(monkeypatch, method
     monkeypatch.setattr(watch, "PATIENCE", -1.0)
     with silent():
         lemode.systems.Lorenz63().solve(start, T, method=method, rtol=1e-6)
-    lemode.fit(lambda t, x: -x, x0=[1.0], t=T, n=5, steps=2, verbose=0, method=method)
+    lemode.fit(lambda t, x: -x, x0=[1.0], t=T, n=5, steps=2, verbose=0, method=method, size="small")
     assert not Bars.made
     lemode.systems.Lorenz63().solve(start, T, method=method, rtol=1e-6)
     assert Bars.made[-1].n == pytest.approx(Bars.made[-1].total, abs=0.1)  # the last evaluation is within the last step
@@ -171,7 +171,7 @@ def test_in_a_file_progress_is_lines_without_control_characters(monkeypatch, cap
         (lambda: lemode.fit(None), TypeError, r"system is NoneType: give a callable rhs\(t, x\)"),
         (lambda: lemode.fit(np.zeros((5, 9, 1))), TypeError, r"system is ndarray: .*lemode\.Surrogate\(\)\.fit\(data\)"),
         (
-            lambda: lemode.fit(lemode.systems.Lorenz63().trajectories(1, T)),
+            lambda: lemode.fit(lemode.systems.Lorenz63().trajectories(1, T), size="small"),
             ValueError,
             r"1 trajectories: .*at least 5, or use lemode\.Surrogate\(\)\.fit\(data\)",
         ),

@@ -18,7 +18,7 @@ SMALL = {"hidden_size": 3, "steps": 5, "window": 20, "washout": 5, "batch_size":
 
 
 def quick(**changes):
-    return Surrogate(**{**SMALL, **changes})
+    return Surrogate(**{"train": "all", **SMALL, **changes})
 
 
 class TestTrajectories:

@@ -59,7 +59,7 @@ def test_surrogates_and_baselines_are_models():
     wave = np.sin(0.3 * np.arange(200))[:, None]
     models = {
         "AR": lemode.baselines.Autoregression(2).fit(wave[:150]),
-        "LEM": lemode.Surrogate(hidden_size=2, steps=3, window=20, washout=5, verbose=0).fit(wave[:150]),
+        "LEM": lemode.Surrogate(hidden_size=2, steps=3, window=20, washout=5, verbose=0, train="all").fit(wave[:150]),
     }
     found = evaluate(models, wave, 10, [150, 180])
     assert found.total("AR") < 0.1 < found.total("LEM")  # a sampled sine obeys a linear recursion, but for its first value

@@ -84,7 +84,7 @@ def test_is_compared_with_the_training_data(tmp_path):
     days = pd.date_range("2026-01-01", periods=60)
     frame = pd.DataFrame({"I": np.cos(np.arange(60.0)), "v": np.sin(np.arange(60.0))}, days)
     settings = {"hidden_size": 2, "steps": 2, "window": 20, "washout": 5, "verbose": 0}
-    model = Surrogate(inputs="I", **settings).fit(frame)
+    model = Surrogate(inputs="I", train="all", **settings).fit(frame)
     path = tmp_path / "table.csv"
     frame[["v", "I"]].to_csv(path)
     x, u = read_series(path, model.names_, model.input_names_, model.table_)

@@ -14,7 +14,7 @@ from lemode.cli import main
 def model_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "fhn.lem"
     data = lemode.systems.FitzHughNagumo().trajectories(8, np.arange(0, 60, 0.4), seed=0)
-    lemode.Surrogate(hidden_size=4, observe=["v"], steps=20, window=60, washout=20, verbose=0).fit(data).save(path)
+    lemode.Surrogate(hidden_size=4, observe=["v"], steps=20, window=60, washout=20, verbose=0, train="all").fit(data).save(path)
     return path
 
 
@@ -104,7 +104,7 @@ def test_of_a_field_of_two_quantities_shows_both(tmp_path, capsys, monkeypatch):
 def test_of_a_continuous_model_is_about_the_step_it_came_from(tmp_path, capsys):
     t = np.linspace(0, 20, 201)
     circle = np.stack([np.sin(t), np.cos(t)], -1)
-    lemode.Surrogate(hidden_size=2, steps=10, window=40, washout=10, continuous=True, verbose=0).fit(circle).save(
+    lemode.Surrogate(hidden_size=2, steps=10, window=40, washout=10, continuous=True, verbose=0, train="all").fit(circle).save(
         tmp_path / "c.lem"
     )
     np.save(tmp_path / "circle.npy", circle)

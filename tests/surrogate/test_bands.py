@@ -64,7 +64,7 @@ def test_frames_with_gaps_and_inputs():
     index = pd.date_range("2020-01-01", periods=250, freq="MS")
     table = pd.DataFrame({"v": process(1, 300, 0)[0, :, 0], "I": np.arange(250) % 12 < 4}, index)
     table.iloc[100:103, 0] = np.nan
-    model = Surrogate(inputs="I", **SMALL).fit(table)
+    model = Surrogate(inputs="I", train="all", **SMALL).fit(table)
     coming = pd.DataFrame({"I": [True, False, False]}, pd.date_range("2040-11-01", periods=3, freq="MS"))
     band = model.forecast(table, inputs=coming, level=0.9)
     for bound in (band.values, band.lower, band.upper):
@@ -77,7 +77,7 @@ def test_frames_with_gaps_and_inputs():
 
 def test_in_the_scale_of_each_series():
     x = process(4, 200, 0) * np.array([1e-3, 1, 1, 1e4])[:, None, None]
-    model = Surrogate(scale="series", **SMALL).fit(x)
+    model = Surrogate(scale="series", train="all", **SMALL).fit(x)
     band = model.forecast(x, 4, level=0.9)
     width = (band.upper - band.lower)[:, 0, 0]
     assert 1e6 < width[3] / width[0] < 1e8
@@ -99,7 +99,7 @@ def test_levels(level, sentence, fitted):
 
 
 def test_a_model_that_does_not_know_its_errors():
-    model = Surrogate(**SMALL).fit(process(1, 100, 0)[0], validation=process(1, 55, 1)[0])
+    model = Surrogate(train="all", **SMALL).fit(process(1, 100, 0)[0], validation=process(1, 55, 1)[0])
     with pytest.raises(ValueError, match=r"level=0\.9: the model knows of fewer than 10 of its errors.*Fit it anew"):
         model.forecast(process(1, 100, 2)[0], 5, level=0.9)
 
@@ -108,7 +108,7 @@ def test_a_model_that_does_not_know_its_errors():
 def test_a_long_history_is_read_once(settings, monkeypatch):
     """Its cost and memory are those of one series; the runs are what they are if each reads it."""
     x = process(1, 150, 0)[0]
-    model = Surrogate(**{**SMALL, "steps": 3, **settings}).fit(x)
+    model = Surrogate(**{"train": "all", **SMALL, "steps": 3, **settings}).fit(x)
     sizes, step = [], model.network_.step
     monkeypatch.setattr(model.network_, "step", lambda x, *known: sizes.append(x.shape[:2]) or step(x, *known))
     once = model.forecast(x, 4, level=0.9)

@@ -44,7 +44,7 @@ def uneven(n=6, seed=3, low=0.1, high=0.28, end=60):
 
 
 def quick(**changes):
-    return Surrogate(**{"hidden_size": 6, "steps": 60, "batch_size": 8, "verbose": 0, "washout": 10, **changes})
+    return Surrogate(**{"train": "all", "hidden_size": 6, "steps": 60, "batch_size": 8, "verbose": 0, "washout": 10, **changes})
 
 
 @pytest.fixture(scope="module")

@@ -163,7 +163,7 @@ def test_the_start_of_a_cut_series_does_not_count(monkeypatch):
     assert seen == {"training": {2}, "validation": {10}}
     seen["training"].clear()
     seen["validation"].clear()
-    Surrogate(hidden_size=2, window=16, washout=10, steps=60, verbose=0).fit(waves())
+    Surrogate(hidden_size=2, window=16, washout=10, steps=60, verbose=0, train="all").fit(waves())
     assert seen == {"training": {0, 2}, "validation": {0}}
 
 

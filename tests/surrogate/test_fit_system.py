@@ -17,7 +17,7 @@ SMALL = {"hidden_size": 2, "steps": 2, "window": 20, "washout": 5}
 
 
 def printed(data, capsys, **settings):
-    model = lemode.fit(data, **SMALL, **settings)
+    model = lemode.fit(data, **SMALL, size="small", **settings)
     return model.report_, capsys.readouterr().out
 
 
@@ -50,7 +50,7 @@ def test_an_equilibrium(capsys):
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", lemode.surrogate.FitWarning)
         with pytest.warns(DataWarning, match="do not vary: x0 is 0 .*start elsewhere"):
-            model = lemode.fit(lambda t, x: -x, x0=[0.0], t=T, n=6, **SMALL)
+            model = lemode.fit(lambda t, x: -x, x0=[0.0], t=T, n=6, size="small", **SMALL)
     out = capsys.readouterr().out
     assert "free run: not judged, the test trajectories stand still" in out
     assert "inf" not in out
@@ -61,7 +61,7 @@ def test_an_input_before_the_variables():
     """The columns of the test are not in the model's order."""
     x = np.concatenate([np.cos(3 * T)[None, :, None].repeat(6, 0), WAVES[..., :1] * 1e9], -1)
     first, last = (
-        lemode.fit(Trajectories(T, x[..., order], names), inputs="I", verbose=0, **SMALL).report_
+        lemode.fit(Trajectories(T, x[..., order], names), inputs="I", verbose=0, size="small", **SMALL).report_
         for order, names in (([0, 1], ("I", "v")), ([1, 0], ("v", "I")))
     )
     assert {**first, "seconds": 0} == {**last, "seconds": 0}

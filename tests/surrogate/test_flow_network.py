@@ -20,7 +20,9 @@ def at(t, n=24, seed=0):
 
 
 def quick(**changes):
-    return Surrogate(**{"hidden_size": 6, "steps": 300, "batch_size": 16, "verbose": 0, "washout": 10, **changes})
+    return Surrogate(
+        **{"train": "all", "hidden_size": 6, "steps": 300, "batch_size": 16, "verbose": 0, "washout": 10, **changes}
+    )
 
 
 def network(inputs=0, substeps=1, layers=1):
@@ -176,7 +178,7 @@ def test_same_seed_same_model_and_resuming(tmp_path, monkeypatch):
     assert len(calls) < 405 + 30
 
 
-@pytest.mark.parametrize("model", [GRU(continuous=True), Surrogate(continuous=True, delays=1)])
+@pytest.mark.parametrize("model", [GRU(continuous=True), Surrogate(continuous=True, delays=1, train="all")])
 def test_bad_calls(model):
     with pytest.raises(ValueError, match="needs a LEM as its core, and delays=0"):
         model.fit(at(T))

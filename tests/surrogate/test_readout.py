@@ -5,10 +5,12 @@ import pytest
 import torch
 
 import lemode
-from lemode import FieldSurrogate, Surrogate, Trajectories
-from lemode.surrogate import readout
+from lemode import LEM, FieldSurrogate, Surrogate, Trajectories
+from lemode.baselines import LSTM
+from lemode.surrogate import FitWarning, readout
+from lemode.surrogate.flow_network import FlowNetwork
 from lemode.surrogate.network import IncrementNetwork
-from lemode.surrogate.readout import FLOOR, Draw, Regression, choose, draw, known_rows
+from lemode.surrogate.readout import FLOOR, Draw, Regression, choose, draw, fit_readout, known_rows
 from lemode.surrogate.readout_network import ReadoutNetwork
 from lemode.surrogate.series import Series
 from lemode.systems import Lorenz63
@@ -242,13 +244,67 @@ def test_a_warm_start_keeps_the_core_and_solves_for_the_head_again(few_draws):
     assert model.rmse(other) < 0.5 * before
 
 
-@pytest.mark.parametrize(("first", "then"), [("all", "readout"), ("all", "auto"), ("readout", "auto")])
-def test_a_warm_start_that_would_forget_is_refused(few_draws, first, then):
-    model = fitted(units=4, train=first, steps=3, window=40, warm_start=True, width=5)
+def test_a_warm_start_that_would_forget_is_refused(few_draws):
+    model = fitted(units=4, train="all", steps=3, window=40, warm_start=True)
     before = model.forecast(LORENZ.x[0, :50], 5)
-    with pytest.raises(ValueError, match=f"warm_start: train='{then}' would draw a core of its own"):
-        model.set_params(train=then).fit(LORENZ)
+    with pytest.raises(ValueError, match="warm_start: train='readout' would draw a core of its own"):
+        model.set_params(train="readout").fit(LORENZ)
     assert np.array_equal(model.forecast(LORENZ.x[0, :50], 5), before)
+
+
+class TestAuto:
+    """The default: a readout, then a trained network, and what is better."""
+
+    def settings(self, **more):
+        return {"units": 4, "train": "auto", "width": 20, "steps": 3, "window": 40, **more}
+
+    def test_is_the_default(self):
+        assert Surrogate().train == "auto"
+
+    def test_a_warm_start_goes_on_with_the_core_that_was_kept(self, few_draws):
+        model = fitted(**self.settings(warm_start=True))
+        assert model.history_.kept.startswith("readout")
+        core, head = {k: v.clone() for k, v in model.network_.core.state_dict().items()}, model.network_.head.weight.clone()
+        model.fit(Lorenz63(rho=32.0).trajectories(10, np.arange(0, 15, 0.05), seed=2))
+        assert all(torch.equal(v, core[k]) for k, v in model.network_.core.state_dict().items())
+        assert not torch.equal(model.network_.head.weight, head)
+
+    def test_a_core_that_is_no_lem_is_trained(self):
+        model = LSTM(**{"hidden_size": 4, "steps": 3, "window": 40, "washout": 20, "verbose": 0}).fit(LORENZ)
+        assert (len(model.history_.loss), model.history_.kept, model.history_.chosen) == (3, "", {})
+
+    def test_a_continuous_one_too(self):
+        model = fitted(**self.settings(continuous=True))
+        assert isinstance(model.network_, FlowNetwork)
+
+    def test_where_the_training_diverges_the_readout_is_there(self, few_draws):
+        with pytest.warns(FitWarning, match="the training diverged before it found any weights; the readout is kept"):
+            model = fitted(**self.settings(lr=1e30, optimizer="adam", steps=60))
+        assert isinstance(model.network_, ReadoutNetwork)
+        assert model.history_.kept == "readout: the training diverged"
+
+    def test_an_interrupt_keeps_it_too_and_a_second_one_ends_the_loop(self, few_draws, monkeypatch):
+        def stopped(*args, **more):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("lemode.surrogate.training._interrupted", -1e9)
+        monkeypatch.setattr("lemode.surrogate.fitters.train", stopped)
+        with pytest.warns(FitWarning, match="the training was interrupted before it found any weights"):
+            model = fitted(**self.settings())
+        assert isinstance(model.network_, ReadoutNetwork)
+        monkeypatch.setattr("lemode.surrogate.training.AGAIN", 1e9)
+        with pytest.raises(KeyboardInterrupt):
+            fitted(**self.settings())
+
+
+@pytest.mark.parametrize(("dimension", "delays"), [(28, {0, 2, 6}), (101, {0})])
+def test_wide_data_are_not_read_many_times_over(dimension, delays):
+    few = torch.randn(40, 3, dimension, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    network = IncrementNetwork(LEM(dimension, 4, dtype=torch.float64), 4, dimension, torch.float64)
+    network.set_scales(few)
+    series = Series(network.normalise(few))
+    _, history = fit_readout(network, series, series, washout=5, seed=0)
+    assert {how["delays"] for how in history.tried} == delays
 
 
 def test_delays_that_are_asked_for_are_used(few_draws):

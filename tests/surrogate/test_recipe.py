@@ -74,7 +74,7 @@ class TestStopped:
             History(stopped="tired")
 
     def test_survives_a_file(self, tmp_path):
-        model = Surrogate(hidden_size=2, steps=2, verbose=0).fit(WAVE)
+        model = Surrogate(hidden_size=2, steps=2, verbose=0, train="all").fit(WAVE)
         model.save(tmp_path / "m.lem")
         again = Surrogate.load(tmp_path / "m.lem").history_
         assert again == model.history_
@@ -84,7 +84,7 @@ class TestStopped:
 class TestProgress:
     def fit(self, monkeypatch, file, **settings):
         monkeypatch.setattr(sys, "stderr", file)
-        Surrogate(**{"hidden_size": 2, "steps": 100, "window": 50, "washout": 5, **settings}).fit(WAVE)
+        Surrogate(**{"train": "all", "hidden_size": 2, "steps": 100, "window": 50, "washout": 5, **settings}).fit(WAVE)
         return file.getvalue()
 
     def test_a_file_gets_plain_lines(self, monkeypatch):
@@ -110,7 +110,7 @@ def test_core_input_is_what_the_core_reads(kind):
         network = FieldSurrogate(hidden_size=2, kernel_size=3)._build(8, 0, torch.float64)
     else:
         settings = {"delays": {"delays": 2}, "inputs": {}, "continuous": {"continuous": True}}[kind]
-        network = Surrogate(hidden_size=2, **settings)._build(2, 1 if kind == "inputs" else 0, torch.float64)
+        network = Surrogate(hidden_size=2, train="all", **settings)._build(2, 1 if kind == "inputs" else 0, torch.float64)
     rng = np.random.default_rng(0)
     series = network.series(Grid(rng.normal(size=(3, 10, {"field": 8, "inputs": 3}.get(kind, 2)))))
     seen = []

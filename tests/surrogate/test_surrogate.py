@@ -24,7 +24,7 @@ def waves(n=12, dtype=np.float64):
 
 
 def quick(**changes):
-    return Surrogate(**{"hidden_size": 6, "steps": 60, "batch_size": 8, "verbose": 0, "washout": 10, **changes})
+    return Surrogate(**{"train": "all", "hidden_size": 6, "steps": 60, "batch_size": 8, "verbose": 0, "washout": 10, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -577,9 +577,9 @@ class TestFitInOneCall:
 
     def test_quiet_and_from_a_system_or_trajectories(self, capsys):
         t = np.linspace(0, 40, 101)
-        model = lemode.fit(lemode.systems.FitzHughNagumo(), t=t, n=10, steps=20, verbose=0, observe=["v"])
+        model = lemode.fit(lemode.systems.FitzHughNagumo(), t=t, n=10, steps=20, verbose=0, observe=["v"], size="small")
         assert model.names_ == ("v",)
-        again = lemode.fit(waves(), steps=20, verbose=0)
+        again = lemode.fit(waves(), steps=20, verbose=0, size="small")
         assert again.names_ == ("a", "b")
         captured = capsys.readouterr()
         assert captured.out == ""
@@ -588,10 +588,10 @@ class TestFitInOneCall:
     def test_trajectories_with_inputs_and_of_several_lengths(self):
         settings = {"steps": 5, "window": 40, "washout": 10, "verbose": 0}
         forced = lemode.systems.ForcedFitzHughNagumo().trajectories(10, 0.4 * np.arange(100), seed=0)
-        model = lemode.fit(forced, observe=["v"], inputs=["I"], **settings)
+        model = lemode.fit(forced, observe=["v"], inputs=["I"], size="small", **settings)
         assert all(np.isfinite(value) for value in model.report_.values())
         ragged = lemode.Trajectories.ragged([(forced.t[: 60 + k], x[: 60 + k]) for k, x in enumerate(forced.x)], forced.names)
-        report = lemode.fit(ragged, observe=["v"], **settings).report_
+        report = lemode.fit(ragged, observe=["v"], size="small", **settings).report_
         assert np.isnan(report.pop("free_run_error"))
         assert all(np.isfinite(value) for value in report.values())
 
