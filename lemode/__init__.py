@@ -12,6 +12,7 @@ from .conv import ConvLEM, ConvODE
 from .errors import DiscontinuityWarning, SolveError
 from .lem import LEM, LEMCell
 from .ode import MultiscaleODE
+from .supervised import LEMClassifier, LEMRegressor
 from .surrogate import DataWarning, FieldSurrogate, FitDivergedError, FitTimeWarning, FitWarning, Surrogate, fit
 from .trajectories import Trajectories
 
@@ -26,6 +27,8 @@ __all__ = [
     "FitTimeWarning",
     "FitWarning",
     "LEMCell",
+    "LEMClassifier",
+    "LEMRegressor",
     "MultiscaleODE",
     "Samples",
     "SolveError",

@@ -48,7 +48,8 @@ def _directive(path: str) -> str:
         return ""
     if inspect.isclass(thing):
         # fit, predict and the like are their base's
-        inherited = "   :inherited-members:\n" if path in ("lemode.Surrogate", "lemode.FieldSurrogate") else ""
+        estimators = ("lemode.Surrogate", "lemode.FieldSurrogate", "lemode.LEMClassifier", "lemode.LEMRegressor")
+        inherited = "   :inherited-members:\n" if path in estimators else ""
         return f".. autoclass:: {path}\n   :members:\n{inherited}"
     if inspect.isfunction(thing) or inspect.isbuiltin(thing):
         return f".. autofunction:: {path}\n"
