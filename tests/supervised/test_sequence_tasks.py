@@ -1,0 +1,128 @@
+"""benchmarks/sequence_tasks.py: its peers are what their papers define, its models are of one size, and its log is gone on with."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from lemode.supervised import network
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "sequence_tasks.py"
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("sequence_tasks", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["sequence_tasks"] = module  # where its dataclasses look for their module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["sequence_tasks"]
+
+
+@pytest.mark.parametrize("A", [0.0, 1e-3, 0.5, 7.0])
+@pytest.mark.parametrize("dt", [0.1, 0.9])
+def test_oscillators_are_the_implicit_step(script, A, dt):
+    """Solved anew at every step, against the closed form of its powers."""
+    u = torch.randn(30, dtype=torch.float64)
+    y = z = torch.zeros((), dtype=torch.float64)
+    expected = []
+    for force in u:
+        y = (y + dt * z + dt**2 * force) / (1 + dt**2 * A)  # of z' = z + dt (-A y' + u), y' = y + dt z'
+        z = z + dt * (-A * y + force)
+        expected.append(y)
+    k = script.LinOSS.kernel(torch.tensor([A], dtype=torch.float64), torch.tensor([dt], dtype=torch.float64), 30)[:, 0]
+    found = [(k[: n + 1].flip(0) * u[: n + 1]).sum() for n in range(30)]
+    # of A = 0 the script takes 1e-8, whose square root it divides by: over 30 steps the frequency moves y by 1e-6
+    assert torch.allclose(torch.stack(found), torch.stack(expected), atol=1e-4 if A == 0 else 1e-10)
+
+
+def test_blocks_of_oscillators_are_causal_and_use_their_kernel(script):
+    torch.manual_seed(0)
+    core = script.LinOSS(2, 5, blocks=1).double()
+    u = torch.randn(20, 3, 2, dtype=torch.float64)
+    h = core.encoder(u)
+    k = core.kernel(core.A[0], core.step[0].sigmoid(), 20)
+    force = core.B[0](h)
+    y = torch.stack([sum(k[n - j] * force[j] for j in range(n + 1)) for n in range(20)])
+    expected = h + torch.nn.functional.glu(core.gate[0](torch.nn.functional.gelu(core.C[0](y) + core.D[0] * h)))
+    assert torch.allclose(core(u)[0], expected, atol=1e-10)
+
+
+def test_min_gru_is_its_recurrence(script):
+    torch.manual_seed(0)
+    core = script.MinGRU(2, 5).double()
+    u = torch.randn(7, 3, 2, dtype=torch.float64)
+    x = u
+    for k, both in enumerate(core.maps):
+        h, states = torch.zeros(3, 5, dtype=torch.float64), []
+        for n in range(7):
+            a, c = both(x[n])[:, :5], both(x[n])[:, 5:]
+            h = (1 - torch.sigmoid(a)) * h + torch.sigmoid(a) * c
+            states.append(h)
+        x = torch.stack(states) + (x if k else 0)
+    assert torch.allclose(core(u)[0], x, atol=1e-12)
+
+
+@pytest.mark.parametrize(("features", "outputs", "width"), [(2, 1, 128), (1, 10, 64), (12, 9, 32)])
+def test_models_have_as_many_parameters(script, features, outputs, width):
+    target = script.parameters("lem", features, outputs, width)
+    assert target == sum(p.numel() for p in network.build("lem", features, width, outputs, torch.Generator()).parameters())
+    for name, (cell, _) in script.MODELS.items():
+        _, count = script.width_for(cell, features, outputs, target)
+        assert abs(count / target - 1) < 0.05, name
+
+
+def test_learning_rate_is_chosen_by_validation_and_never_by_test(script, tmp_path, capsys):
+    log, lines = tmp_path / "log.jsonl", []
+    options = script.argparse.Namespace(quick=True, set=[], only="^LEM$", seeds=2, lr=[0.1, 0.2], root=None)
+    settings = script.settings_of("adding", options)
+    for lr, validation, test in ((0.1, 0.5, 9.0), (0.2, 0.7, 1.0)):
+        for seed in range(2):
+            result = {"test MSE": test + seed, "validation": validation, "train seconds": 4.0, "_validation at 100": 5.0}
+            key = script.key_of("adding", settings, "LEM", seed, lr)
+            lines.append({"key": key, "title": "Adding", "units": 8, "parameters": 99, "result": result})
+    log.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"key": "cut o')
+    script.tables(["adding"], options, log)
+    shown = capsys.readouterr().out
+    assert "| model | test MSE | units | parameters | lr | seeds | ms a step | seconds |" in shown
+    assert "| **LEM** | 9.5 ± 0.71 | 8 | 99 | 0.1 | 2 | 1e+03 | 4 |" in shown
+    options.seeds = 1
+    script.run_all(["adding"], options, log)  # everything is there
+    assert len(script.logged(log)) == 4
+    options.set = ["steps=5"]
+    script.tables(["adding"], options, log)
+    assert "no finished run with these settings" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_quick_run_is_gone_on_with(script, tmp_path, capsys):
+    log = tmp_path / "log.jsonl"
+    arguments = ["adding", "--quick", "--seeds", "2", "--log", str(log)]
+    script.main(arguments)
+    first, table = log.read_text(), capsys.readouterr().out
+    assert table.count("\n| ") == 1 + len(script.MODELS)
+    assert len(first.splitlines()) == 2 * len(script.MODELS)
+    log.write_text("\n".join(first.splitlines()[:-1]) + '\n{"key": "adding')  # killed while it wrote
+    script.main(arguments)
+    after = script.logged(log)
+    runs = {run["key"]: run["result"] for run in map(json.loads, first.splitlines())}
+    assert set(after) == set(runs)
+    assert all(after[key]["result"]["test MSE"] == result["test MSE"] for key, result in runs.items())  # the seed decides
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["copy", "permuted", "noise", "text"])
+def test_every_task_without_files_runs_quickly(script, task, tmp_path, capsys):
+    script.main([task, "--quick", "--seeds", "1", "--only", "LEM$|LinOSS", "--log", str(tmp_path / "log.jsonl")])
+    assert capsys.readouterr().out.count("\n| ") == 3
+
+
+def test_what_is_not_there_is_named(script):
+    with pytest.raises(SystemExit, match="--set depth=3: adding has the whole numbers T, width, steps, batch"):
+        script.main(["adding", "--set", "depth=3", "--table"])
+    with pytest.raises(SystemExit, match="--only XLSTM: no model matches; there are LEM"):
+        script.main(["adding", "--only", "XLSTM", "--table"])
