@@ -76,8 +76,8 @@ class LinOSS(nn.Module):
         T = len(u)
         h = self.encoder(u)
         for A, step, B, C, D, gate in zip(self.A, self.step, self.B, self.C, self.D, self.gate, strict=True):
-            k = self.kernel(A.relu(), step.sigmoid(), T)
-            y = torch.fft.irfft(torch.fft.rfft(k, 2 * T, 0)[:, None] * torch.fft.rfft(B(h), 2 * T, 0), 2 * T, 0)[:T]
+            k, force = self.kernel(A.relu(), step.sigmoid(), T).T, B(h).permute(1, 2, 0)  # time last, for the FFT
+            y = torch.fft.irfft(torch.fft.rfft(k, 2 * T) * torch.fft.rfft(force, 2 * T), 2 * T)[..., :T].permute(2, 0, 1)
             h = h + glu(gate(gelu(C(y) + D * h)))
         return h, None
 

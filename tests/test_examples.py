@@ -36,3 +36,22 @@ def test_a_table_of_your_own(tmp_path):
     assert model < 0.5 < 2 < last
     assert 80 <= band <= 98  # of 96 hours, which are not independent
     assert (tmp_path / "forecast.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_adding_problem(tmp_path):
+    script, small = EXAMPLES / "adding_problem.py", ["--length", "30", "--units", "16", "--steps", "400", "--out", str(tmp_path)]
+    done = subprocess.run([sys.executable, "-W", "error", str(script), *small], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    lem = float(re.search(r"LEM +test error (\S+)", done.stdout)[1])
+    assert lem < 0.02  # who says 1 has 0.167; here it is 0.004
+    assert (tmp_path / "adding.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_series_classification(tmp_path):
+    script = EXAMPLES / "series_classification.py"
+    done = subprocess.run([sys.executable, "-W", "error", str(script), "--out", str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(re.search(r"test series: (\d+)%", done.stdout)[1]) > 85  # here it is 97; who always says "sound" has 50
+    assert (tmp_path / "along.png").stat().st_size > 10_000
