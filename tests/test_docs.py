@@ -138,7 +138,8 @@ def test_committed_outputs_are_included_and_missing_ones_are_explained(tmp_path,
 def test_pages_of_the_issue_exist_and_are_linked():
     index = (DOCS / "index.md").read_text()
     pages = (
-        "start ode_to_lem auto_theory/index bounds surrogates chaos performance choosing migrating comparison house api/index"
+        "start sequences ode_to_lem auto_theory/index bounds surrogates chaos performance choosing migrating comparison house "
+        "api/index"
     )
     for page in (*pages.split(), "glossary", "bibliography", "changelog", "auto_examples/index", "tests"):
         assert re.search(rf"^{re.escape(page)}$", index, re.M), page
@@ -194,3 +195,16 @@ def test_code_of_start_and_migrating_runs(monkeypatch, tmp_path):
     exec(compile(migrating[1], "docs/migrating.md", "exec"), scope)
     assert scope["rnn"].dt == 0.0242
     assert torch.equal(scope["state_dict"]["inp2hid.weight"], weights["cell.inp2hid.weight"])
+
+
+def test_code_of_sequences_runs():
+    pytest.importorskip("sklearn")
+    scope = {"lemode": lemode, "np": np, "torch": torch}
+    for code in re.findall(r"```python\n(.*?)```", (DOCS / "sequences.md").read_text(), re.S):
+        code = code.replace(", steps=3000", "")
+        few = re.sub(r"(LEMClassifier\()hidden_size=\d+", r"\1hidden_size=4, verbose=0, steps=3", code)
+        exec(compile(few, "docs/sequences.md", "exec"), scope)
+    assert scope["model"].network_.core.hidden_size == 4
+    assert len(scope["task"].classes) == 10
+    assert scope["report"].holds
+    plt.close("all")
