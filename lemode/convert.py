@@ -107,7 +107,7 @@ def from_authors(
 
     References
     ----------
-    github.com/tk-rusch/LEM, ``FitzHughNagumo/network.py`` and ``LEM_cuda/example/network.py``. Their module around the extension hands
+    github.com/tk-rusch/LEM at 833da6b, ``src/*/network.py`` and ``LEM_cuda/example/network.py``. Their module around the extension hands
     its initial states over in the order (y, z) to a function that takes (z, y): start it from zero when you compare.
     """
     tensors = _tensors(state_dict)

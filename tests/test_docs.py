@@ -197,8 +197,9 @@ def test_code_of_start_and_migrating_runs(monkeypatch, tmp_path):
     assert torch.equal(scope["state_dict"]["inp2hid.weight"], weights["cell.inp2hid.weight"])
 
 
-def test_code_of_sequences_runs():
+def test_code_of_sequences_runs(monkeypatch, tmp_path):
     pytest.importorskip("sklearn")
+    monkeypatch.chdir(tmp_path)
     scope = {"lemode": lemode, "np": np, "torch": torch}
     for code in re.findall(r"```python\n(.*?)```", (DOCS / "sequences.md").read_text(), re.S):
         code = code.replace(", steps=3000", "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from ..surrogate.recipe import check_seed
 from ..surrogate.seeds import stream, torch_stream
 from ..tasks.base import split
 from ..threads import one_thread
+from . import files
 from .network import CELLS, READOUTS, Cell, SequenceNetwork, build
 from .series import Padded, Scales, read_series
 from .training import History, Recipe, train
@@ -115,8 +117,8 @@ class SequenceEstimator(Parameters):
             held_series, held_targets = self._given(validation)
         self.scales_ = Scales.of(series)
         self._prepare(targets)
-        seed, dtype = check_seed(self.seed), self._dtype()
-        longest = max(len(s) for s in series)
+        seed, dtype, longest = check_seed(self.seed), self._dtype(), max(len(s) for s in series)
+        self._fitted_with = {name: getattr(self, name) for name in files.SIZES}
         self.network_ = build(
             self.cell, self.n_features_in_, self.hidden_size, self._outputs(), torch_stream(seed, "weights"),
             num_layers=self.num_layers, dt=self.dt, init=self.init, memory=self._memory(longest), readout=self.readout,
@@ -203,7 +205,7 @@ class SequenceEstimator(Parameters):
         return series, self._read_targets("y of validation", validation[1], len(series), new=False)
 
     def _padded(self, series: list[NDArray[Any]]) -> Padded:
-        return Padded.of([self.scales_.normalise(s) for s in series], self._dtype())
+        return Padded.of([self.scales_.normalise(s) for s in series], self.network_.head.weight.dtype)
 
     def _outputs_of(self, data: Padded) -> Tensor:
         rows = torch.arange(len(data))
@@ -211,10 +213,39 @@ class SequenceEstimator(Parameters):
 
     @torch.no_grad()
     def _run(self, X: Any) -> NDArray[np.float64]:
-        if not hasattr(self, "network_"):
-            raise RuntimeError(f"this {type(self).__name__} is not fitted yet: call fit(X, y) first.")
+        self._check_fitted()
         series = read_series(X, self.n_features_in_)
         return self._outputs_of(self._padded(series)).double().numpy()
+
+    # -- files -------------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted model to one file (safetensors with JSON metadata); an existing file is replaced atomically.
+
+        Raises
+        ------
+        OSError
+            For a folder that is not there or may not be written.
+        TypeError
+            For a core of one's own, or labels that are neither text, integers nor booleans.
+        """
+        self._check_fitted()
+        files.write(path, self, self._own())
+
+    @classmethod
+    def load(cls: type[E], path: str | os.PathLike[str]) -> E:
+        """Read a model that `save` wrote. Nothing in the file is executed; ValueError if it is foreign, damaged or newer."""
+        model, own = files.read(path, {cls.__name__: cls})
+        try:
+            model._restore(own)
+        except (KeyError, TypeError, ValueError) as e:
+            raise ValueError(f"{path}: the metadata of this {files.KIND} are damaged ({e}).") from e
+        loaded: E = model
+        return loaded
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "network_"):
+            raise RuntimeError(f"this {type(self).__name__} is not fitted yet: call fit(X, y) first.")
 
     # -- what the two have of their own ------------------------------------------------------------------------------
 
@@ -231,6 +262,13 @@ class SequenceEstimator(Parameters):
         raise NotImplementedError
 
     def _loss(self, outputs: Tensor, goal: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def _own(self) -> dict[str, Any]:
+        """What it has learned beside its network, for a file."""
+        raise NotImplementedError
+
+    def _restore(self, own: dict[str, Any]) -> None:
         raise NotImplementedError
 
 
@@ -379,7 +417,7 @@ class LEMClassifier(SequenceEstimator):
             labels = labels[:, 0]
         if labels.ndim != 1:
             raise ValueError(f"{name} has shape {labels.shape}: give one label for each series, (n,).")
-        missing = np.array([label is None or label != label for label in labels.tolist()])
+        missing = np.array([label is None or type(label).__name__ == "NAType" or label != label for label in labels.tolist()])
         if missing.any():
             raise ValueError(f"{name}[{missing.argmax()}] is {labels[missing.argmax()]}: leave out series without a label.")
         if labels.dtype.kind == "f" and (labels != np.round(labels)).any():
@@ -423,6 +461,16 @@ class LEMClassifier(SequenceEstimator):
     def _loss(self, outputs: Tensor, goal: Tensor) -> Tensor:
         # not torch's mean, which divides by the weights of the batch: one without a rare class would count for as much as one with it
         return (cross_entropy(outputs, goal, reduction="none") * self._weights[goal]).mean()
+
+    def _own(self) -> dict[str, Any]:
+        if self.classes_.dtype.kind not in "Uiubf":
+            raise TypeError(f"labels of {self.classes_.dtype} are not written: give text, integers or booleans as labels.")
+        return {"classes": self.classes_.tolist(), "labels": self.classes_.dtype.str}
+
+    def _restore(self, own: dict[str, Any]) -> None:
+        self.classes_ = np.array(own["classes"], dtype=np.dtype(own["labels"]))
+        if self.classes_.shape != (self.network_.head.out_features,):
+            raise ValueError("'classes' are not as many as the outputs")
 
 
 class LEMRegressor(SequenceEstimator):
@@ -533,6 +581,16 @@ class LEMRegressor(SequenceEstimator):
 
     def _loss(self, outputs: Tensor, goal: Tensor) -> Tensor:
         return (outputs - goal).square().mean()
+
+    def _own(self) -> dict[str, Any]:
+        scales = self._target_scales
+        return {"mean": scales.mean.tolist(), "std": scales.std.tolist(), "flat": self._flat}
+
+    def _restore(self, own: dict[str, Any]) -> None:
+        self._k, self._flat = self.network_.head.out_features, bool(own["flat"])
+        self._target_scales = Scales(*(np.array(own[name], dtype=np.float64) for name in ("mean", "std")))
+        if self._target_scales.mean.shape != (self._k,) or self._target_scales.std.shape != (self._k,):
+            raise ValueError("the scales of the targets are not as many as the outputs")
 
 
 def _some(labels: NDArray[Any]) -> str:

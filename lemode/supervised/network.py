@@ -13,7 +13,7 @@ from torch.nn.functional import dropout as apply_dropout
 from ..lem import LEM
 from .series import Padded
 
-__all__ = ["CELLS", "READOUTS", "SequenceNetwork", "build", "chrono_"]
+__all__ = ["CELLS", "READOUTS", "SequenceNetwork", "build", "chrono_", "sketch"]
 
 CELLS = ("lem", "lstm", "gru")
 """Cores by name."""
@@ -64,6 +64,35 @@ class SequenceNetwork(nn.Module):
         return (y * inside[..., None]).sum(0) / lengths[:, None]
 
 
+def sketch(
+    cell: str,
+    features: int,
+    hidden_size: int,
+    outputs: int,
+    *,
+    num_layers: int = 1,
+    dt: float = 1.0,
+    readout: str = "last",
+    dropout: float = 0.0,
+    dtype: torch.dtype = torch.float32,
+) -> SequenceNetwork:
+    """The network of a cell in `CELLS` on the device 'meta': sizes without memory.
+
+    Examples
+    --------
+    >>> network = sketch("gru", 3, 8, 2)
+    >>> type(network.core).__name__, network.head.weight.shape, network.head.weight.device.type
+    ('GRU', torch.Size([2, 8]), 'meta')
+    """
+    with torch.device("meta"):
+        core = (
+            LEM(features, hidden_size, num_layers, dt=dt, dtype=dtype)
+            if cell == "lem"
+            else {"lstm": nn.LSTM, "gru": nn.GRU}[cell](features, hidden_size, num_layers, dtype=dtype)
+        )
+        return SequenceNetwork(core, hidden_size, outputs, readout, dropout)
+
+
 def build(
     cell: Cell,
     features: int,
@@ -88,9 +117,9 @@ def build(
 
     Examples
     --------
-    >>> network = build("gru", 3, 8, 2, torch.Generator().manual_seed(0))
-    >>> type(network.core).__name__, network.head.out_features
-    ('GRU', 2)
+    >>> one, again = (build("lem", 3, 8, 2, torch.Generator().manual_seed(0)) for _ in range(2))
+    >>> torch.equal(one.head.weight, again.head.weight)
+    True
     """
     if callable(cell):
         seed = int(torch.randint(2**62, (), generator=generator))
@@ -99,23 +128,19 @@ def build(
             network = SequenceNetwork(cell(features, hidden_size, num_layers).to(dtype), hidden_size, outputs, readout, dropout)
         _draw(network.head, hidden_size, generator)
         return network
-    with torch.device("meta"):
-        core = (
-            LEM(features, hidden_size, num_layers, dt=dt, dtype=dtype)
-            if cell == "lem"
-            else {"lstm": nn.LSTM, "gru": nn.GRU}[cell](features, hidden_size, num_layers, dtype=dtype)
-        )
-        network = SequenceNetwork(core, hidden_size, outputs, readout, dropout)
+    network = sketch(
+        cell, features, hidden_size, outputs, num_layers=num_layers, dt=dt, readout=readout, dropout=dropout, dtype=dtype
+    )
     network.to_empty(device="cpu")
     _draw(network, hidden_size, generator)
     if init == "timescales":
         assert memory is not None
-        if isinstance(core, LEM):
+        if isinstance(network.core, LEM):
             from ..init import timescales_  # with the analysis, which `import lemode` does not wait for
 
-            timescales_(core, *memory, generator)
+            timescales_(network.core, *memory, generator)
         else:
-            chrono_(core, memory[1], generator)
+            chrono_(network.core, memory[1], generator)
     return network
 
 

@@ -82,6 +82,17 @@ def test_layouts_mean_the_same(make):
     assert np.array_equal(make().fit([x[:, 0].tolist() for x in X], Y.tolist()).predict(X), wanted)
 
 
+def test_frames_of_pandas():
+    pd = pytest.importorskip("pandas")
+    wanted = classifier().fit(X, LABELS).predict(X)
+    wide, each = pd.DataFrame(X[..., 0]), [pd.DataFrame({"v": x[:, 0]}) for x in X]
+    for frames in (wide, each):
+        assert np.array_equal(classifier().fit(frames, pd.Series(LABELS)).predict(frames), wanted)
+    for labels in (pd.array([1, pd.NA, *Y[2:]], dtype="Int64"), np.array(["a", pd.NA, *LABELS[2:]], object)):
+        with pytest.raises(ValueError, match=r"y\[1\] is (<NA>|nan): leave out series without a label"):
+            classifier().fit(X, labels)
+
+
 def test_features_are_learned_in_units_of_their_own():
     scaled = np.concatenate([X, X], -1) * [1e6, 1e-6] + [300, 0]
     plain, other = (classifier(dtype="float64").fit(x, Y).predict_proba(x) for x in (np.concatenate([X, X], -1), scaled))
@@ -96,7 +107,7 @@ class TestScikitLearn:
         from sklearn.base import clone, is_classifier, is_regressor
         from sklearn.model_selection import GridSearchCV, cross_val_score
 
-        model = classifier(hidden_size=8, steps=60, lr=0.03)
+        model = classifier(hidden_size=8, steps=40, lr=0.05)
         assert clone(model).get_params() == model.get_params()
         assert is_classifier(model)
         assert is_regressor(regressor())
