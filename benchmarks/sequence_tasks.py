@@ -119,6 +119,33 @@ MODELS: dict[str, tuple[Any, str]] = {
 }
 
 
+Result = dict[str, float]  # what was measured, by name; "validation" is what the learning rate is chosen by
+
+
+# -- what a network remembers ------------------------------------------------------------------------------------------
+
+
+def memory(network: Any, series: Padded) -> Result:
+    """How much the last output depends on early inputs, over late ones; of a LEM also the time scales of its units along the series.
+
+    The former is the gradient of the sum of the outputs by the inputs, in its 1-norm, averaged over the first and the last tenth of each
+    series; the median over the series.
+    """
+    x = series.x.clone().requires_grad_(True)
+    out = network(Padded(x, series.lengths))
+    last = out if out.dim() == 2 else out[torch.arange(len(series)), series.lengths - 1]
+    sizes = torch.autograd.grad(last.sum(), x)[0].abs().sum(-1)
+    ratios = []
+    for k, T in enumerate(series.lengths.tolist()):
+        tenth = max(1, T // 10)
+        ratios.append(sizes[:tenth, k].mean() / sizes[T - tenth : T, k].mean().clamp_min(1e-30))
+    found = {"_early over late": float(torch.stack(ratios).median())}
+    if isinstance(network.core, lemode.LEM):
+        median = lemode.analysis.timescales(network.core, series.x[: int(series.lengths.min())]).median
+        found |= {f"_tau {q:.0%}": float(np.quantile(median, q)) for q in (0.05, 0.5, 0.95)}
+    return found
+
+
 # -- tasks -----------------------------------------------------------------------------------------------------------
 
 
@@ -133,9 +160,6 @@ class Trial:
     lr: float
     steps: int
     batch: int
-
-
-Result = dict[str, float]  # what was measured, by name; "validation" is what the learning rate is chosen by
 
 
 @dataclass
@@ -193,6 +217,7 @@ def drawn(
     with torch.no_grad():
         found = judge(outputs(test), truth)
     curve = {f"_validation at {at}": error for at, error in history.validation if at % max(100, trial.steps // 10) == 0}
+    found |= memory(network, test.take(torch.arange(20)))
     return {**found, "validation": min(error for _, error in history.validation), "train seconds": history.seconds, **curve}
 
 
@@ -266,6 +291,7 @@ def data_set(task: tasks.Task) -> Problem:
             model.fit(task.train.x, task.train.y, validation=task.validation)
         score = model.score(*task.test)
         found = {"validation": min(error for _, error in model.history_.validation), "train seconds": model.history_.seconds}
+        found |= memory(model.network_, Padded.of([model.scales_.normalise(x) for x in task.test.x[:20]]))
         if task.kind == "classification":
             return {"accuracy, %": 100 * score, **found}
         return {"test RMSE": float(np.sqrt(np.mean((model.predict(task.test.x) - task.test.y) ** 2))), "R^2": score, **found}
@@ -435,6 +461,21 @@ def tables(names: list[str], options: argparse.Namespace, log: Path) -> None:
                 f"{1e3 * seconds / settings['steps']:.3g}",
             ]
             print(f"| {bold} | {' | '.join(map(str, [*cells, *last, f'{seconds:.3g}']))} |", flush=True)
+        remembered(rows)
+
+
+def remembered(rows: list[tuple[str, float, list[dict[str, Any]]]]) -> None:
+    """What the networks of a table remember; means over the seeds."""
+    print(
+        "\n| model | gradient of early inputs over late | time scales of its units, steps: 5 %, median, 95 % |\n|---|---|---|"
+    )
+    for model, _, runs in rows:
+        means = {}
+        for name in ("_early over late", "_tau 5%", "_tau 50%", "_tau 95%"):
+            values = [r["result"][name] for r in runs if name in r["result"]]
+            if values:  # of ratios
+                means[name] = f"{math.exp(np.mean(np.log(np.maximum(values, 1e-300)))):.2g}"
+        print(f"| {model} | {means.get('_early over late', '')} | {', '.join(v for k, v in means.items() if 'tau' in k)} |")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -67,6 +67,26 @@ def test_min_gru_is_its_recurrence(script):
     assert torch.allclose(core(u)[0], x, atol=1e-12)
 
 
+def test_memory_is_the_gradient_of_early_inputs_over_late_ones(script):
+    """Of a core that adds up its inputs, each with a weight of its own, at every step."""
+
+    class Sum(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weights = torch.nn.Parameter(torch.linspace(3, 1, 21)[:, None, None])  # 3 at the first step
+
+        def forward(self, u):
+            return (self.weights[: len(u)] * u).cumsum(0), None
+
+    net = network.SequenceNetwork(Sum(), 1, 2)
+    ratio = script.memory(net, script.Padded.of([torch.randn(21, 1).numpy()] * 3))["_early over late"]
+    assert abs(ratio - 2.95 / 1.05) < 1e-5  # float32; the first two steps over the last two
+    lem = network.build("lem", 2, 8, 3, torch.Generator().manual_seed(0), init="timescales", memory=(2, 500))
+    found = script.memory(lem, script.Padded.of([torch.randn(50, 2).numpy(), torch.randn(40, 2).numpy()]))
+    assert 1 < found["_tau 5%"] < found["_tau 50%"] < found["_tau 95%"]
+    assert found["_early over late"] < 1  # before it has learned
+
+
 @pytest.mark.parametrize(("features", "outputs", "width"), [(2, 1, 128), (1, 10, 64), (12, 9, 32)])
 def test_models_have_as_many_parameters(script, features, outputs, width):
     target = script.parameters("lem", features, outputs, width)
@@ -104,7 +124,7 @@ def test_a_quick_run_is_gone_on_with(script, tmp_path, capsys):
     arguments = ["adding", "--quick", "--seeds", "2", "--log", str(log)]
     script.main(arguments)
     first, table = log.read_text(), capsys.readouterr().out
-    assert table.count("\n| ") == 1 + len(script.MODELS)
+    assert table.count("\n| ") == 2 * (1 + len(script.MODELS))
     assert len(first.splitlines()) == 2 * len(script.MODELS)
     log.write_text("\n".join(first.splitlines()[:-1]) + '\n{"key": "adding')  # killed while it wrote
     script.main(arguments)
@@ -118,7 +138,7 @@ def test_a_quick_run_is_gone_on_with(script, tmp_path, capsys):
 @pytest.mark.parametrize("task", ["copy", "permuted", "noise", "text"])
 def test_every_task_without_files_runs_quickly(script, task, tmp_path, capsys):
     script.main([task, "--quick", "--seeds", "1", "--only", "LEM$|LinOSS", "--log", str(tmp_path / "log.jsonl")])
-    assert capsys.readouterr().out.count("\n| ") == 3
+    assert capsys.readouterr().out.count("\n| ") == 2 * 3
 
 
 def test_what_is_not_there_is_named(script):
