@@ -158,7 +158,7 @@ def recurrent(options: argparse.Namespace, **settings: Any) -> dict[str, Model]:
     }  # fmt: skip
     return {
         "**ConvLEM**": Model(lambda seed: lemode.FieldSurrogate(seed=seed, **common, **settings)),
-        "dense LEM(256)": Model(lambda seed: lemode.Surrogate(seed=seed, **dense)),
+        "dense LEM(256)": Model(lambda seed: lemode.Surrogate(seed=seed, train="all", **dense)),
         "torch.nn.LSTM(256)": Model(lambda seed: LSTM(seed=seed, **dense)),
     }
 

@@ -73,7 +73,7 @@ def recurrent(options: argparse.Namespace, **settings: Any) -> dict[str, Callabl
     budget = options.budget or options.seconds
     common = {"budget": budget, "dtype": "float32", "verbose": 0, **settings}
     return {
-        "**LEM(16)**": lambda seed: lemode.Surrogate(seed=seed, **common),
+        "**LEM(16)**": lambda seed: lemode.Surrogate(seed=seed, train="all", **common),
         "torch.nn.LSTM(16)": lambda seed: LSTM(seed=seed, **common),
         "torch.nn.GRU(16)": lambda seed: GRU(seed=seed, **common),
     }
@@ -157,7 +157,7 @@ def fhn(options: argparse.Namespace) -> None:
     }
     budget = options.budget or options.seconds
     models |= solved(300)
-    models["LEM(16) in float64, as the data are"] = lambda seed: lemode.Surrogate(seed=seed, budget=budget, verbose=0)
+    models["LEM(16) in float64, as the data are"] = lambda seed: lemode.Surrogate(seed=seed, budget=budget, verbose=0, train="all")
     compare("FitzHugh-Nagumo: v one step (0.4) ahead, published setting", models, training, validation, judge, options.seeds)
 
 
@@ -377,7 +377,7 @@ def ablation(options: argparse.Namespace) -> None:
     for name, (settings, change) in variants.items():
         for seed in range(options.seeds):
             with change():
-                model = lemode.Surrogate(**{**common, "seed": seed, **settings}).fit(training, validation=validation)
+                model = lemode.Surrogate(**{**common, "seed": seed, **settings}, train="all").fit(training, validation=validation)
                 rows.setdefault(name, []).append({**judge(model), "seconds": model.history_.seconds})
     table("Ablation on FitzHugh-Nagumo", rows)
 

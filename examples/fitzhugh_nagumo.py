@@ -49,7 +49,7 @@ training, validation, test = data[:128], data[128:256], data[256:]
 # Single precision is twice as fast, and its rounding is far below the error of the fit.
 
 settings = {"hidden_size": 16, "observe": ("v",), "steps": steps, "dtype": "float32", "seed": options.seed}
-model = lemode.Surrogate(**settings, verbose=not options.quiet).fit(training, validation=validation)
+model = lemode.Surrogate(**settings, verbose=not options.quiet, train="all").fit(training, validation=validation)
 
 # %%
 # The same network with an LSTM instead of LEM, by the same recipe and number of steps.

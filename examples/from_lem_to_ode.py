@@ -39,6 +39,7 @@ data = fhn.trajectories(96, np.linspace(0, 400, 1001), seed=options.seed)
 model = lemode.Surrogate(
     hidden_size=16, dt=interval, observe=["v"], steps=600 if options.quick else 1500, dtype="float32", seed=options.seed,
     verbose=not options.quiet,
+    train="all",
 )  # fmt: skip
 model.fit(data[:64], validation=data[64:])
 net = model.network_.double()  # solvers are compared to ten digits below

@@ -88,7 +88,7 @@ def load_or_fit():
         except (FileNotFoundError, ValueError) as e:
             print(f"{e} Fitting a small model instead.")
     data = lemode.systems.FitzHughNagumo().trajectories(16, np.linspace(0, 100, 251), seed=0)
-    return lemode.Surrogate(hidden_size=8, observe=["v"], steps=100, window=200, verbose=0).fit(data)
+    return lemode.Surrogate(hidden_size=8, observe=["v"], steps=100, window=200, verbose=0, train="all").fit(data)
 
 
 model = load_or_fit()

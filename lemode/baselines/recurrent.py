@@ -25,7 +25,7 @@ class LSTM(Surrogate):
     ('LSTM', (1, 5, 1))
     """
 
-    _architecture = ("hidden_size", "num_layers", "delays", "scale", "angles", "dtype")
+    _architecture = ("hidden_size", "num_layers", "delays", "scale", "angles", "season", "dtype")
     _unused = ("dt", "scheme", "width")
 
     def _core(self, features: int, dtype: torch.dtype) -> nn.Module:
@@ -47,7 +47,7 @@ class GRU(Surrogate):
     ('GRU', (1, 5, 1))
     """
 
-    _architecture = ("hidden_size", "num_layers", "delays", "scale", "angles", "dtype")
+    _architecture = ("hidden_size", "num_layers", "delays", "scale", "angles", "season", "dtype")
     _unused = ("dt", "scheme", "width")
 
     def _core(self, features: int, dtype: torch.dtype) -> nn.Module:

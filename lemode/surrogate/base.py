@@ -335,7 +335,7 @@ class Estimator(Parameters):
             after = np.concatenate([grid.at[:, 1:], np.full((len(data), 1), -1)], 1)
             values = np.take_along_axis(values, np.where(after < 0, grid.at, after - 1).clip(0)[..., None], 1)
         values[~np.isfinite(np.broadcast_to(data.t, values.shape[:2]))] = np.nan
-        return values if given.way is None else given.way.undo(values)
+        return values if given.way is None else given.way.undo(values, _next_times(data, self.step_))
 
     def forecast(
         self,
@@ -382,7 +382,7 @@ class Estimator(Parameters):
         values = _time_second(run_ahead(self.network_, data), data.dtype)
 
         def labelled(found: Array) -> Any:
-            found = (found if data.way is None else data.way.undo(found)).astype(data.dtype)
+            found = (found if data.way is None else data.way.undo(found, data.times)).astype(data.dtype)
             return self._as_asked(found, data.times, data.form, lambda: data.form.ahead(found, data.times, self.names_))
 
         if share is None:
@@ -546,6 +546,13 @@ class Estimator(Parameters):
     def _series(self, X: Trajectories | ArrayLike) -> SeriesData:
         self._check_fitted()
         return lay_out_series(X, self.table_)
+
+
+def _next_times(data: Trajectories, interval: float) -> Array:
+    """Of each sample the time of the next one ``(n, T)``; of the last, one interval later."""
+    t = np.broadcast_to(data.t, data.x.shape[:2])
+    after = np.concatenate([t[:, 1:], np.full((len(t), 1), np.nan)], 1)
+    return np.where(np.isnan(after), t + interval, after)
 
 
 def _time_second(x: Tensor, dtype: np.dtype[Any]) -> Array:

@@ -41,8 +41,8 @@ class Circle(NamedTuple):
         names[D:D] = [f"sin({data.names[j]})" for j in self.places]
         return Trajectories(data.t, np.concatenate([x[..., :D], sines, x[..., D:]], -1), tuple(names), data.missing)
 
-    def undo(self, values: Array) -> Array:
-        """Coordinates ``(n, steps, D + angles)`` to variables ``(n, steps, D)``."""
+    def undo(self, values: Array, times: Array | None = None) -> Array:
+        """Coordinates ``(n, steps, D + angles)`` to variables ``(n, steps, D)``, whatever the times."""
         found = values[..., : self.observed].copy()
         for k, j in enumerate(self.places):
             found[..., j] = np.arctan2(values[..., self.observed + k], values[..., j])

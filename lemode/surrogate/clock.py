@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MONTHS", "MONTH_ENDS", "NUMBERS", "SECONDS", "clock_of", "is_dated", "to_dates", "to_numbers"]
+__all__ = ["MONTHS", "MONTH_ENDS", "NUMBERS", "SECONDS", "clock_of", "is_dated", "origin", "to_dates", "to_numbers"]
 
 # other clocks are pandas' aliases of frequencies, such as B for business days
 NUMBERS, SECONDS, MONTHS, MONTH_ENDS = "", "s", "months", "month ends"
@@ -130,6 +130,31 @@ def to_dates(index: Any, clock: str, numbers: NDArray[np.float64]) -> Any:
         return pandas.DatetimeIndex(dates, name=index.name).as_unit(index.unit)
     grid = pandas.date_range(index[0], periods=int(counts.max(initial=0)) + 1, freq=clock)
     return grid[counts].rename(index.name)
+
+
+def origin(index: Any, clock: str) -> float:
+    """Where the first of the dates is on a clock that all data share: seconds since 1970, or months since the year 0.
+
+    Examples
+    --------
+    >>> import pandas
+    >>> origin(pandas.to_datetime(["1970-01-02"]), "s"), origin(pandas.to_datetime(["2026-03-01"]), "months") % 12
+    (86400.0, 3.0)
+    >>> origin(pandas.bdate_range("2026-03-02", periods=3), "B")
+    Traceback (most recent call last):
+    ValueError: season: the dates are counted in steps of 'B', of which a year has now more and now fewer; give evenly spaced ones.
+    """
+    pandas = sys.modules["pandas"]
+    if not is_dated(index) or isinstance(index, pandas.TimedeltaIndex):
+        return 0.0
+    index = _stamps(index)
+    if clock in (MONTHS, MONTH_ENDS):
+        return float(_months(index[:1])[0])
+    if clock not in (NUMBERS, SECONDS):
+        raise ValueError(
+            f"season: the dates are counted in {_said(clock)}, of which a year has now more and now fewer; give evenly spaced ones."
+        )
+    return float((index[0] - pandas.Timestamp(0, tz=index.tz)) / pandas.Timedelta(1, "s"))
 
 
 def _said(clock: str) -> str:

@@ -21,6 +21,7 @@ from .data_checks import check_alike, check_training
 from .parameters import check_count, check_number
 from .reading import Form, Reading, Table, in_columns, read
 from .scaling import OwnScale, limits_of, own_scale, within
+from .season import Season, check_season, fit_season, season_of
 from .series import Grid, append, lay_out, usual_interval
 
 __all__ = [
@@ -48,6 +49,7 @@ __getattr__ = renamed(
 )
 
 Array = NDArray[np.floating[Any]]
+Way = OwnScale | Circle | Season
 
 # samples of its past before a validation part that was cut off: the state has settled by then
 PAST = 1000
@@ -107,7 +109,7 @@ class SeriesData(NamedTuple):
     data: Trajectories
     grid: Grid
     form: Form
-    way: OwnScale | Circle | None = None
+    way: Way | None = None
 
 
 class ForecastData(NamedTuple):
@@ -130,7 +132,7 @@ class ForecastData(NamedTuple):
     places: NDArray[np.int64] | None
     dtype: np.dtype[Any]
     form: Form
-    way: OwnScale | Circle | None = None
+    way: Way | None = None
 
 
 def lay_out_fit(
@@ -142,6 +144,7 @@ def lay_out_fit(
     more: Callable[[Trajectories], Trajectories] | None = None,
     scale: str = "global",
     angles: tuple[str, ...] = (),
+    season: Any = None,
 ) -> FitData:
     """Training and validation data of a fit.
 
@@ -152,7 +155,7 @@ def lay_out_fit(
     dtype : 'float32', 'float64', or None for that of X
     even : who takes neither gaps nor uneven samples, if anybody
     more : what is trained on instead of the training part: what comes of it must not be in the validation part
-    scale, angles : see `lemode.Surrogate`
+    scale, angles, season : see `lemode.Surrogate`
 
     Examples
     --------
@@ -161,12 +164,15 @@ def lay_out_fit(
     >>> found.names, found.input_names, found.training.values.shape, found.validation.values.shape
     (('x0',), ('x1',), (8, 50, 2), (2, 50, 2))
     """
-    data, table = training_table(read(X, missing=even is not None), choose, scale, angles)
+    reading = read(X, missing=even is not None)
+    data, table = training_table(reading, choose, scale, angles, season)
     if even is not None:
         refuse_uneven(data, None, even)
-    judge_by = None if validation is None else as_table(validation, table, even)[0]
-    data = in_coordinates(data, table)[0]
-    judge_by = None if judge_by is None else in_coordinates(judge_by, table)[0]
+    data = in_coordinates(data, table, reading.form)[0]
+    judge_by = None
+    if validation is not None:
+        judge_by, form = as_table(validation, table, even)
+        judge_by = in_coordinates(judge_by, table, form)[0]
     training, held_out, lead = hold_out(data) if judge_by is None else (data, judge_by, 0)
     shortest = min(int(part.lengths.max()) for part in (training, held_out))
     if shortest < 3:
@@ -185,6 +191,7 @@ def training_table(
     choose: Callable[[tuple[str, ...]], tuple[tuple[str, ...], tuple[str, ...]]],
     scale: str = "global",
     angles: tuple[str, ...] = (),
+    season: Any = None,
 ) -> tuple[Trajectories, Table]:
     """What a fit reads of the data, and what they were like.
 
@@ -209,12 +216,20 @@ def training_table(
     ranges = {name: (float(a), float(b)) for name, a, b in zip(wanted, low, high)}
     units = {name: unit for name, unit in reading.units.items() if name in data.names}
     check_angles(angles, names, units, scale)
-    interval = usual_interval(chosen)
-    return chosen, Table(data.names, names, inputs, interval, reading.clock, units, ranges, scale, limits, angles)
+    interval, periods = usual_interval(chosen), check_season(season)
+    if periods and (angles or scale == "series"):
+        other = "angles" if angles else "scale='series'"
+        raise ValueError(f"season={season}: with {other} there is no season that all series have; leave one of them out.")
+    weights = fit_season(chosen, names, periods, interval, np.array(reading.form.origins())[:, None]) if periods else {}
+    return chosen, Table(
+        data.names, names, inputs, interval, reading.clock, units, ranges, scale, limits, angles, periods, weights
+    )
 
 
-def in_coordinates(data: Trajectories, table: Table) -> tuple[Trajectories, OwnScale | Circle | None]:
-    """Data as the network has them, each series in its own scale or angles on a circle, and what undoes it; None where nothing is done.
+def in_coordinates(data: Trajectories, table: Table, form: Form | None = None) -> tuple[Trajectories, Way | None]:
+    """Data as the network has them, each series in its own scale, angles on a circle or without a season, and what undoes it.
+
+    None where nothing is done. The form knows where in a season the dates are.
 
     Examples
     --------
@@ -222,11 +237,14 @@ def in_coordinates(data: Trajectories, table: Table) -> tuple[Trajectories, OwnS
     >>> in_coordinates(data, Table(("v",), ("v",)))[1] is None
     True
     """
-    way: OwnScale | Circle | None = None
+    way: Way | None = None
     if table.scale == "series":
         way = own_scale(data, len(table.names))
     elif table.angles:
         way = Circle(tuple(table.names.index(name) for name in table.angles), len(table.names))
+    elif table.periods:
+        origins = 0.0 if form is None else np.array(form.origins())[:, None]
+        way = season_of(table.names, table.periods, table.season, table.interval, origins)
     return (data if way is None else way.apply(data)), way
 
 
@@ -298,7 +316,7 @@ def lay_out_series(X: Any, table: Table) -> SeriesData:
     (0.5, True, True)
     """
     data, form = as_table(X, table)
-    coordinates, way = in_coordinates(data, table)
+    coordinates, way = in_coordinates(data, table, form)
     return SeriesData(data, lay_out(coordinates, table.interval, table.width), form, way)
 
 

@@ -16,7 +16,7 @@ from .field_network import FieldNetwork
 from .field_readout import fit_field_readout
 from .flow_network import FlowNetwork
 from .network import IncrementNetwork
-from .readout import Judge, fit_readout
+from .readout import Judge, fit_readout, luck
 from .readout_network import ReadoutNetwork
 from .recipe import Recipe
 from .run import History, Stopped
@@ -178,7 +178,8 @@ class Readout:
 class Auto(Readout):
     """A readout and a trained network, of which the one with the smaller errors on the validation series is kept.
 
-    Both count, the error of free runs and that of one step, by their geometric mean. ``history_.kept`` says which it was and by how much.
+    Both count, the error of free runs and that of one step, by their geometric mean, and the trained one has to be better by more than
+    `lemode.surrogate.readout.luck`. ``history_.kept`` says which it was and by how much.
     A core that is no LEM is trained alone; a readout, as of a warm start, has its head solved for again. The readout comes first: where
     the training diverges, or is interrupted before it has got anywhere, there is a model, and a FitWarning.
 
@@ -229,7 +230,8 @@ class Auto(Readout):
             return solved, by_solving
         scale = Judge.along(judge, recipe.washout, seed)
         (free, one), (trained_free, trained_one) = scale.errors(solved), scale.errors(trained)
-        wins = free * one <= trained_free * trained_one
+        # a geometric mean that is better by luck is none that is better
+        wins = (1 - luck(judge)) ** 2 * free * one <= trained_free * trained_one
         if wins:
             history = history.then(by_solving)
             history.chosen, history.tried = by_solving.chosen, by_solving.tried

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..trajectories import Trajectories
-from .clock import clock_of, is_dated, to_dates, to_numbers
+from .clock import clock_of, is_dated, origin, to_dates, to_numbers
 
 __all__ = ["FrameForm", "FrameReading", "check_index", "from_frame", "is_frame", "to_frame"]
 
@@ -85,6 +85,10 @@ class FrameForm:
         if not is_dated(self.indices[0]):
             raise ValueError(f"t holds dates, such as {dates[0]}, and the history has none: give numbers.")
         return np.stack([to_numbers(index[:1].append(dates), self.clock)[1:] for index in self.indices])
+
+    def origins(self) -> list[float]:
+        """Where time 0 of each trajectory is on a clock that all data share."""
+        return [origin(index, self.clock) for index in self.indices]
 
     def _framed(self, values: Array, indices: list[Any], names: Sequence[str]) -> Any:
         pandas = sys.modules["pandas"]

@@ -72,6 +72,10 @@ class LabelledForm:
         """Dates as numbers ``(n, steps)`` on the clock of each trajectory; numbers as they are."""
         return self.clock.times(t)
 
+    def origins(self) -> list[float]:
+        """Where time 0 of each trajectory is on a clock that all data share."""
+        return self.clock.origins()
+
     def _labelled(self, values: Array, coordinate: Any, names: Sequence[str]) -> Any:
         xarray, X = sys.modules["xarray"], self.template
         coords: dict[Any, Any] = {} if coordinate is None else {self.time: np.asarray(coordinate)}

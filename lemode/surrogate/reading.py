@@ -50,6 +50,9 @@ class Form(Protocol):
     def times(self, t: Any) -> Array:
         """Times as the user writes them as numbers ``(steps,)`` or ``(n, steps)``."""
 
+    def origins(self) -> list[float]:
+        """Where time 0 of each trajectory is on a clock that all data share; one number where it is the same for all."""
+
 
 @dataclass(frozen=True)
 class ArrayForm:
@@ -89,6 +92,10 @@ class ArrayForm:
             )
         return np.asarray(array, dtype=np.float64)
 
+    def origins(self) -> list[float]:
+        """Times that are numbers are those of one clock."""
+        return [0.0]
+
 
 @dataclass(frozen=True)
 class ListForm:
@@ -125,6 +132,11 @@ class ListForm:
         return (
             found[0] if all(np.array_equal(f, found[0]) for f in found) else np.concatenate([np.atleast_2d(f) for f in found])
         )
+
+    def origins(self) -> list[float]:
+        """Where time 0 of each trajectory is on a clock that all data share."""
+        pairs = [(part.origins(), n) for part, n in zip(self.parts, self.counts, strict=True)]
+        return [o for found, n in pairs for o in (found if len(found) == n else found * n)]
 
     def _split(self, values: Array) -> list[Array]:
         return np.split(values, np.cumsum(self.counts)[:-1])
@@ -295,6 +307,7 @@ class Table:
     scale : 'global', 'series' or 'robust', see `lemode.Surrogate`
     limits : of the columns of which values beyond are taken as missing
     angles : which of the names are angles
+    periods, season : of seasons that are taken off, and the weights of their waves in each variable, `lemode.surrogate.season`
 
     Examples
     --------
@@ -314,11 +327,14 @@ class Table:
     scale: str = "global"
     limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     angles: tuple[str, ...] = ()
+    periods: tuple[float, ...] = ()
+    season: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         # JSON knows lists only
-        for key in ("columns", "names", "inputs", "angles"):
+        for key in ("columns", "names", "inputs", "angles", "periods"):
             object.__setattr__(self, key, tuple(getattr(self, key)))
+        object.__setattr__(self, "season", {name: tuple(weights) for name, weights in self.season.items()})
         for key in ("ranges", "limits"):
             object.__setattr__(self, key, {name: (float(low), float(high)) for name, (low, high) in getattr(self, key).items()})
 

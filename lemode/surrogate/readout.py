@@ -27,7 +27,7 @@ from .run import History, Stopped
 from .seeds import torch_stream
 from .series import Series
 
-__all__ = ["DRAWS", "FLOOR", "NOISES", "RIDGES", "Draw", "Judge", "Regression", "draw", "fit_readout"]
+__all__ = ["DRAWS", "FLOOR", "NOISES", "RIDGES", "Draw", "Judge", "Regression", "draw", "fit_readout", "luck"]
 
 F64 = torch.float64
 
@@ -43,8 +43,14 @@ FEW_HEADS = tuple((noise, ridge) for noise in (0.0, 1e-6, 1e-3, 1e-1) for ridge 
 # with how many units, and on which part of the data, the ways to draw a core are compared
 SEARCH_UNITS, SEARCH_SERIES, SEARCH_SAMPLES = 100, 16, 500
 
+# delays that are looked at with the best draw, and taken if they are better by so much: a season is a linear matter
+FAR, FURTHER = (12, 24), 1.1
+
 # where the previous values would be more columns than these they are not looked at
 WIDE = 200
+
+# delays of linear autoregressions, and samples of each series on which they are compared
+ORDERS, BIC_SAMPLES = (*range(13), 15, 18, 24), 2000
 
 # of the validation free runs: starts, and samples; in longer ones of a chaotic system all have failed alike
 FEW_STARTS, STARTS, HORIZON, FINALISTS = 4, 10, 400, 5
@@ -265,7 +271,8 @@ def choose(
 ) -> Choice:
     """The head with the smallest product of its free-run and its one-step error on the validation series.
 
-    Refused is what is worse than the reference in either by more than TIE. Of those within TIE of the best, that with the largest ridge
+    Refused is what is worse than the reference in either by more than TIE, or better in both together by less than chance would have it on
+    so few values, `luck`. Of those within TIE of the best, that with the largest ridge
     and noise. With finalists > 0 the first look is at few starts and short runs, and only so many see the second.
 
     Parameters
@@ -284,6 +291,7 @@ def choose(
         o = one[index]
         s = (free * o).sqrt()
         # the reference is the last of every index
+        s[:-1][s[:-1] > (1 - luck(validation)) * s[-1]] = math.inf
         s[:-1][(free[:-1] > TIE * free[-1]) | ~(o[:-1] <= TIE * o[-1])] = math.inf
         return s.tolist(), free
 
@@ -297,6 +305,19 @@ def choose(
     k = near[max(range(len(near)), key=lambda j: weight[j])] if near else len(index) - 1
     noise, ridge = (math.nan, math.nan) if index[k] == last else pairs[index[k]]
     return Choice(noise, ridge, every[index[k]], float(free[k]), float(one[index[k]]), float(free[-1]), float(one[last]))
+
+
+def luck(validation: Series) -> float:
+    r"""By what part the best of many heads may be better than another without being so: :math:`\min(2/\sqrt N, 1/2)` for N values.
+
+    Examples
+    --------
+    >>> [luck(Series(torch.zeros(n + 1, 1, 1))) for n in (9, 100, 10_000)]
+    [0.5, 0.2, 0.02]
+    """
+    judged = validation.x[validation.lead + 1 :] if validation.mask is None else validation.mask[validation.lead + 1 :]
+    count = judged.numel() if validation.mask is None else int(judged.sum())
+    return min(2 / math.sqrt(max(count, 1)), 0.5)
 
 
 @torch.no_grad()
@@ -427,8 +448,9 @@ def fit_readout(
 ) -> tuple[ReadoutNetwork, History]:
     """A random core like that of the network, and a head that is solved for.
 
-    Draws of `DRAWS` are tried with few units and on few series, the best of them with gates that are closed, too; then all units and all
-    series are used. Everything that was chosen is in the history: ``chosen``, and what was tried in ``tried``.
+    Draws of `DRAWS` are tried with few units and on few series, the best of them with gates that are closed, too, and with values of long
+    ago, `FAR`; then all units and all series are used. What is not better than the linear autoregression whose order has the smallest BIC,
+    by more than `luck`, gives way to it. What was chosen is in the history, ``chosen``, and what else was looked at, ``tried``.
 
     Parameters
     ----------
@@ -457,11 +479,17 @@ def fit_readout(
         if isinstance(network, ReadoutNetwork):
             out = network
         else:
-            units = random_core(network).hidden_size if units is None else units
-            how = _search(network, series, judge, delays, units, history, verbose)
-            out = _network(network, how, units, seed)
-            history.chosen.update(asdict(how))
+            count = random_core(network).hidden_size if units is None else units
+            how = _search(network, series, judge, delays, count, history, verbose)
+            out = _network(network, how, count, seed)
         found = judge.solve(out, series, known_rows(series))
+        if out is not network and delays is None:
+            plain = _network(network, replace(how, delays=_order(network, series)), count, seed)
+            linear = judge.solve(plain, series, known_rows(series), linear=True)
+            if math.isnan(found.noise) or not found.score <= (1 - luck(judge.validation)) * linear.score:
+                out, found, how = plain, linear, replace(how, delays=plain.delays)
+        if out is not network:
+            history.chosen.update(asdict(how))
         if series.mask is not None:  # what is read where a value is missing: by now, what this head predicts
             set_head(out, found.coefficients)
             filled, _ = fill(out, series, trailing=False)
@@ -509,9 +537,11 @@ class Judge(NamedTuple):
         free = free_errors(network, head, validation, self.warmup, self.horizon, STARTS)
         return float(free[0]), float(one_step_errors(network, head, validation)[0])
 
-    def solve(self, network: ReadoutNetwork, series: Series, known: Tensor | None, few: bool = False) -> Choice:
-        """The best head of a core; of few candidates, in a quicker look."""
-        pairs = FEW_HEADS if few else HEADS
+    def solve(
+        self, network: ReadoutNetwork, series: Series, known: Tensor | None, few: bool = False, linear: bool = False
+    ) -> Choice:
+        """The best head of a core; of few candidates, in a quicker look; or the linear one."""
+        pairs = () if linear else FEW_HEADS if few else HEADS
         heads = Regression(network, series, known, torch_stream(self.seed, "noise")).heads([*pairs, (0.0, FLOOR)])
         horizon, finalists = (max(self.horizon // 2, 1), 0) if few else (self.horizon, FINALISTS)
         starts = FEW_STARTS if few else STARTS
@@ -529,7 +559,8 @@ def _search(
     draws = [how for how in DRAWS if how.delays == 0 or D * (1 + how.delays) <= WIDE]
     if delays is not None:
         draws = [replace(how, delays=delays) for how in DRAWS if how.delays == 0]
-    progress = Progress(len(draws) + 1, 0, verbose, unit="draw")
+    far = [p for p in FAR if delays is None and D * (1 + p) <= WIDE and 3 * p < len(few.x)]
+    progress = Progress(len(draws) + 1 + len(far), 0, verbose, unit="draw")
     scores: dict[Draw, float] = {}
 
     def look(how: Draw) -> None:
@@ -539,11 +570,35 @@ def _search(
         progress.step()
         progress.validated(found.score, min(scores.values()))
 
+    def best() -> Draw:
+        return min(scores, key=lambda how: FURTHER * scores[how] if how.delays in far else scores[how])
+
     for how in draws:
         look(how)
-    look(replace(min(scores, key=lambda how: scores[how]), gate=0.0))
+    look(replace(best(), gate=0.0))
+    for more in far:
+        look(replace(best(), delays=more))
     progress.close()
-    return min(scores, key=lambda how: scores[how])
+    return best()
+
+
+def _order(network: IncrementNetwork, series: Series) -> int:
+    """Delays of the linear autoregression with the smallest BIC on a part of the training data."""
+    D, inputs = network.head.out_features, 2 * len(network.input_mean)
+    few = series.cut(0, BIC_SAMPLES, torch.arange(min(series.x.shape[1], SEARCH_SERIES)))
+    known, best, found = known_rows(few), math.inf, 0
+    rows = (len(few.x) - 1) * few.x.shape[1] if known is None else float(known.sum()) / D
+    for delays in ORDERS:
+        columns = 1 + D * (1 + delays) + inputs
+        if delays and (D * (1 + delays) > WIDE or 3 * columns > rows):
+            break
+        plain = _network(network, Draw(delays), 1, 0)
+        head = Regression(plain, few, known, torch_stream(0, "noise"), noisy=1).heads([(0.0, FLOOR)])
+        error = float(one_step_errors(plain, head, few)[0])
+        bic = rows * 2 * math.log(max(error, 1e-300)) + columns * math.log(rows)
+        if bic < best:
+            best, found = bic, delays
+    return found
 
 
 def _network(like: IncrementNetwork, how: Draw, units: int, seed: int) -> ReadoutNetwork:

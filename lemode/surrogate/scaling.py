@@ -70,8 +70,8 @@ class OwnScale(NamedTuple):
         x = np.concatenate([(data.x[..., :D] - self.mean) / self.std, data.x[..., D:]], -1).astype(data.x.dtype)
         return Trajectories(data.t, x, data.names, data.missing)
 
-    def undo(self, values: Array) -> Array:
-        """Values ``(n, steps, D)`` in the units of the data."""
+    def undo(self, values: Array, times: Array | None = None) -> Array:
+        """Values ``(n, steps, D)`` in the units of the data, whatever the times."""
         return np.asarray(values * self.std + self.mean, dtype=values.dtype)
 
 

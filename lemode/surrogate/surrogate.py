@@ -74,6 +74,10 @@ class Surrogate(Estimator):
         values more than ten times as far from the median as 199 of 200 are taken as missing, in training and ever after.
     angles : sequence of str
         Variables that are angles in radians: read as sine and cosine, however often they wind, and given back between -pi and pi.
+    season : float or a sequence of them, optional
+        Periods that are known to come back, in units of the times: of dates seconds, or the months that they count, of plain arrays
+        samples. Their mean course, `lemode.surrogate.season`, is taken off what is read and added to what is predicted. A plain array
+        begins where in the season that of the fit began.
     optimizer : {'auto', 'eigenadam', 'adam'}
         'auto' is `lemode.surrogate.optimizers.EigenAdam`, in blocks for more than 3,000 parameters, while its memory allows.
     lr : float, optional
@@ -126,6 +130,7 @@ class Surrogate(Estimator):
         "continuous",
         "scale",
         "angles",
+        "season",
         "dtype",
     )
 
@@ -153,6 +158,7 @@ class Surrogate(Estimator):
         weights: dict[str, float] | None = None,
         scale: str = "global",
         angles: tuple[str, ...] | list[str] = (),
+        season: Any = None,
         optimizer: str = "auto",
         lr: float | None = None,
         dtype: str | None = None,
@@ -182,6 +188,7 @@ class Surrogate(Estimator):
         self.weights = weights
         self.scale = scale
         self.angles = angles
+        self.season = season
         self.optimizer = optimizer
         self.lr = lr
         self.dtype = dtype
@@ -210,7 +217,13 @@ class Surrogate(Estimator):
         if self.scale not in SCALES:
             raise ValueError(f"scale={self.scale!r}: choose {', '.join(map(repr, SCALES))}.")
         return lay_out_fit(
-            X, validation, self._choose_names, self.dtype, scale=self.scale, angles=names_of("angles", self.angles)
+            X,
+            validation,
+            self._choose_names,
+            self.dtype,
+            scale=self.scale,
+            angles=names_of("angles", self.angles),
+            season=self.season,
         )
 
     def _choose_names(self, known: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:

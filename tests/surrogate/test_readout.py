@@ -307,6 +307,16 @@ def test_wide_data_are_not_read_many_times_over(dimension, delays):
     assert {how["delays"] for how in history.tried} == delays
 
 
+def test_a_season_is_found_in_values_of_long_ago(few_draws):
+    """Every month is what it was a year before, and the months have nothing to do with each other: nothing nearer tells of it."""
+    rng = np.random.default_rng(0)
+    x = (rng.normal(size=12)[np.arange(360) % 12] + 0.05 * rng.normal(size=360))[:, None]
+    model = fitted(x, units=20)
+    assert model.network_.delays >= 11
+    found = lemode.evaluate({"readout": model}, x, 12, range(340, 348), season=12)
+    assert found.total("readout") < found.total("seasonal naive")  # which has the noise twice
+
+
 def test_delays_that_are_asked_for_are_used(few_draws):
     assert fitted(units=10, delays=3).network_.delays == 3
     assert {t["delays"] for t in fitted(units=10, delays=3).history_.tried} == {3}
