@@ -19,6 +19,9 @@ __all__ = ["ORDERS", "cifar10", "digits", "mnist", "read_along"]
 ORDERS = ("sequential", "permuted", "noise")
 """How an image becomes a sequence, see `read_along`."""
 
+# gigabytes of a task
+MOST = 8.0
+
 PERMUTATION = 92916  # the seed of the order of pixels, the same for every set
 
 MNIST = {
@@ -41,7 +44,8 @@ def read_along(images: NDArray[Any], order: str, length: int = 1000, seed: int =
     """Images ``(n, H, W, C)`` as sequences.
 
     'sequential' goes pixel by pixel, ``(n, H W, C)``; 'permuted' the same in an order drawn once, of the same seed for all; 'noise' row
-    by row, ``(n, length, W C)``, standard normal noise for all steps after the last row: the memory has to survive it.
+    by row, ``(n, length, W C)``, standard normal noise for all steps after the last row: the memory has to survive it. Every image has
+    noise of its own; in the code of arXiv:2110.04744 one draw serves all.
 
     Raises
     ------
@@ -68,8 +72,25 @@ def read_along(images: NDArray[Any], order: str, length: int = 1000, seed: int =
 
 
 def _task(
-    name: str, order: str, length: int, parts: list[tuple[NDArray[Any], NDArray[Any]]], source: str, licence: str
-) -> Task:  # fmt: skip
+    name: str,
+    order: str,
+    length: int,
+    parts: list[tuple[NDArray[Any], NDArray[Any]]],
+    source: str,
+    licence: str,
+    n: int | None = None,
+) -> Task:
+    if n is not None:
+        if count("n", n) < 1:
+            raise ValueError(f"n={n}: give a positive number of images.")
+        parts = [(images[:n], y[:n]) for images, y in parts]
+    _, H, W, C = parts[0][0].shape
+    size = 4e-9 * sum(len(y) for _, y in parts) * (length * W * C if order == "noise" else H * W * C)
+    if size > MOST:
+        raise ValueError(f"{name} with noise to {length} steps takes {size:.0f} GB: give a smaller n or length.")
+    if order == "noise":  # pixels as large as the noise behind them
+        mean, std = parts[0][0].mean(), parts[0][0].std()
+        parts = [((images - mean) / std, y) for images, y in parts]
     train, validation, test = (
         Part(read_along(images, order, length, k), y.astype(np.int64)) for k, (images, y) in enumerate(parts)
     )
@@ -78,12 +99,12 @@ def _task(
 
 
 def digits(order: str = "sequential", length: int = 1000) -> Task:
-    """The 1,797 handwritten digits of 8 x 8 pixels that scikit-learn ships, in [0, 1]: 60 per cent to train, 20 to choose by, 20 to test.
+    """The 1,797 handwritten digits of 8 x 8 pixels that scikit-learn ships: 60 per cent to train, 20 to choose by, 20 to test.
 
     Parameters
     ----------
     order : {'sequential', 'permuted', 'noise'}
-        See `read_along`.
+        See `read_along`. Pixels are in [0, 1]; before noise they have mean 0 and standard deviation 1 over the training images.
     length : int
         Steps of a sequence, of 'noise'.
 
@@ -114,7 +135,7 @@ def digits(order: str = "sequential", length: int = 1000) -> Task:
     return _task("digits", order, length, parts, source, "CC BY 4.0")
 
 
-def mnist(root: str | os.PathLike[str], order: str = "sequential", length: int = 1000) -> Task:
+def mnist(root: str | os.PathLike[str], order: str = "sequential", length: int = 1000, n: int | None = None) -> Task:
     """MNIST from the files that torchvision writes below root, ``MNIST/raw``; the last 10,000 of the training images are to choose by.
 
     Parameters
@@ -123,13 +144,15 @@ def mnist(root: str | os.PathLike[str], order: str = "sequential", length: int =
         What ``torchvision.datasets.MNIST(root, download=True)`` was given, or where the four files are, as they are or gzipped.
     order, length
         As of `digits`.
+    n : int, optional
+        The first so many images of each part; all by default.
 
     Raises
     ------
     FileNotFoundError
         For a file that is not there.
     ValueError
-        For one whose MD5 sum is not MNIST's.
+        For one whose MD5 sum is not MNIST's, or sequences that would take more than 8 GB.
 
     Examples
     --------
@@ -153,17 +176,17 @@ def mnist(root: str | os.PathLike[str], order: str = "sequential", length: int =
     x, y = read["train", True], read["train", False]
     held = len(y) // 6
     parts = [(x[:-held], y[:-held]), (x[-held:], y[-held:]), (read["t10k-", True], read["t10k-", False])]
-    return _task("MNIST", order, length, parts, "the MNIST database, files of the user", "CC BY-SA 3.0, as commonly stated")
+    return _task("MNIST", order, length, parts, "the MNIST database, files of the user", "CC BY-SA 3.0, as commonly stated", n)
 
 
-def cifar10(root: str | os.PathLike[str], order: str = "noise", length: int = 1000) -> Task:
+def cifar10(root: str | os.PathLike[str], order: str = "noise", length: int = 1000, n: int | None = None) -> Task:
     """CIFAR-10 from the files that torchvision writes below root, ``cifar-10-batches-py``; the last of five batches is to choose by.
 
     Its files are pickles: they are opened only if their MD5 sums are those of the data set, and nothing but arrays is made of them.
 
     Parameters
     ----------
-    root, order, length
+    root, order, length, n
         As of `mnist`; in the order 'noise' a step has the 96 values of a row.
 
     Raises
@@ -191,7 +214,7 @@ def cifar10(root: str | os.PathLike[str], order: str = "noise", length: int = 10
         batches.append((images, np.array(batch["labels"])))
     train = tuple(np.concatenate(arrays) for arrays in zip(*batches[:4]))
     parts: Any = [train, batches[4], batches[5]]
-    return _task("CIFAR-10", order, length, parts, "CIFAR-10, files of the user", "none stated by its authors; cite them")
+    return _task("CIFAR-10", order, length, parts, "CIFAR-10, files of the user", "none stated by its authors; cite them", n)
 
 
 class _Arrays(pickle.Unpickler):

@@ -16,7 +16,9 @@ def test_orders_of_the_same_digits():
     sequential, permuted, noise = (tasks.digits(order, length=20) for order in images.ORDERS)
     assert np.array_equal(sequential.train.y, permuted.train.y)
     pixels = sequential.train.x[:, :, 0].reshape(-1, 8, 8)
-    assert np.array_equal(noise.train.x[:, :8], pixels)
+    standard = (pixels - pixels.mean()) / pixels.std()
+    assert np.allclose(noise.train.x[:, :8], standard, atol=1e-5)  # float32
+    assert np.array_equal(np.unique(noise.test.x[:, :8]), np.unique(noise.train.x[:, :8]))  # of one scale
     assert np.array_equal(np.sort(permuted.train.x[:, :, 0]), np.sort(sequential.train.x[:, :, 0]))
     assert not np.array_equal(permuted.train.x, sequential.train.x)
     # one order for all images of all parts
@@ -106,11 +108,17 @@ def test_cifar(tmp_path, monkeypatch):
     task = tasks.cifar10(tmp_path, length=50)
     assert task.train.x.shape == (8, 50, 96)
     assert task.train.y.tolist() == [0, 1, 1, 1, 2, 1, 3, 1]
-    assert np.allclose(task.validation.x[:, 0] * 255, 4)
-    assert np.flatnonzero(np.isclose(task.test.x[0, 1] * 255, 200)).tolist() == [
-        1
-    ]  # row 1 begins with red, green, blue of a pixel
-    assert tasks.cifar10(tmp_path, "sequential").test.x.shape == (2, 1024, 3)
+    assert np.ptp(task.validation.x[:, 0]) == 0  # of one grey
+    assert task.test.x[0, 1].argmax() == 1  # row 1 begins with red, green, blue of a pixel
+    assert abs(task.train.x[:, :32].mean()) < 1e-5
+    pixels = tasks.cifar10(tmp_path, "sequential", n=1)
+    assert pixels.test.x.shape == (1, 1024, 3)
+    assert np.allclose(pixels.validation.x[:, 0] * 255, 4)
+    assert np.allclose(pixels.test.x[0, 32] * 255, [5, 200, 5])
+    with pytest.raises(ValueError, match=r"CIFAR-10 with noise to 10000000 steps takes 46 GB: give a smaller n or length"):
+        tasks.cifar10(tmp_path, length=10_000_000)
+    with pytest.raises(ValueError, match="n=0: give a positive number of images"):
+        tasks.cifar10(tmp_path, n=0)
 
 
 def test_a_pickle_runs_nothing(tmp_path, monkeypatch):
