@@ -42,6 +42,7 @@ def write_generated(folder: Path) -> None:
         "chaos.md": committed("chaos*.md", "python benchmarks/chaos.py ks transfer lorenz96 closure"),
         "sequence_tasks.md": committed("sequence_tasks*.md", "python benchmarks/sequence_tasks.py permuted noise long covid"),
         "irregular.md": committed("irregular*.md", "python benchmarks/irregular.py"),
+        "measured.md": committed("measured*.md", "python benchmarks/measured.py"),
         "contracts.md": committed("contracts.md", "python benchmarks/contracts.py"),
         "modules.md": rooms.as_markdown(set(api_pages.public_modules())),
         "layer.md": committed("layer*.md", "python benchmarks/layer.py")
