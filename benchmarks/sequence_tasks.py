@@ -107,9 +107,11 @@ class MinGRU(nn.Module):
         return u, None
 
 
-# name: core, initialisation
+# name: core, initialisation; with a small dt all units of a LEM have time scales near half the longest series, 2 / dt = T / 2
+SMALL_DT = "LEM, small dt"
 MODELS: dict[str, tuple[Any, str]] = {
     "LEM": ("lem", "paper"),
+    SMALL_DT: ("lem", "paper"),
     "LEM, time scales": ("lem", "timescales"),
     "nn.LSTM": ("lstm", "paper"),
     "chrono-LSTM": ("lstm", "timescales"),
@@ -160,6 +162,7 @@ class Trial:
     lr: float
     steps: int
     batch: int
+    dt: float = 1.0
 
 
 @dataclass
@@ -196,7 +199,7 @@ def drawn(
     rng = np.random.default_rng([trial.seed, 1])
     network = build(
         trial.cell, problem.features, trial.width, problem.outputs, torch.Generator().manual_seed(trial.seed), init=trial.init,
-        memory=(2.0, float(problem.longest)), readout=readout,
+        memory=(2.0, float(problem.longest)), readout=readout, dt=trial.dt,
     )  # fmt: skip
 
     def ready(part: Any) -> tuple[Padded, Tensor]:
@@ -284,7 +287,7 @@ def data_set(task: tasks.Task) -> Problem:
         make = LEMClassifier if task.kind == "classification" else LEMRegressor
         model = make(
             hidden_size=trial.width, cell=trial.cell, init=trial.init, lr=trial.lr, steps=trial.steps, batch_size=trial.batch,
-            patience=None, seed=trial.seed, verbose=0,
+            patience=None, seed=trial.seed, verbose=0, dt=trial.dt,
         )  # fmt: skip
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", lemode.DataWarning)  # of vowels: 12 features and 7 to 29 steps
@@ -372,7 +375,8 @@ def run_all(names: list[str], options: argparse.Namespace, log: Path) -> None:
                     target = parameters("lem", problem.features, problem.outputs, settings["width"])
                     width, count = width_for(cell, problem.features, problem.outputs, target)
                     start = time.monotonic()
-                    trial = Trial(cell, init, width, seed, lr, settings["steps"], settings["batch"])
+                    dt = min(1.0, 4 / problem.longest) if model == SMALL_DT else 1.0
+                    trial = Trial(cell, init, width, seed, lr, settings["steps"], settings["batch"], dt)
                     try:
                         result = problem.run(trial)
                     except lemode.FitDivergedError:
