@@ -5,9 +5,9 @@
     python benchmarks/sequence_tasks.py permuted noise --table      # what the log has, nothing is run
 
 Tasks: ``adding``, ``copy`` (new sequences at every step), ``permuted``, ``noise`` (scikit-learn's digits, pixel by pixel in a fixed random
-order; row by row with noise behind), ``long`` (ACSF1: 1,460 steps, 10 appliances), ``vowels`` (JapaneseVowels), ``covid`` (a regression),
-``text`` (the next character of Python's help texts). ``long``, ``vowels`` and ``covid`` read the .ts files of --root, or of an installed
-aeon (pip install --no-deps aeon).
+order; row by row with noise behind), ``long`` (ACSF1: 1,460 steps, 10 appliances), ``vowels`` (JapaneseVowels), ``fat`` (Tecator) and ``covid``
+(Covid3Month), two regressions, ``text`` (the next character of Python's help texts). ``long``, ``vowels``, ``fat`` and ``covid`` read the .ts
+files of --root, or of an installed aeon and sktime (pip install --no-deps aeon sktime).
 
 All run through `lemode.supervised`: Adam, a cosine, gradients of norm 1 at most, the weights that are best in validation. A model has as
 many parameters as a LEM of the task's width, as nearly as whole units allow, and as many steps; its learning rate is that of --lr with
@@ -329,6 +329,11 @@ TASKS: dict[str, tuple[Callable[[dict[str, Any]], Problem], dict[str, Any], dict
     "covid": (
         lambda o: data_set(tasks.archive("Covid3Month", o["root"])),
         {"width": 32, "steps": 1000, "batch": 32},
+        {"width": 8, "steps": 4, "batch": 8},
+    ),
+    "fat": (
+        lambda o: data_set(tasks.archive("Tecator", o["root"])),
+        {"width": 32, "steps": 2000, "batch": 32},
         {"width": 8, "steps": 4, "batch": 8},
     ),
     "text": (text, {"T": 100, "width": 128, "steps": 3000, "batch": 32}, {"T": 20, "width": 8, "steps": 2, "batch": 4}),

@@ -40,7 +40,9 @@ def write_generated(folder: Path) -> None:
     texts = {
         "surrogates.md": committed("surrogates*.md", "python benchmarks/surrogates.py fhn lorenz forced ablation"),
         "chaos.md": committed("chaos*.md", "python benchmarks/chaos.py ks transfer lorenz96 closure"),
-        "sequence_tasks.md": committed("sequence_tasks*.md", "python benchmarks/sequence_tasks.py permuted noise long covid"),
+        "sequence_tasks.md": committed(
+            "sequence_tasks*.md", "python benchmarks/sequence_tasks.py adding permuted noise long fat"
+        ),
         "irregular.md": committed("irregular*.md", "python benchmarks/irregular.py"),
         "measured.md": committed("measured*.md", "python benchmarks/measured.py"),
         "contracts.md": committed("contracts.md", "python benchmarks/contracts.py"),
