@@ -4,10 +4,10 @@
     python benchmarks/sequence_tasks.py adding --only "LEM|LSTM" --set T=2000 steps=3000 width=128
     python benchmarks/sequence_tasks.py permuted noise --table      # what the log has, nothing is run
 
-Tasks: ``adding``, ``copy`` (new sequences at every step), ``permuted``, ``noise`` (scikit-learn's digits, pixel by pixel in a fixed random
-order; row by row with noise behind), ``long`` (ACSF1: 1,460 steps, 10 appliances), ``vowels`` (JapaneseVowels), ``fat`` (Tecator) and ``covid``
-(Covid3Month), two regressions, ``text`` (the next character of Python's help texts). ``long``, ``vowels``, ``fat`` and ``covid`` read the .ts
-files of --root, or of an installed aeon and sktime (pip install --no-deps aeon sktime).
+Tasks: ``adding``, ``copy`` (new sequences at every step); ``permuted``, ``noise`` (scikit-learn's digits, pixel by pixel in a fixed random
+order; row by row with noise behind); ``long`` (ACSF1: 1,460 steps, 10 appliances); ``vowels`` (JapaneseVowels); two regressions, ``fat``
+(Tecator) and ``covid`` (Covid3Month); ``text`` (the next character of Python's help texts). Those of an archive read the .ts files of
+--root, or of an installed aeon and sktime (pip install --no-deps aeon sktime).
 
 All run through `lemode.supervised`: Adam, a cosine, gradients of norm 1 at most, the weights that are best in validation. A model has as
 many parameters as a LEM of the task's width, as nearly as whole units allow, and as many steps; its learning rate is that of --lr with
