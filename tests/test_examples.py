@@ -40,7 +40,10 @@ def test_a_table_of_your_own(tmp_path):
 
 @pytest.mark.slow
 def test_adding_problem(tmp_path):
-    script, small = EXAMPLES / "adding_problem.py", ["--length", "30", "--units", "16", "--steps", "400", "--out", str(tmp_path)]
+    script, small = (
+        EXAMPLES / "adding_problem.py",
+        ["--length", "30", "--units", "16", "--steps", "400", "--out", str(tmp_path)],
+    )
     done = subprocess.run([sys.executable, "-W", "error", str(script), *small], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     lem = float(re.search(r"LEM +test error (\S+)", done.stdout)[1])

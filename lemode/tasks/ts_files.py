@@ -96,8 +96,8 @@ def archive(name: str, root: str | os.PathLike[str] | None = None, pooled: bool 
     A fifth of the training part, of every class alike, is held out to choose by; the test part is the archive's. No checksums of these
     files are published. Without root the files are those inside an installed aeon or sktime, which are found and not imported:
     'ACSF1' (1,460 steps, 10 appliances), 'JapaneseVowels' (7 to 29 steps, 12 channels, 9 speakers), 'BasicMotions' and the
-    regressions 'Covid3Month' and 'CardanoSentiment' in aeon; 'PLAID' (100 to 1,344 steps, 11 appliances) and 'Tecator' (the fat of meat, from
-    its spectrum) in sktime. ``pip install --no-deps aeon`` or sktime is enough for that.
+    regressions 'Covid3Month' and 'CardanoSentiment' in aeon; 'PLAID' (100 to 1,344 steps, 11 appliances) and 'Tecator' (the fat of
+    meat, from its spectrum) in sktime. ``pip install --no-deps aeon`` or sktime is enough for that.
 
     Parameters
     ----------
