@@ -155,7 +155,7 @@ def test_series_and_field_of_the_front_page_run(monkeypatch, tmp_path):
     table[5, 1] = np.nan
     np.savetxt("station.csv", table, delimiter=",", header="time,temperature,pressure", comments="")
     scope = {"np": np, "lemode": lemode}
-    exec(series.replace("hidden_size=8", "hidden_size=4, steps=10, verbose=0"), scope)
+    exec(series.replace("hidden_size=8", "hidden_size=4, steps=10, train='all', verbose=0"), scope)
     assert scope["ahead"].shape == (1, 24, 2)
     quick = field.replace("2001", "101").replace("hidden_size=32", "hidden_size=4, steps=2, verbose=0")
     assert quick.count("steps=") == 2
@@ -177,13 +177,15 @@ def test_code_of_start_and_migrating_runs(monkeypatch, tmp_path):
     pytest.importorskip("pandas")
     monkeypatch.chdir(tmp_path)
     start = re.findall(r"```python\n(.*?)```", (DOCS / "start.md").read_text(), re.S)
-    quick = start[0].replace('names=("x", "v"))', 'names=("x", "v"), steps=20, n=10)')
+    quick = start[0].replace('names=("x", "v"))', 'names=("x", "v"), steps=20, n=10, size="small")')
     assert quick != start[0]
     t = np.linspace(0, 20, 201)
     x = np.stack([np.stack([np.sin(t + p), np.cos(t + p)], -1) for p in range(10)])
     scope = {"np": np, "torch": torch, "t": t, "x": x}
     np.savetxt("station.csv", np.c_[t, x[0]], delimiter=",", header="time,v,w", comments="")
-    few = [re.sub(r"(Surrogate\()hidden_size=\d+", r"\1hidden_size=4, steps=10, verbose=0", code) for code in start]
+    few = [
+        re.sub(r"(Surrogate\()hidden_size=\d+", r"\1hidden_size=4, steps=10, train='all', verbose=0", code) for code in start
+    ]
     for code in (quick, *few[1:]):
         exec(compile(code, "docs/start.md", "exec"), scope)
     assert scope["free"].shape == (1000, 2)

@@ -8,7 +8,7 @@ README = Path(__file__).parents[1] / "README.md"
 
 def test_python_example_runs(tmp_path, monkeypatch, capsys):
     (code,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.S)
-    quick = code.replace('names=("x", "v"))', 'names=("x", "v"), steps=30, n=10, width=30)')
+    quick = code.replace('names=("x", "v"))', 'names=("x", "v"), steps=30, n=10, size="small")')
     assert quick != code
     monkeypatch.chdir(tmp_path)
     scope = {}

@@ -114,6 +114,7 @@ def in_a_process(code, **environment):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_default_device_does_not_reach_the_core():
     done = in_a_process("""
 import torch, lemode

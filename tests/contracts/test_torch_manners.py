@@ -33,6 +33,7 @@ def test_pattern(name, family):
         pytest.skip(why)
 
 
+@pytest.mark.slow
 def test_patterns_of_processes():
     """They share one fresh interpreter, and so one worker."""
     for name in (name for name, p in PATTERNS.items() if p.processes):

@@ -1,4 +1,4 @@
-"""Hypothesis profiles: 20 examples a property in every run, 200 in `make slow`, 2,000 with HYPOTHESIS_PROFILE=nightly."""
+"""Hypothesis profiles: 20 examples a property in every run, 200 in `make slow`, 300 drawn anew with HYPOTHESIS_PROFILE=nightly."""
 
 import os
 

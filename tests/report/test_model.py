@@ -28,6 +28,7 @@ def page_of(arguments, path, capsys):
     return text
 
 
+@pytest.mark.slow
 def test_with_a_system(model_file, tmp_path, capsys):
     text = page_of([model_file, "--system", "fitzhugh-nagumo", "--out", tmp_path / "r.html"], tmp_path / "r.html", capsys)
     for heading in ("Training", "One step ahead and running free", "Time scales", "Audit", "Stability", "Settings"):

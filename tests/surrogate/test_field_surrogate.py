@@ -316,6 +316,7 @@ def test_a_fit_leaves_the_random_numbers_of_others_alone():
     assert torch.equal(torch.rand(1), expected)
 
 
+@pytest.mark.slow
 def test_a_fit_says_if_free_runs_leave_the_attractor(monkeypatch, recwarn):
     settings = {"hidden_size": 2, "kernel_size": 3, "verbose": 0}
     for train, where in (("all", "lemode.surrogate.run"), ("readout", "lemode.surrogate.field_surrogate")):
@@ -463,7 +464,7 @@ def test_channels_are_the_equation():
             torch.testing.assert_close(got[..., place], expected, rtol=1e-12, atol=1e-13)
 
 
-@pytest.mark.parametrize("train", ["all", "readout"])
+@pytest.mark.parametrize("train", ["all", pytest.param("readout", marks=pytest.mark.slow)])
 def test_two_channels(train, tmp_path):
     """Scales, invariants, symmetries, files, and larger grids of a field with two quantities in different units."""
     data, seen = two_waves(), two_waves(seed=1)[:, :30]

@@ -216,6 +216,7 @@ def test_learns_lorenz63_in_seconds():
     assert len(model.history_.tried) == len(readout.DRAWS) + 1
 
 
+@pytest.mark.slow
 def test_same_seed_same_model_and_another_is_another(few_draws):
     a, b, c = (fitted(units=20, seed=seed).network_.head.weight for seed in (0, 0, 1))
     assert torch.equal(a, b)
@@ -283,6 +284,7 @@ class TestAuto:
         assert isinstance(model.network_, ReadoutNetwork)
         assert model.history_.kept == "readout: the training diverged"
 
+    @pytest.mark.slow
     def test_an_interrupt_keeps_it_too_and_a_second_one_ends_the_loop(self, few_draws, monkeypatch):
         def stopped(*args, **more):
             raise KeyboardInterrupt
@@ -351,6 +353,7 @@ def test_gaps_missing_values_and_short_series(few_draws):
     assert model.rmse(Trajectories(t, x, ("a", "b"))) < 0.01 * persistence
 
 
+@pytest.mark.slow
 def test_float32_data_are_fitted_to_their_own_rounding(few_draws):
     data = LORENZ.x.astype(np.float32)
     model, exact = fitted(data), fitted()
