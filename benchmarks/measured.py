@@ -2,11 +2,11 @@
 
     python benchmarks/measured.py --seeds 3
 
-The series are those that statsmodels ships. The first 70 % are given, of which the fit holds out its own validation part; from then on every
-origin is forecast, `horizon` steps ahead, from all that came before it, and nothing is fitted again. AR has the order with the
-smallest BIC on the given part, with a mean for each month or week where there is a season; ETS (exponential smoothing with damped trend and, where there
-is one, an additive season) keeps the parameters fitted there. RMSE over all origins and leads; of lemode the median over seeds with
-its range. Where all values are positive and grow with their level no logarithm is taken: all models see the same numbers. One thread.
+The series are those that statsmodels ships. The first 70 % are given, of which the fit holds out its own validation part; from then on
+every origin is forecast, `horizon` steps ahead, from all that came before it, and nothing is fitted again. AR has the order with the
+smallest BIC on the given part, with a mean for each month where there is a season; ETS (exponential smoothing with a damped trend and,
+where there is one, an additive season) keeps the parameters fitted there; lemode is told of the season as they are. RMSE over all origins
+and leads; of lemode the median over seeds with its range. One thread.
 """
 
 import argparse
@@ -24,7 +24,11 @@ import lemode
 # a season of how many samples, and how many steps ahead
 SERIES = {
     "sunspots, 1700-2008, by year": (lambda: sm.datasets.sunspots.load_pandas().data["SUNACTIVITY"], None, 10),
-    "CO2 at Mauna Loa, 1958-2001, by month": (lambda: sm.datasets.co2.load_pandas().data["co2"].resample("MS").mean().interpolate(), 12, 12),
+    "CO2 at Mauna Loa, 1958-2001, by month": (
+        lambda: sm.datasets.co2.load_pandas().data["co2"].resample("MS").mean().interpolate(),
+        12,
+        12,
+    ),
     "El Nino 1+2, 1950-2010, by month": (lambda: sm.datasets.elnino.load_pandas().data.iloc[:, 1:].stack(), 12, 12),
     "Nile at Aswan, 1871-1970, by year": (lambda: sm.datasets.nile.load_pandas().data["volume"], None, 5),
     "US unemployment, 1959-2009, by quarter": (lambda: sm.datasets.macrodata.load_pandas().data["unemp"], None, 4),
@@ -70,8 +74,12 @@ def main() -> None:
     parser.add_argument("--only", default="", help="series whose name contains this")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    print(f"lemode {lemode.__version__}, torch {torch.__version__}, one thread; lemode.Surrogate(train={options.train!r}), {options.seeds} seeds\n")
-    print("| series (horizon) | naive | seasonal naive | AR (BIC) | ETS | **lemode** | lemode / better of AR and naives | kept | of one core, s |")
+    print(
+        f"lemode {lemode.__version__}, torch {torch.__version__}, one thread; train={options.train!r}, {options.seeds} seeds\n"
+    )
+    print(
+        "| series (horizon) | naive | seasonal naive | AR (BIC) | ETS | **lemode** | lemode / best of AR, naive | kept | of one core, s |"
+    )
     print("|---" * 9 + "|")
     for name, (load, season, horizon) in SERIES.items():
         if options.only not in name:
@@ -79,13 +87,21 @@ def main() -> None:
         x = np.asarray(load(), dtype=np.float64)
         cut = int(0.7 * len(x))
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the optimizers of statsmodels, and of fits that are worth little: the table says it
+            warnings.simplefilter(
+                "ignore"
+            )  # of the optimizers of statsmodels, and of fits that are worth little: the table says it
             ar, order = autoregression(x[:cut], season)
             peers = {"AR": ar, "ETS": smoothing(x[:cut], season)}
             models, cpu, kept = {}, [], []
             for seed in range(options.seeds):
                 before = time.process_time()
-                model = lemode.Surrogate(train=options.train, season=season, hidden_size=300 if options.train == "readout" else 16, seed=seed, verbose=0)
+                model = lemode.Surrogate(
+                    train=options.train,
+                    season=season,
+                    hidden_size=300 if options.train == "readout" else 16,
+                    seed=seed,
+                    verbose=0,
+                )
                 models[f"lemode {seed}"] = model.fit(x[:cut])
                 cpu.append(time.process_time() - before)
                 kept.append(model.history_.kept.split(":")[0] or options.train)
@@ -94,7 +110,8 @@ def main() -> None:
         ours = [total[key] for key in models]
         best = min(total["naive"], total.get("seasonal naive", np.inf), total["AR"])
         cells = [
-            f"{name} ({horizon})", f"{total['naive']:.3g}", f"{total['seasonal naive']:.3g}" if season else "", f"{total['AR']:.3g} ({order} lags)",
+            f"{name} ({horizon})", f"{total['naive']:.3g}", f"{total['seasonal naive']:.3g}" if season else "",
+            f"{total['AR']:.3g} ({order} lags)",
             f"{total['ETS']:.3g}", f"{np.median(ours):.3g} [{min(ours):.3g}, {max(ours):.3g}]", f"{np.median(ours) / best:.3f}",
             ", ".join(kept), f"{np.median(cpu):.0f}",
         ]  # fmt: skip

@@ -484,10 +484,14 @@ def fit_readout(
             out = _network(network, how, count, seed)
         found = judge.solve(out, series, known_rows(series))
         if out is not network and delays is None:
-            plain = _network(network, replace(how, delays=_order(network, series)), count, seed)
-            linear = judge.solve(plain, series, known_rows(series), linear=True)
-            if math.isnan(found.noise) or not found.score <= (1 - luck(judge.validation)) * linear.score:
-                out, found, how = plain, linear, replace(how, delays=plain.delays)
+            linear = replace(how, delays=_order(network, series))
+            plain = _network(network, linear, 1, seed)
+            floor = judge.solve(plain, series, known_rows(series), linear=True)
+            if math.isnan(found.noise) or not found.score <= (1 - luck(judge.validation)) * floor.score:
+                out, how = _network(network, linear, count, seed), linear
+                units_too = torch.zeros(1 + out.head.in_features, out.head.out_features, dtype=F64)
+                units_too[: 1 + out.linear] = floor.coefficients[: 1 + out.linear]
+                found = floor._replace(coefficients=units_too)
         if out is not network:
             history.chosen.update(asdict(how))
         if series.mask is not None:  # what is read where a value is missing: by now, what this head predicts
