@@ -72,7 +72,9 @@ def real(name: str, value: Any) -> float:
 
 
 def array(name: str, value: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Real numbers, as a float64 array."""
+    """Real numbers, as a float64 array, NaN where they are masked."""
+    if np.ma.is_masked(value):
+        value = np.ma.filled(value.astype(np.float64), np.nan)
     try:
         found = np.asarray(value.detach().cpu() if isinstance(value, Tensor) else value)
     except (TypeError, ValueError):  # ragged lists
