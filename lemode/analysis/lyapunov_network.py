@@ -158,7 +158,7 @@ def spectrum_of_closed_loop(
     model : fitted lemode.Surrogate, or its network
         The network has a `LEM` or `ConvLEM` as ``core`` and ``step(x (T, n, D), state=...) -> (next x, state)``, the state
         ``((y, z), past)``. It is copied, not changed.
-    history : (T, D), or (T, D + m) with m inputs as last columns
+    history : (T, D), or (T, D + m) with m inputs as last columns; or a frame or Trajectories of one series, whose columns have names
         What the model is warmed up on, in the units of the data for a Surrogate, normalised for a network; the map starts from
         the prediction at its end.
     steps : int
@@ -197,7 +197,8 @@ def spectrum_of_closed_loop(
         )
     net = copy.deepcopy(network).double().eval()
     net.core.backend = "reference"  # the hand-written adjoint has no forward-mode derivative
-    series = torch.as_tensor(history, dtype=torch.float64)
+    by_name = getattr(model, "as_array", None)
+    series = torch.as_tensor(history if by_name is None else by_name(history), dtype=torch.float64)
     if series.dim() != 2 or not len(series):
         raise ValueError(f"history has shape {tuple(series.shape)}: give (T, D) with at least one sample.")
     if not bool(torch.isfinite(series).all()):

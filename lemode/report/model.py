@@ -260,8 +260,8 @@ def _read_by_core(model: Surrogate, x: FloatArray, u: FloatArray | None) -> torc
 
 
 def _coordinates(model: Surrogate, x: FloatArray) -> FloatArray:
-    """The variables as the network has them."""
-    t = np.arange(x.shape[1], dtype=np.float64)
+    """The variables as the network has them; in a season they begin where the data of the fit began."""
+    t = model.step_ * np.arange(x.shape[1], dtype=np.float64)
     return in_coordinates(Trajectories(t, x, model.names_), model.table_)[0].x
 
 

@@ -19,7 +19,7 @@ from . import frames, storage
 from .bands import LEAST, Band, check_level, residuals, sample_ahead
 from .checkpoint import Checkpoint, digest
 from .circle import wrapped
-from .data import FitData, SeriesData, in_coordinates, lay_out_fit, lay_out_forecast, lay_out_series
+from .data import FitData, SeriesData, as_table, in_coordinates, lay_out_fit, lay_out_forecast, lay_out_series
 from .errors import FitTimeWarning, FitWarning
 from .field_network import FieldNetwork
 from .field_readout_network import FieldReadoutNetwork
@@ -525,6 +525,19 @@ class Estimator(Parameters):
         except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as e:
             raise ValueError(f"{path}: the contents of this lemode model do not fit together ({e}).") from e
         return model
+
+    def as_array(self, series: Any) -> Any:
+        """One series ``(T, D + m)`` with the columns that the model reads, in its order: those of a frame are found by name.
+
+        What has no names is returned as it is. ValueError for several series, uneven ones, or missing values.
+        """
+        self._check_fitted()
+        if isinstance(series, (np.ndarray, Tensor, list, tuple)):
+            return series
+        data, _ = as_table(series, self.table_, even="the closed loop")
+        if len(data) != 1:
+            raise ValueError(f"the history is {len(data)} series: give one.")
+        return data.x[0].copy()
 
     def coordinates(self, series: ArrayLike) -> Tensor:
         """One series ``(T, D)`` of the variables, in the units of the data, as the network knows it: ``(T, width)``, in float64.

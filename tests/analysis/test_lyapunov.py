@@ -396,3 +396,17 @@ def test_a_history_is_read_in_the_coordinates_of_the_model(settings):
     if settings.get("scale") == "series":
         larger = spectrum_of_closed_loop(model, 1000 * x[:50], 20, k=1).exponents
         np.testing.assert_allclose(larger, exponents, rtol=1e-6)  # rounding
+
+
+def test_a_frame_as_history_is_read_by_name():
+    """Its columns in another order, and one more that the model does not read."""
+    pandas = pytest.importorskip("pandas")
+    t = 0.1 * np.arange(200)
+    frame = pandas.DataFrame({"a": np.sin(t), "b": 5 * np.cos(t)}, index=t)
+    model = lemode.Surrogate(hidden_size=3, steps=5, window=40, washout=10, train="all", verbose=0).fit(frame)
+    plain = spectrum_of_closed_loop(model, frame.to_numpy(), steps=20).exponents
+    turned = frame.assign(c=0.0)[["c", "b", "a"]]
+    np.testing.assert_array_equal(spectrum_of_closed_loop(model, turned, steps=20).exponents, plain)
+    several = pandas.concat({"one": frame, "two": frame})
+    with pytest.raises(ValueError, match="the history is 2 series: give one"):
+        spectrum_of_closed_loop(model, several, steps=20)
