@@ -198,7 +198,9 @@ def spectrum_of_closed_loop(
     net = copy.deepcopy(network).double().eval()
     net.core.backend = "reference"  # the hand-written adjoint has no forward-mode derivative
     by_name = getattr(model, "as_array", None)
-    series = torch.as_tensor(history if by_name is None else by_name(history), dtype=torch.float64)
+    given = history if by_name is None else by_name(history)
+    # a copy: arrays of pandas are read-only
+    series = given.detach().double() if isinstance(given, Tensor) else torch.tensor(np.asarray(given, dtype=np.float64))
     if series.dim() != 2 or not len(series):
         raise ValueError(f"history has shape {tuple(series.shape)}: give (T, D) with at least one sample.")
     if not bool(torch.isfinite(series).all()):

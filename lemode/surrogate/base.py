@@ -537,7 +537,7 @@ class Estimator(Parameters):
         data, _ = as_table(series, self.table_, even="the closed loop")
         if len(data) != 1:
             raise ValueError(f"the history is {len(data)} series: give one.")
-        return data.x[0].copy()
+        return data.x[0]
 
     def coordinates(self, series: ArrayLike) -> Tensor:
         """One series ``(T, D)`` of the variables, in the units of the data, as the network knows it: ``(T, width)``, in float64.
