@@ -25,6 +25,7 @@ from .gradients import (
     quadratic_pull,
     recollected_bound,
 )
+from .horizon import CertifiedHorizon, certified_horizon
 from .inverse import gradient_floor, highway_floor, inverse_bound, inverse_bound_posterior, inverse_step
 from .jacobian import (
     Coefficients,
@@ -49,10 +50,12 @@ from .stability import (
 )
 from .statements import STATEMENTS, Statement
 from .time_scales import KnownScale, Timescales, timescales
+from .tube import Tube, tube_along
 
 __all__ = [
     "STATEMENTS",
     "AuditReport",
+    "CertifiedHorizon",
     "Coefficients",
     "ContractionCertificate",
     "ConvergenceStudy",
@@ -65,8 +68,10 @@ __all__ = [
     "Statement",
     "StepJacobian",
     "Timescales",
+    "Tube",
     "audit",
     "beta",
+    "certified_horizon",
     "chi",
     "coefficients",
     "contraction_certificate",
@@ -112,4 +117,5 @@ __all__ = [
     "timescales",
     "trajectory_jvp",
     "trajectory_vjp",
+    "tube_along",
 ]

@@ -14,7 +14,14 @@ from .style import BLACK, BLUE, GREEN, ORANGE, VERMILION, axes_or_new
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["gradient_flow", "lyapunov_convergence", "order_plot", "stability_region", "time_scale_histogram"]
+__all__ = [
+    "certified_forecast",
+    "gradient_flow",
+    "lyapunov_convergence",
+    "order_plot",
+    "stability_region",
+    "time_scale_histogram",
+]
 
 
 @runtime_checkable
@@ -88,11 +95,81 @@ class Flow(Protocol):
 
 
 @runtime_checkable
+class Certified(Protocol):
+    """What `certified_forecast` draws: a forecast ``(N, D)`` at times ``(N,)`` with its radius, and what followed where that is known."""
+
+    @property
+    def names(self) -> Sequence[str]: ...
+    @property
+    def t(self) -> Array: ...
+    @property
+    def forecast(self) -> Array: ...
+    @property
+    def truth(self) -> Array | None: ...
+    @property
+    def radius(self) -> Array: ...
+    @property
+    def tolerance(self) -> Array: ...
+    @property
+    def errors(self) -> Array | None: ...
+    @property
+    def horizons(self) -> Array: ...
+
+
+@runtime_checkable
 class Flows(Protocol):
     """What `gradient_flow` draws: an audit's flows, one a layer."""
 
     @property
     def flows(self) -> Sequence[Flow]: ...
+
+
+def certified_forecast(found: Certified, variable: int | str = 0, ax: Axes | None = None) -> Axes:
+    """A forecast with the band that it is proved to be within of the truth, as far as it is at most the tolerance wide, and a bit beyond.
+
+    Parameters
+    ----------
+    found : lemode.analysis.CertifiedHorizon
+    variable : int or str
+        By its place or name.
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Examples
+    --------
+    >>> from lemode.analysis import CertifiedHorizon
+    >>> t = np.arange(1.0, 9)
+    >>> made = CertifiedHorizon(("v",), t, np.sin(t)[:, None], None, 0.1 * t[:, None], np.array([0.5]), np.array([0.1]))
+    >>> certified_forecast(made).get_ylabel()
+    'v'
+    """
+    _of(Certified, "found", found, "a CertifiedHorizon, from lemode.analysis.certified_horizon")
+    names = list(found.names)
+    if variable not in names and not (isinstance(variable, int) and -len(names) <= variable < len(names)):
+        raise ValueError(f"variable={variable!r}: choose from {', '.join(names)}, or their places.")
+    i = names.index(variable) if isinstance(variable, str) else range(len(names))[variable]
+    ax = axes_or_new(ax)
+    t, forecast, radius, horizon = found.t, found.forecast[:, i], found.radius[:, i], int(found.horizons[i])
+    near = radius <= 4 * found.tolerance[i]
+    for within, alpha, label in (
+        (near, 0.15, None),
+        (np.arange(len(t)) < horizon, 0.35, f"proved, within {found.tolerance[i]:.3g}"),
+    ):
+        low, high = (np.where(within, forecast + way * np.where(within, radius, 0), np.nan) for way in (-1, 1))
+        ax.fill_between(t, low, high, color=BLUE, alpha=alpha, lw=0, label=label)
+    if found.truth is not None:
+        ax.plot(t, found.truth[:, i], color=BLACK, lw=1, label="data")
+    ax.plot(t, forecast, color=VERMILION, lw=1, ls="--", label="forecast")
+    if horizon:
+        ax.axvline(t[horizon - 1], color=GREEN, lw=1, label=f"certified horizon, {horizon} steps")
+    given = "" if found.errors is None else f"if no one-step error exceeds {found.errors[i]:.3g}"
+    ax.set(xlabel="time after the history", ylabel=names[i], title=given)
+    ax.margins(x=0)
+    ax.legend(fontsize="small", frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return ax
 
 
 def gradient_flow(report: Flows, layer: int = -1, ax: Axes | None = None) -> Axes:

@@ -1,0 +1,308 @@
+r"""One step of LEM over a box of states: its Jacobian at the middle, and how far Jacobians in the box are from that, rounded outward.
+
+For every state and input in the box, :math:`|DF - \text{mid}| \le \text{rad}` entry by entry. The six diagonals of
+`lemode.analysis.jacobian.Coefficients` are enclosed by intervals, from the intervals of the four pre-activations; matrices are
+enclosed by balls. Proof: ``theory/along_data.py``.
+
+*Rounding.* The arithmetic here is float64 in the nearest rounding: each bound is enlarged by what sums of n terms may lack,
+:math:`n u/(1 - n u)` with the unit roundoff u, in any order and with fused products. The elementary functions of NumPy, torch
+and the compiled core are taken to err by at most 4 u, where they are at most 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from ..lem import LEMCell
+from ..types import Array
+from .network import as_cell, leaks, weights
+
+__all__ = ["Ball", "Enclosure", "LayerStep", "outward", "unit_roundoff"]
+
+U = 2.0**-53
+ELEMENTARY = 4.0  # unit roundoffs that tanh, the sigmoid and the leak may err by
+TINY = 1e-300  # above what is lost to underflow
+
+
+def unit_roundoff(dtype: torch.dtype) -> float:
+    """Half the distance from one to the next number.
+
+    Examples
+    --------
+    >>> unit_roundoff(torch.float64) == 2.0**-53
+    True
+    """
+    return torch.finfo(dtype).eps / 2
+
+
+def outward(x: Array, terms: int) -> Array:
+    """A nonnegative sum of so many terms, at least as large as the exact one.
+
+    Examples
+    --------
+    >>> bool(outward(np.array([0.1 + 0.2]), 2) > 0.3)
+    True
+    """
+    return x * (1 + (terms + 8) * 2 * U) + TINY
+
+
+class Ball(NamedTuple):
+    """Matrices within ``rad`` of ``mid``, entry by entry.
+
+    Examples
+    --------
+    >>> A = Ball(np.eye(2), np.full((2, 2), 0.1))
+    >>> (A @ A).rad.round(2)  # (1 + 0.1)^2 - 1, and 0.1 (1 + 0.1) + 0.1 (0.1 + 1)
+    array([[0.22, 0.22],
+           [0.22, 0.22]])
+    """
+
+    mid: Array
+    rad: Array
+
+    @classmethod
+    def exact(cls, mid: Array) -> Ball:
+        """One matrix."""
+        return cls(mid, np.zeros_like(mid))
+
+    def __matmul__(self, other: Ball) -> Ball:
+        n = other.mid.shape[0]
+        a, b = np.abs(self.mid), np.abs(other.mid)
+        rad = a @ other.rad + self.rad @ (b + other.rad) + 2 * (n + 2) * U * (a @ b)
+        return Ball(self.mid @ other.mid, outward(rad, 2 * n))
+
+    def plus(self, other: Ball) -> Ball:
+        """The sums."""
+        mid = self.mid + other.mid
+        return Ball(mid, outward(self.rad + other.rad + 2 * U * np.abs(mid), 3))
+
+    def size(self) -> Array:
+        """The largest absolute values in the ball."""
+        return outward(np.abs(self.mid) + self.rad, 2)
+
+    def rows(self, which: slice | Array) -> Ball:
+        """Some of the rows."""
+        return Ball(self.mid[which], self.rad[which])
+
+
+class Enclosure(NamedTuple):
+    """A step over a box: the middle's image, ``|DF - J.mid| <= J.rad`` over the box, and what rounding adds to an image.
+
+    ``state`` and ``input`` are balls ``(2 d, 2 d)`` and ``(2 d, m)``, in the order (z, y); ``image (2 d,)`` is the computed image of the
+    middle, which is within ``own (2 d,)`` of the exact one; a network with the unit roundoff that was asked for computes images of what
+    lies in the box within ``running (2 d,)``.
+
+    Examples
+    --------
+    >>> step = LayerStep(lemode.LEMCell(1, 2))
+    >>> found = step.enclose(np.zeros(4), np.full(4, 0.1), np.zeros(1), np.zeros(1), unit_roundoff(torch.float32))
+    >>> found.state.mid.shape, bool((found.own < found.running).all())
+    ((4, 4), True)
+    """
+
+    image: Array
+    state: Ball
+    input: Ball
+    own: Array
+    running: Array
+
+
+class _Interval(NamedTuple):
+    lo: Array
+    hi: Array
+
+    def widened(self) -> _Interval:
+        """By what the elementary functions and an operation or two may err."""
+        by = 16 * U
+        return _Interval(self.lo - by * np.abs(self.lo) - TINY, self.hi + by * np.abs(self.hi) + TINY)
+
+    def times(self, other: _Interval) -> _Interval:
+        products = [a * b for a in self for b in other]
+        return _Interval(np.min(products, 0), np.max(products, 0)).widened()
+
+    def minus(self, x: Array, radius: Array) -> _Interval:
+        return _Interval(self.lo - (x + radius), self.hi - (x - radius)).widened_by(np.abs(x) + radius)
+
+    def widened_by(self, size: Array) -> _Interval:
+        by = 16 * U * (size + np.abs(self.lo) + np.abs(self.hi)) + TINY
+        return _Interval(self.lo - by, self.hi + by)
+
+    def around(self, mid: Array) -> Array:
+        """How far what is in the interval can be from a number near it."""
+        return outward(np.maximum(self.hi - mid, mid - self.lo) + 4 * U * (np.abs(self.lo) + np.abs(self.hi)), 3).clip(0)
+
+
+def _sech2(x: Array) -> Array:
+    """1 - tanh^2, accurate where tanh is nearly one."""
+    e = np.exp(-2 * np.abs(x))
+    return np.asarray(4 * e / np.square(1 + e))
+
+
+def _slope(x: Array) -> Array:
+    """The derivative of the logistic function, g (1 - g)."""
+    return _sech2(x / 2) / 4
+
+
+def _logistic(x: Array) -> Array:
+    e = np.exp(-np.abs(x))
+    return np.asarray(np.where(x >= 0, 1.0, e) / (1 + e))
+
+
+def _bell(f: Callable[[Array], Array], a: Array, r: Array) -> _Interval:
+    """The range over [a - r, a + r] of an even function that decreases in \\|x|."""
+    far, near = np.abs(a) + r, np.maximum(np.abs(a) - r, 0)
+    return _Interval(f(outward(far, 2)), f(near * (1 - 4 * U))).widened()
+
+
+class LayerStep:
+    r"""The step of one cell, in float64, that can be enclosed over boxes.
+
+    Examples
+    --------
+    >>> cell = lemode.LEMCell(1, 2, dt=0.5, dtype=torch.float64)
+    >>> step, x, u = LayerStep(cell), np.array([0.1, 0.2, 0.3, 0.4]), np.ones(1)
+    >>> found = step.enclose(x, np.full(4, 1e-3), u, np.zeros(1), 2.0**-53)
+    >>> y, z = (torch.from_numpy(part) for part in (x[2:], x[:2]))
+    >>> J = lemode.analysis.step_jacobian(cell, (y, z + 1e-3), torch.ones(1, dtype=torch.float64)).matrix().detach().numpy()
+    >>> bool((np.abs(J - found.state.mid) <= found.state.rad).all())
+    True
+    """
+
+    def __init__(self, cell: LEMCell) -> None:
+        cell = as_cell(cell)
+        self.w, self.dt = weights(cell), cell.dt
+        self.d, self.m = self.w["V1"].shape
+        self.size = {name: np.abs(w) for name, w in self.w.items()}
+        self.phi, self.dphi = (_in_numpy(f) for f in leaks(cell))
+
+    def _pre(self, k: str, x: Array, ex: Array, u: Array, eu: Array, unit: float) -> tuple[Array, Array, Array, Array]:
+        """The pre-activation, its radius over the box, and what it lacks here and in a running network."""
+        w, s, n = self.w, self.size, self.d + self.m + 2
+        a = w["W" + k] @ x + w["V" + k] @ u + w["b" + k]
+        box = s["W" + k] @ ex + s["V" + k] @ eu
+        total = outward(s["W" + k] @ np.abs(x) + s["V" + k] @ np.abs(u) + s["b" + k] + box, n)
+        own, running = 2 * n * U * total, 2 * n * unit * total
+        return a, outward(box + own + running, n + 2), own, running
+
+    def _half(
+        self, k: str, candidate: str, old: tuple[Array, Array], x: tuple[Array, Array], through: tuple[Array, Array],
+        u: tuple[Array, Array], unit: float, lost: tuple[Array, Array],
+    ) -> tuple[Array, list[Array], list[Array], Array, Array]:  # fmt: skip
+        """z, or y, after the step; its three coefficients and their radii; and what rounding adds, here and in a running network.
+
+        `old` moves, its gate reads `x`, its candidate `through`, of which `lost` are the roundings; each with its radius.
+        """
+        a, ra, own_a, run_a = self._pre(k, *x, *u, unit)
+        b, rb, own_b, run_b = self._pre(candidate, *through, *u, unit)
+        through_w = self.size["W" + candidate]
+        own_b, run_b = own_b + outward(through_w @ lost[0], self.d), run_b + outward(through_w @ lost[1], self.d)
+        rb = rb + own_b + run_b
+        g, h = _logistic(a), np.tanh(b)
+        gates = _Interval(_logistic(a - ra), _logistic(a + ra)).widened()
+        slope, bend = _bell(_slope, a, ra), _bell(_sech2, b, rb)
+        span = _Interval(np.tanh(b - rb), np.tanh(b + rb)).widened()
+        scaled = _Interval(self.dt * gates.lo.clip(0), self.dt * gates.hi).widened()
+        leak = _Interval(self.phi(scaled.lo.clip(0)), self.phi(scaled.hi)).widened()
+        dleak = _Interval(self.dphi(scaled.hi), self.dphi(scaled.lo.clip(0))).widened()
+        dleak = dleak.times(_Interval(self.dt * slope.lo, self.dt * slope.hi).widened())
+        pull = span.minus(*old)
+        l = self.phi(self.dt * g)
+        mids = [1 - l, self.dphi(self.dt * g) * self.dt * _slope(a) * (h - old[0]), l * _sech2(b)]
+        ones = np.ones_like(l)
+        ranges = [
+            _Interval(1 - leak.hi, 1 - leak.lo).widened_by(ones), dleak.times(pull), leak.times(bend),
+        ]  # fmt: skip
+        new = old[0] + l * (h - old[0])
+        most = np.maximum(np.abs(pull.lo), np.abs(pull.hi))
+        size = np.abs(old[0]) + old[1]
+
+        def lacking(gate: Array, target: Array, unit: float) -> Array:
+            dl = self.dt * (slope.hi * gate + 2 * ELEMENTARY * unit)  # phi' <= 1
+            dh = bend.hi * target + ELEMENTARY * unit
+            return outward(dl * most + (leak.hi + dl) * (dh + 4 * unit * most) + 4 * unit * (size + most), 16)
+
+        return (
+            new, mids, [r.around(c) for r, c in zip(ranges, mids)], lacking(own_a, own_b, U), lacking(run_a, run_b, unit)
+        )  # fmt: skip
+
+    def enclose(self, x: Array, ex: Array, u: Array, eu: Array, unit: float) -> Enclosure:
+        """Over the states within ex ``(2 d,)`` of x = (z, y) and the inputs within eu ``(m,)`` of u, for the unit roundoff of a network."""
+        d, w = self.d, self.w
+        z, y, ez, ey = x[:d], x[d:], ex[:d], ex[d:]
+        none = np.zeros(d)
+        z_new, mid, rad, own_z, run_z = self._half("1", "z", (z, ez), (y, ey), (y, ey), (u, eu), unit, (none, none))
+        keep = Ball(np.diag(mid[0]), np.diag(rad[0]))
+        zy = _rows(mid[1], rad[1], w["W1"]).plus(_rows(mid[2], rad[2], w["Wz"]))
+        zu = _rows(mid[1], rad[1], w["V1"]).plus(_rows(mid[2], rad[2], w["Vz"]))
+        zs = Ball(np.hstack([keep.mid, zy.mid]), np.hstack([keep.rad, zy.rad]))
+        ez_new = outward(zs.size() @ ex + zu.size() @ eu, 2 * d + self.m)
+        y_new, mid, rad, own_y, run_y = self._half("2", "y", (y, ey), (y, ey), (z_new, ez_new), (u, eu), unit, (own_z, run_z))
+        S = _rows(mid[2], rad[2], w["Wy"])
+        D = Ball(np.diag(mid[0]), np.diag(rad[0])).plus(_rows(mid[1], rad[1], w["W2"]))
+        ys = (S @ zs).plus(Ball(np.hstack([np.zeros((d, d)), D.mid]), np.hstack([np.zeros((d, d)), D.rad])))
+        yu = (S @ zu).plus(_rows(mid[1], rad[1], w["V2"])).plus(_rows(mid[2], rad[2], w["Vy"]))
+        return Enclosure(
+            np.concatenate([z_new, y_new]), _stacked(zs, ys), _stacked(zu, yu), np.concatenate([own_z, own_y]),
+            np.concatenate([run_z, run_y]),
+        )  # fmt: skip
+
+
+class Stack(NamedTuple):
+    """A step of all layers over a box, as `Enclosure`, by the states of all layers and the first one's input."""
+
+    image: Array
+    by_state: Ball
+    by_input: Ball
+    own: Array
+    running: Array
+
+
+def enclose_layers(steps: Sequence[LayerStep], x: Array, ex: Array, u: Array, eu: Array, unit: float) -> Stack:
+    """Every layer reads the new y of the one below; x = (z, y) of the first, (z, y) of the second, and so on."""
+    size, m, place = len(x), len(u), 0
+    by = Ball.exact(np.hstack([np.zeros((m, size)), np.eye(m)]))  # the input's derivative by (x, u)
+    parts, image, own, running = [], [], [], []
+    # what rounding has added to the input of a layer, here and in a running network
+    lost, lost_running, radii = np.zeros(m), np.zeros(m), np.concatenate([ex, eu])
+    for step in steps:
+        here = slice(place, place + 2 * step.d)
+        found = step.enclose(x[here], ex[here], u, outward(eu + lost + lost_running, 3), unit)
+        rows = found.input @ by
+        rows.mid[:, here] += found.state.mid
+        rows.rad[:, here] += found.state.rad + 2 * U * np.abs(rows.mid[:, here])
+        through = found.input.size()
+        own.append(outward(found.own + through @ lost, len(lost)))
+        running.append(outward(found.running + through @ lost_running, len(lost)))
+        parts.append(rows)
+        image.append(found.image)
+        lost, lost_running, u, by = (
+            own[-1][step.d :],
+            running[-1][step.d :],
+            found.image[step.d :],
+            rows.rows(slice(step.d, None)),
+        )
+        eu = outward(by.size() @ radii, size + m)
+        place += 2 * step.d
+    mid, rad = (np.vstack(p) for p in zip(*parts))
+    return Stack(
+        np.concatenate(image), Ball(mid[:, :size], rad[:, :size]), Ball(mid[:, size:], rad[:, size:]), np.concatenate(own),
+        np.concatenate(running),
+    )  # fmt: skip
+
+
+def _rows(mid: Array, rad: Array, matrix: Array) -> Ball:
+    """diag(c) @ matrix."""
+    product = mid[:, None] * matrix
+    return Ball(product, outward(rad[:, None] * np.abs(matrix) + 2 * U * np.abs(product), 2))
+
+
+def _stacked(above: Ball, below: Ball) -> Ball:
+    return Ball(np.vstack([above.mid, below.mid]), np.vstack([above.rad, below.rad]))
+
+
+def _in_numpy(f: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Array], Array]:
+    return lambda x: np.asarray(f(torch.from_numpy(np.ascontiguousarray(x))).numpy())

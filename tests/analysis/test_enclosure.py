@@ -1,0 +1,130 @@
+"""One step over a box: the range of its derivative, what rounding adds, and arithmetic that is rounded outward."""
+
+import mpmath
+import numpy as np
+import pytest
+import torch
+
+import lemode
+from lemode.analysis import input_jacobian, step_jacobian
+from lemode.analysis.enclosure import Ball, LayerStep, enclose_layers, outward, unit_roundoff
+from lemode.kernels import BACKENDS, run
+from lemode.kernels.backends import LEAKY
+
+
+def cell(scheme="imex", scale=2.0, dtype=torch.float64, dt=0.8, d=3, seed=0):
+    made = lemode.LEMCell(2, d, dt=dt, scheme=scheme, dtype=dtype)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for p in made.parameters():
+            p.copy_(scale * torch.randn(p.shape, generator=generator))
+    return made
+
+
+@pytest.mark.parametrize("scheme", LEAKY)
+@pytest.mark.parametrize("scale", [0.5, 2.0, 30.0])  # the last saturates gates and targets
+def test_derivatives_in_the_box_are_within_the_radius_of_the_one_in_the_middle(scheme, scale):
+    made, rng = cell(scheme, scale), np.random.default_rng(1)
+    step, d = LayerStep(made), 3
+    reached = 0.0
+    for radius in (1e-6, 1e-2, 0.3):
+        x, u = rng.uniform(-1, 1, 2 * d), rng.uniform(-1, 1, 2)
+        ex, eu = rng.uniform(0, radius, 2 * d), rng.uniform(0, radius, 2)
+        found = step.enclose(x, ex, u, eu, unit_roundoff(torch.float64))
+        n = 400
+        corners = rng.choice([-1, 1], (n, 2 * d + 2)) * np.where(rng.random((n, 1)) < 0.7, 1, rng.random((n, 2 * d + 2)))
+        xs = torch.from_numpy(x + corners[:, : 2 * d] * ex)
+        state, us = (xs[:, d:], xs[:, :d]), torch.from_numpy(u + corners[:, 2 * d :] * eu)
+        with torch.no_grad():
+            J = step_jacobian(made, state, us).matrix().numpy()
+            U = torch.cat(input_jacobian(made, state, us)[::-1], -2).numpy()
+        for seen, ball in ((J, found.state), (U, found.input)):
+            gap = np.abs(seen - ball.mid)
+            # what lemode.analysis computes has its own rounding
+            assert (gap <= ball.rad + 1e-15 * (1 + np.abs(ball.mid))).all()
+            reached = max(reached, (gap / (ball.rad + 1e-15)).max())
+    assert reached > 0.5  # a radius of no use would pass, too
+
+
+@pytest.mark.parametrize("scheme", LEAKY)
+def test_the_image_of_the_middle_is_that_of_50_digits_but_for_what_is_said(scheme):
+    made, step = cell(scheme), LayerStep(cell(scheme))
+    mpmath.mp.dps = 50
+    leak = {"imex": lambda x: x, "semi_implicit": lambda x: x / (1 + x), "exponential": lambda x: 1 - mpmath.exp(-x)}[scheme]
+    rng, w = np.random.default_rng(2), {k: mpmath.matrix(v.tolist()) for k, v in step.w.items()}
+    for _ in range(5):
+        x, u = rng.uniform(-1, 1, 6), rng.uniform(-3, 3, 2)
+        z, y, e = (mpmath.matrix(part.tolist()) for part in (x[:3], x[3:], u))
+
+        def half(old, k, candidate, through, y=y, e=e):
+            a, b = w["W" + k] * y + w["V" + k] * e + w["b" + k], w["W" + candidate] * through + w["V" + candidate] * e
+            b += w["b" + candidate]
+            part = [leak(made.dt / (1 + mpmath.exp(-a[i]))) for i in range(3)]
+            return mpmath.matrix([(1 - part[i]) * old[i] + part[i] * mpmath.tanh(b[i]) for i in range(3)])
+
+        z_new = half(z, "1", "z", y)
+        y_new = half(y, "2", "y", z_new)
+        found = step.enclose(x, np.zeros(6), u, np.zeros(2), unit_roundoff(torch.float64))
+        error = [abs(mpmath.mpf(float(a)) - b) for a, b in zip(found.image, [*z_new, *y_new])]
+        assert all(e <= r for e, r in zip(error, found.own))
+        assert found.own.max() < 1e-12
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_network_that_runs_rounds_by_no_more_than_is_said(backend, dtype):
+    made, rng, unit = cell(dtype=dtype, d=20, scale=1.0), np.random.default_rng(3), unit_roundoff(dtype)
+    try:
+        run(
+            made.ode,
+            made.scheme,
+            torch.zeros(1, 1, 2, dtype=dtype),
+            *torch.zeros(2, 1, 20, dtype=dtype),
+            made.dt,
+            backend=backend,
+        )
+    except (ValueError, RuntimeError) as error:
+        pytest.skip(str(error))
+    step, closest = LayerStep(made), 0.0
+    for _ in range(20):
+        x, u = (torch.from_numpy(rng.uniform(-1, 1, n)).to(dtype) for n in (40, 2))
+        with torch.no_grad():
+            ys, zs = run(made.ode, made.scheme, u[None, None], x[None, 20:], x[None, :20], made.dt, backend=backend)
+        found = step.enclose(x.double().numpy(), np.zeros(40), u.double().numpy(), np.zeros(2), unit)
+        error = np.abs(torch.cat([zs[0, 0], ys[0, 0]]).double().numpy() - found.image)
+        assert (error <= found.running + found.own).all()
+        closest = max(closest, (error / found.running).max())
+    if dtype == torch.float32:
+        assert closest > 1e-3  # the bound is one on the worst case, of every order of a sum
+
+
+def test_layers_read_what_the_layer_below_has_just_made():
+    rnn = lemode.LEM(2, 3, num_layers=2, dt=0.6, dtype=torch.float64)
+    steps, rng = [LayerStep(c) for c in rnn.layers()], np.random.default_rng(4)
+    x, u = rng.uniform(-1, 1, 12), rng.uniform(-1, 1, 2)
+
+    def move(v):
+        z1, y1, z2, y2 = v[:12].reshape(4, 1, 3)
+        layers = rnn.states(v[None, None, 12:], (torch.stack([y1, y2]), torch.stack([z1, z2])))
+        return torch.cat([part[0, 0] for y, z in layers for part in (z, y)])
+
+    v = torch.from_numpy(np.concatenate([x, u]))
+    J = torch.autograd.functional.jacobian(move, v).numpy()
+    found = enclose_layers(steps, x, np.zeros(12), u, np.zeros(2), unit_roundoff(torch.float64))
+    assert np.allclose(found.image, move(v).detach().numpy(), atol=1e-15)
+    assert np.allclose(np.hstack([found.by_state.mid, found.by_input.mid]), J, atol=1e-14)
+
+
+def test_products_of_balls_contain_the_products_and_are_as_small_as_can_be():
+    rng = np.random.default_rng(5)
+    A, B = (Ball(rng.standard_normal((4, 4)), rng.uniform(0, 0.1, (4, 4))) for _ in range(2))
+    found = A @ B
+    assert np.allclose(found.rad, np.abs(A.mid) @ B.rad + A.rad @ (np.abs(B.mid) + B.rad), rtol=1e-12)
+    # attained where nothing has a sign
+    A, B = (Ball(np.abs(M.mid), M.rad) for M in (A, B))
+    assert np.allclose((A.mid + A.rad) @ (B.mid + B.rad) - (A @ B).mid, (A @ B).rad, rtol=1e-12)
+
+
+def test_sums_are_rounded_outward():
+    exact = sum(mpmath.mpf(x) for x in [0.1] * 1000)
+    assert outward(np.array([0.1] * 1000).sum(), 1000) > exact

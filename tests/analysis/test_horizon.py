@@ -1,0 +1,225 @@
+"""Certified horizons: the forecast is within the radius at every step, in all ways that a surrogate can be built, or there is none."""
+
+import copy
+import functools
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import lemode
+from lemode.analysis import CertifiedHorizon, certified_horizon
+from lemode.analysis import horizon as module
+from lemode.analysis.horizon import ClosedLoop
+
+STEPS = 140
+KINDS = {
+    "trained, float32": {"train": "all", "hidden_size": 5},
+    "two layers and delays": {"train": "all", "hidden_size": 4, "num_layers": 2, "delays": 2, "dtype": "float64"},
+    "another scheme": {"train": "all", "hidden_size": 5, "scheme": "exponential", "dt": 2.0},
+    "readout": {"train": "readout", "hidden_size": 6},
+    "readout of two layers": {"train": "readout", "hidden_size": 4, "num_layers": 2},
+}
+
+
+def pendulum(n):
+    """A damped pendulum under a known torque: (angle, rate, torque), each series from another start."""
+    u = 0.4 * np.sin(0.25 * np.arange(STEPS) + np.arange(n)[:, None])
+    x = np.empty((n, STEPS, 2))
+    x[:, 0] = np.stack([np.linspace(-0.8, 0.8, n), np.linspace(0.3, -0.2, n)], 1)
+    for k in range(STEPS - 1):
+        a, b = x[:, k].T
+        x[:, k + 1, 1] = b + 0.2 * (-0.4 * b - np.sin(a) + u[:, k])
+        x[:, k + 1, 0] = a + 0.2 * x[:, k + 1, 1]
+    return np.concatenate([x, u[..., None]], 2)
+
+
+DATA = pendulum(8)
+NAMES = ("angle", "rate", "torque")
+
+
+def as_trajectories(x):
+    return lemode.Trajectories(0.2 * np.arange(x.shape[-2]), x, NAMES)
+
+
+@functools.cache
+def fitted(kind):
+    model = lemode.Surrogate(**{"steps": 120, "seed": 0, "verbose": False, "inputs": ("torque",)} | KINDS[kind])
+    return model.fit(as_trajectories(DATA[:4]), validation=as_trajectories(DATA[4:6]))
+
+
+@pytest.fixture(params=KINDS)
+def model(request):
+    return fitted(request.param)
+
+
+def one_step_errors(model, x, begin):
+    """Of the values from `begin` on, ``(T, D)``."""
+    predicted = model.predict(as_trajectories(x))
+    values = np.asarray(getattr(predicted, "x", predicted)).reshape(len(x), -1)[:, :2]
+    return values[begin - 1 : -1] - x[begin:, :2]
+
+
+def test_the_forecast_is_within_the_radius_of_held_out_data_at_every_step(model):
+    closest = 0.0
+    for x in DATA[6:]:
+        for history in (50, 70):
+            found = certified_horizon(model, x, 0.3, history=history)
+            error = np.abs(np.asarray(model.forecast(x[:history], STEPS - history, inputs=x[history:, 2:])) - x[history:, :2])
+            assert np.array_equal(found.truth, x[history:, :2])
+            assert (error <= found.radius).all()
+            assert (error[: found.horizon] <= 0.3).all()
+            finite = np.isfinite(found.radius).all(1)
+            assert finite[:3].all()
+            closest = max(closest, (error / found.radius)[finite].max())
+    assert closest > 0.9  # with the signs of the errors known the first steps leave no room
+
+
+def test_the_forecast_is_within_the_radius_where_the_errors_to_come_are_as_small_as_was_said(model):
+    for x in DATA[6:]:
+        largest = np.abs(one_step_errors(model, x, 60)).max(0)
+        found = certified_horizon(model, x[:60], 0.5, steps=40, errors=largest, inputs=x[60:100, 2:])
+        error = np.abs(found.forecast - x[60:100, :2])
+        assert np.isfinite(found.radius[:2]).all()
+        assert (error <= found.radius).all()
+        assert found.truth is None
+        known = certified_horizon(model, x, 0.5, history=60, steps=40)
+        assert found.horizon <= known.horizon  # who knows the signs knows more
+
+
+def test_the_radius_starts_from_the_first_error_and_horizons_grow_with_the_tolerance():
+    model, x = fitted("two layers and delays"), DATA[7]
+    first = np.abs(one_step_errors(model, x, 60)[0])
+    found = [certified_horizon(model, x, tolerance, history=60) for tolerance in (1e-9, 0.05, [0.05, 0.5], 0.5)]
+    assert np.allclose(found[0].radius[0], first, rtol=1e-6)
+    horizons = np.array([f.horizons for f in found])
+    assert (np.diff(horizons, axis=0) >= 0).all()
+    assert horizons[0].tolist() == [0, 0]
+    assert horizons[2].tolist() == [horizons[1, 0], horizons[3, 1]]
+    assert found[2].horizon == horizons[2].min() < horizons[2].max() or horizons[2, 0] == horizons[2, 1]
+    assert np.array_equal(found[0].radius, found[3].radius)  # the tolerance is no part of the proof
+
+
+def test_the_map_and_its_derivative_are_those_of_the_network(model):
+    """Beside torch's derivative of what the network itself does."""
+    loop, rng = ClosedLoop(model.network_), np.random.default_rng(0)
+    v, known = rng.uniform(-0.8, 0.8, loop.size), rng.uniform(-1, 1, 2)
+    network = copy.deepcopy(model.network_).double()
+    S, D, layers = loop.states, loop.D, len(loop.steps)
+
+    def move(v):
+        z, y = v[:S].reshape(layers, 2, 1, -1).unbind(1)
+        lags = v[S + D :].reshape(-1, D).flip(0)[:, None]
+        x, ((y, z), lags) = network.step(v[None, None, S : S + D], torch.from_numpy(known)[None, None], ((y, z), lags))
+        return torch.cat([torch.stack([z[:, 0], y[:, 0]], 1).reshape(-1), x.reshape(-1), lags[:, 0].flip(0).reshape(-1)])
+
+    image, by, own, _ = loop.enclose(v, np.zeros(loop.size), known)
+    vt = torch.from_numpy(v)
+    expected = move(vt).detach().numpy()
+    expected[S + D :] = v[S : S + D * loop.lags]
+    J = torch.autograd.functional.jacobian(move, vt).numpy()
+    J[S + D :, S : S + D * loop.lags] = np.eye(D * loop.lags)  # the network keeps the values as they were given
+    size = 1 + np.abs(loop.by_state).sum() + loop.by_series_size.sum()
+    assert np.abs(image - expected).max() <= 1e-14 * size  # a few hundred terms in float64
+    assert np.abs(by.mid - J).max() <= 1e-14 * size
+    assert own.max() <= 1e-12 * size
+
+
+def test_rounding_is_a_defect():
+    """A float32 network beside the free run of its twin in float64: there is no other error, and no more of it than is said."""
+    model = fitted("trained, float32")
+    network = copy.deepcopy(model.network_).double()
+    x, history = DATA[7].copy(), 60
+    with torch.no_grad():
+        e = network.normalise_inputs(torch.from_numpy(x[:, 2:]))
+        e = torch.cat([e, torch.cat([e[1:], e[-1:]])], -1)[:, None]
+        series = network.normalise(torch.from_numpy(x[:history, :2]))[:, None]
+        value, state = network.step(series, e[:history])
+        value = value[-1:]
+        for k in range(history, history + 30):
+            x[k, :2] = network.denormalise(value)[0, 0].numpy()
+            value, state = network.step(value, e[k : k + 1], state)
+    found = certified_horizon(model, x, 1e-2, history=history, steps=30)
+    error = np.abs(found.forecast - x[history : history + 30, :2])
+    assert error.max() > 0
+    assert (error <= found.radius).all()
+    assert (found.radius[:10] < 1e-3).all()
+
+
+def test_a_forecast_that_contradicts_the_proof_is_reported(monkeypatch):
+    monkeypatch.setattr(module, "_radii", lambda *args: np.full((10, 2), 1e-9))
+    with pytest.raises(RuntimeError, match=r"contradicts statement 8\.2"):
+        certified_horizon(fitted("readout"), DATA[7], 0.3, history=60, steps=10)
+
+
+def test_frames_are_read_by_name():
+    model = fitted("readout")
+    frame = pd.DataFrame(DATA[7][:, ::-1], columns=NAMES[::-1])
+    assert np.array_equal(
+        certified_horizon(model, frame, 0.3, history=60).radius, certified_horizon(model, DATA[7], 0.3, history=60).radius
+    )
+
+
+X = DATA[7]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"series": X[:, :2]}, ValueError, r"series has shape \(140, 2\): give \(T, 3\), the columns angle, rate, torque"),
+        ({"series": np.where(np.arange(140)[:, None] == 9, np.nan, X)}, ValueError, "missing or not finite.*fill them"),
+        ({"tolerance": 0.0}, ValueError, "tolerance=0.*positive"),
+        ({"tolerance": [0.1, 0.2, 0.3]}, ValueError, "tolerance.*each of 2 variables"),
+        ({"history": 140}, ValueError, "history=140, steps=0.*140 samples.*errors="),
+        ({"history": 100, "steps": 41}, ValueError, "steps=41"),
+        ({"inputs": X[:, 2:]}, ValueError, "inputs: they are columns of the series"),
+        ({"errors": 0.1}, ValueError, "steps=None: say how many"),
+        ({"errors": 0.1, "history": 60, "steps": 3}, ValueError, "history=60: with errors="),
+        ({"errors": -0.1, "steps": 3}, ValueError, "errors=-0.1"),
+        ({"errors": 0.1, "steps": 3, "inputs": X[:2, 2:]}, ValueError, "inputs have 2 rows: give one for each of 3"),
+        ({"errors": 0.1, "steps": 30_000, "inputs": np.zeros((30_000, 1))}, ValueError, "30000 steps in 20 dim.*give at most"),
+        ({"model": lemode.LEM(1, 2)}, TypeError, "model is LEM: give a fitted lemode.Surrogate"),
+        ({"model": lemode.Surrogate()}, ValueError, "not fitted"),
+    ],
+)
+def test_refused_in_a_sentence(arguments, error, message):
+    given = {"model": fitted("readout"), "series": X, "tolerance": 0.3} | arguments
+    if "20 dim" in message:
+        message = message.replace("20", str(ClosedLoop(given["model"].network_).size))
+    with pytest.raises(error, match=message):
+        certified_horizon(given.pop("model"), given.pop("series"), given.pop("tolerance"), **given)
+
+
+@pytest.mark.parametrize("settings", [{"season": 12.0}, {"angles": ("angle",)}, {"scale": "series"}, {"continuous": True}])
+def test_what_is_no_affine_scale_or_no_step_of_lem_is_refused(settings):
+    model = lemode.Surrogate(
+        hidden_size=3, train="all", steps=2, verbose=False, inputs=("torque",), **settings
+    ).fit(as_trajectories(DATA[:4]), validation=as_trajectories(DATA[4:6]))  # fmt: skip
+    with pytest.raises(ValueError, match="a horizon is certified"):
+        certified_horizon(model, X, 0.3, history=60)
+
+
+def test_other_cores_are_refused():
+    model = lemode.baselines.LSTM(hidden_size=3, steps=2, verbose=False, inputs=("torque",))
+    model.fit(as_trajectories(DATA[:4]), validation=as_trajectories(DATA[4:6]))
+    with pytest.raises(TypeError, match=r"LSTM.*core is a LEM"):
+        certified_horizon(model, X, 0.3, history=60)
+
+
+def test_the_statement_in_words_and_the_plot():
+    matplotlib.use("Agg")
+    t, forecast = np.arange(1.0, 5), np.zeros((4, 2))
+    radius = np.array([[0.1, 0.1], [0.2, 0.6], [0.3, 0.2], [np.inf, np.inf]])
+    found = CertifiedHorizon(("a", "b"), t, forecast, forecast + 0.05, radius, np.array([0.25, 0.5]), None)
+    assert found.horizons.tolist() == [2, 1]  # b is out at the second step, and what follows does not count
+    assert str(found) == (
+        "The forecast is within 0.25 of a for 2 of 4 steps; the forecast is within 0.5 of b for 1 of 4 steps: proved."
+    )
+    ax = found.plot("a")
+    assert "certified horizon, 2 steps" in [text.get_text() for text in ax.get_legend().get_texts()]
+    assert found.plot(1, ax) is ax
+    with pytest.raises(ValueError, match="variable='c': choose from a, b"):
+        found.plot("c")
+    matplotlib.pyplot.close("all")
