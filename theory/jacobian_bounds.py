@@ -1,6 +1,6 @@
 r"""
-Norms of the one-step Jacobian (J1 to J6)
-=========================================
+Norms of Jacobians (J1 to J7)
+=============================
 
 The blocks A, B, S, D and the factors :math:`J = J_Q J_P` are those of ``step_jacobian``. Throughout :math:`0 < \Delta t \le 1`, the state
 lies in the unit cube, and the input is arbitrary. Row i of a matrix W has the absolute sum :math:`w_i`; :math:`|W|_1` is the largest
@@ -10,7 +10,7 @@ absolute *column* sum and :math:`|W|_2` the spectral norm. The functions :math:`
           \Gamma = \max(\gamma_z, \gamma_y) .
 
 | Computed by ``lemode.analysis.growth_rate`` (:math:`\Gamma`), ``jacobian_bound`` (J1, J3, J4), ``jacobian_bound_posterior`` (J2),
-| ``input_bound`` (J5), ``step_distance_bound`` (J6); tested as J1 to J6 in ``tests/properties``.
+| ``input_bound`` (J5), ``step_distance_bound`` (J6), ``jacobian_product_bound`` (J7); tested as J1 to J7 in ``tests/properties``.
 """
 
 import math
@@ -26,11 +26,12 @@ from lemode.analysis import (
     input_jacobian,
     jacobian_bound,
     jacobian_bound_posterior,
+    jacobian_product_bound,
     step_distance_bound,
     step_jacobian,
 )
 
-STATEMENTS = ("J1", "J2", "J3", "J4", "J5", "J6")
+STATEMENTS = ("J1", "J2", "J3", "J4", "J5", "J6", "J7")
 
 # %%
 # J2: from the gates that are met
@@ -169,6 +170,27 @@ for _ in range(60):
 # :math:`\ell_1[1 + (1 - g)(1 + h) w_{1,i} + (1 - h^2) w_{z,i}] \le \lambda(1 + \psi(w_{1,i}, w_{z,i}))`, as :math:`1 - g \le 1`; row i of
 # :math:`[SA, D - I + SB]` one of at most :math:`\ell_2[1 + (1 - g)(1 + h) w_{2,i} + (1 - h^2) w_{y,i}(1 + \Delta t\,\gamma_z)]`. ∎
 #
+# J7: products
+# ------------
+# **Statement.** For :math:`s = (s^z, s^y) \ge 0` let :math:`S(s) = (S^z, S^y)`, entry by entry,
+#
+# .. math:: S^z = s^z + \Delta t\, G\left(s^z,\ |W_1| s^y,\ |W_z| s^y;\ 1\right), \qquad S^y = s^y + \Delta t\, G\left(s^y,\ |W_2| s^y,\ |W_y| S^z;\ 1\right).
+#
+# Then :math:`|J|\,s \le S(s)` for every Jacobian of a step, and
+#
+# .. math:: \|J_n \cdots J_1\|_\infty \le \|S^n(\mathbf 1)\|_\infty \le (1 + \Delta t\,\Gamma)^n, \qquad
+#           |v\,J_n \cdots J_1|_1 \le |v|\,S^n(\mathbf 1) .
+#
+# **Proof.** The first is the recursion of ``gradient_bounds`` (G_rec) without a source and with r = 1: row i of z gives
+# :math:`(1 - \ell) s^z_i + \ell(1 - g)|\hat z - z|(|W_1| s^y)_i + \ell(1 - h^2)(|W_z| s^y)_i \le S^z_i`, and with it row i of y. S is nondecreasing in each entry
+# of s: :math:`s + \Delta t\,G(s, \cdot)` is a maximum of functions with slopes :math:`1 - \Delta t\,g \ge 0`, and G is nondecreasing in its other arguments. So
+# :math:`|J_n \cdots J_1|\mathbf 1 \le |J_n| \cdots |J_1|\mathbf 1 \le S^n(\mathbf 1)` by induction. :math:`S(\mathbf 1) \le (1 + \Delta t\,\Gamma)\mathbf 1` is J1, and S is
+# homogeneous, :math:`S(cs) = c\,S(s)`, so that monotony gives :math:`S^n(\mathbf 1) \le (1 + \Delta t\,\Gamma)^n \mathbf 1`. Last,
+# :math:`|v P|_1 \le \sum_i |v_i| \sum_j |P_{ij}|`. ∎
+#
+# For a positive weight :math:`\omega` with :math:`S(\omega) \le \mu\,\omega`, :math:`S^n(\mathbf 1) \le \mu^n \omega/\min\omega`: the growth rate of :math:`S^n` is at most that in any
+# weighted sup norm, and is that of the best one (Collatz and Wielandt).
+#
 # Check on random networks, states and inputs
 # -------------------------------------------
 
@@ -194,6 +216,11 @@ for _case in range(300):
         away = torch.linalg.matrix_norm(J - torch.eye(2 * d, dtype=f64), math.inf)
         assert bool((away <= step_distance_bound(cell, largest) * slack + 1e-13).all())
         w1, w2, wz, wy = (W.abs().sum(1).numpy() for W in cell.ode.blocks()[:4])
+        product, bounds = np.eye(2 * d), jacobian_product_bound(cell, 40)
+        for n, factor in enumerate(J.numpy()):  # those of any states make a product
+            product = factor @ product
+            assert np.abs(product).sum(1).max() <= bounds[n + 1] * slack
+        assert bool((np.log(bounds) <= np.arange(41) * math.log(jacobian_bound(cell)) + 1e-9).all())
         gz = np.max(gam(w1, wz))
         simple = max(np.max(w1 / 2 + np.maximum(wz - 1, 0)), np.max(w2 / 2 + np.maximum(wy * (1 + dt * gz) - 1, 0)))
         assert growth_rate(cell) <= simple * slack + 1e-13

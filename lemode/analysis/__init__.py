@@ -40,6 +40,7 @@ from .jacobian import (
 )
 from .lyapunov import LyapunovSpectrum, lyapunov_spectrum, spectrum_of_flow, spectrum_of_map
 from .lyapunov_network import spectrum_of_closed_loop, spectrum_of_lem
+from .products import jacobian_product_bound
 from .stability import (
     ContractionCertificate,
     LyapunovBounds,
@@ -94,6 +95,7 @@ __all__ = [
     "inverse_step",
     "jacobian_bound",
     "jacobian_bound_posterior",
+    "jacobian_product_bound",
     "lem_G",
     "linear_growth",
     "linearisable",

@@ -33,6 +33,7 @@ from .gradients import gradient_bound, quadratic_pull
 from .inverse import inverse_bound, inverse_bound_posterior
 from .jacobian import input_jacobian, step_jacobian, trajectory_vjp
 from .network import GROUPS, plain, unit_cube_cell, weights
+from .products import row_sums_of_products
 from .recursion import adjoint_bound, block_recursion, posterior_recursion, recursion
 from .stability import contraction_certificate, logarithmic_norm
 
@@ -134,11 +135,11 @@ def audit(
             notes.append(
                 f"layer {layer.index}: contraction (5.4) is not certified, Psi = {certificate.Psi:.3g} >= 1; G_unif does not apply."
             )
-        growth = len(seq) * math.log10(jacobian_bound(layer.cell))
+        growth = row_sums_of_products(layer.cell, len(seq))[0][-1] / math.log(10)
         if growth > 6:
             notes.append(
                 f"layer {layer.index}: a step may grow a perturbation by {jacobian_bound(layer.cell):.3g} (J1), {len(seq)} steps by "
-                f"1e{growth:.0f}: over so long a time the a-priori gradient bounds hold but say little; G_adj, from the data, does."
+                f"1e{growth:.0f} (J7): over so long a time the a-priori gradient bounds hold but say little; G_adj, from the data, does."
             )
         if math.isinf(inverse_bound(layer.cell)):
             notes.append(f"layer {layer.index}: no a-priori floor (5.2), it needs dt < 1 and dt chi(w2) < 1.")
@@ -406,11 +407,14 @@ def _flow(layer: _Layer) -> tuple[GradientFlow, list[Row]]:
     lag = np.arange(steps, -1, -1)[:, None]
     start = measured[-1]
     with np.errstate(over="ignore", under="ignore"):
-        ceiling = start * np.exp(lag * math.log(jacobian_bound(cell)))
+        # |v J_N ... J_k|_1 <= |v| |J_N ... J_k| 1, and v acts on y
+        scale, rows_of = row_sums_of_products(cell, steps)
+        ceiling = (np.exp(scale)[:, None] * (rows_of[:, v.shape[-1] :] @ v.abs().numpy().T))[::-1]
         posterior = start * np.concatenate([np.exp(np.cumsum(rho.log().numpy()[::-1], 0))[::-1], np.ones((1, len(start)))])
+        posterior = np.minimum(posterior, ceiling)
         floor = start * inverse_bound(cell) ** -lag.astype(float)
     rows = [
-        _worst("J1", "|dE_N/dx_k|_1", layer.scope, measured[:-1], ceiling[:-1]),
+        _worst("J7", "|dE_N/dx_k|_1", layer.scope, measured[:-1], ceiling[:-1]),
         _worst("J2 a posteriori", "|dE_N/dx_k|_1", layer.scope, measured[:-1], posterior[:-1]),
     ]
     if math.isfinite(inverse_bound(cell)):

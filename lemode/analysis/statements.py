@@ -33,7 +33,8 @@ def _all() -> tuple[Statement, ...]:
         ("jacobian", "step_jacobian", "J_jacobians", {"3": "the step's Jacobian, exactly"}),
         ("jacobian", "jacobian_bounds", "J_jacobians", {
             "J1": "||J||_inf, a priori", "J2": "||J||_inf, by the gates met", "J3": "||J||_1", "J4": "||J||_2",
-            "J5": "the derivative by the input", "J6": "the distance of J from I"}),
+            "J5": "the derivative by the input", "J6": "the distance of J from I",
+            "J7": "products of J, a priori"}),
         ("gradient", "gradient_bounds", "G_gradients", {
             "G_inf": "closed form, by infinity norms", "G_1": "closed form, by 1-norms", "G_ref": "closed form, refined",
             "G_rec": "by a recursion", "G_unif": "uniform in the number of steps", "G_adj": "by the exact adjoint"}),

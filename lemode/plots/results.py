@@ -202,7 +202,7 @@ def gradient_flow(report: Flows, layer: int = -1, ax: Axes | None = None) -> Axe
     low, top = 1e-6 * max(flow.smallest[flow.smallest > 0].min(initial=1.0), 1e-280), 1e6 * flow.largest.max()
     for values, color, style, label in (
         (flow.ceiling_posterior, VERMILION, "--", "ceiling, a posteriori (J2)"),
-        (flow.ceiling, VERMILION, "-", "ceiling, a priori (J1)"),
+        (flow.ceiling, VERMILION, "-", "ceiling, a priori (J7)"),
         (flow.floor, GREEN, "-", "floor, a priori (5.2)"),
     ):
         near = (values >= low) & (values <= top)

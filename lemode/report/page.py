@@ -61,7 +61,7 @@ def audit_tables(report: AuditReport) -> Iterator[Markup]:
 
 
 def _group(row: Row) -> str:
-    """Where a row is shown: by its statement, but for what J1, J2 and 5.2 say of a gradient along many steps."""
+    """Where a row is shown: by its statement, but for what J7, J2 and 5.2 say of a gradient along many steps."""
     return "flow" if row.quantity.startswith("|dE_N") else statement(row.statement).group
 
 

@@ -1,4 +1,4 @@
-"""3: exact Jacobians. J1 to J6: bounds of one step, and where they are attained. 5.1: determinant and Liouville. 5.3: the ODE."""
+"""3: exact Jacobians. J1 to J6: bounds of one step, and where they are attained. J7: of many. 5.1: determinant and Liouville. 5.3: the ODE."""
 
 import math
 
@@ -12,6 +12,7 @@ from torch.func import jacrev, vmap
 
 from lemode import analysis
 from lemode.analysis.network import GROUPS
+from lemode.analysis.products import row_sums_of_products
 
 SCHEMES = ("imex", "semi_implicit", "exponential")
 ANY_DT = st.floats(-2, 2.5).map(lambda e: 10.0**e)
@@ -290,3 +291,30 @@ def test_5_3_logarithmic_norm_is_attained():
     assert float(analysis.logarithmic_norm(cell.ode, (minus, minus), u)) == pytest.approx(
         analysis.growth_rate(cell.ode), rel=1e-9
     )
+
+
+@given(case=cases(max_d=4, max_N=30, schemes=SCHEMES))
+def test_J7_bounds_products_and_is_no_larger_than_powers_of_J1(case):
+    """States and inputs need not be those of a trajectory."""
+    (y, z), u = case.cube_states(case.N), case.inputs(case.N)
+    bound, product = analysis.jacobian_product_bound(case.cell, case.N), np.eye(2 * case.d)
+    for n, J in enumerate(analysis.step_jacobian(case.cell, (y, z), u).matrix().numpy()):
+        product = J @ product
+        assert_bounded(np.abs(product).sum(1).max(), bound[n + 1])
+        assert_bounded(np.abs(product[case.d :]).sum(), np.exp(log_rows(case, n + 1)[case.d :]).sum())
+    power = np.arange(case.N + 1) * math.log(analysis.jacobian_bound(case.cell))
+    assert (np.log(bound) <= power + 1e-9 * (1 + power)).all()
+    assert bound[0] == 1
+
+
+def log_rows(case, n):
+    scale, rows = row_sums_of_products(case.cell, n)
+    return scale[n] + np.log(rows[n])
+
+
+def test_J7_overflows_to_inf():
+    cell = network(2, m=1, dt=1.0, W1=50 * np.ones((2, 2)), Wz=50 * np.ones((2, 2)), Wy=50 * np.ones((2, 2)))
+    bound = analysis.jacobian_product_bound(cell, 400)
+    assert bound[-1] == math.inf
+    assert not np.isnan(bound).any()
+    assert (np.diff(bound[np.isfinite(bound)]) >= 0).all()
