@@ -16,8 +16,8 @@ from lemode.analysis.horizon import ClosedLoop
 
 STEPS = 140
 KINDS = {
-    "trained, float32": {"train": "all", "hidden_size": 5},
-    "two layers and delays": {"train": "all", "hidden_size": 4, "num_layers": 2, "delays": 2, "dtype": "float64"},
+    "trained, float32": {"train": "all", "hidden_size": 5, "dtype": "float32"},
+    "two layers and delays": {"train": "all", "hidden_size": 4, "num_layers": 2, "delays": 2},
     "another scheme": {"train": "all", "hidden_size": 5, "scheme": "exponential", "dt": 2.0},
     "readout": {"train": "readout", "hidden_size": 6},
     "readout of two layers": {"train": "readout", "hidden_size": 4, "num_layers": 2},
@@ -46,11 +46,14 @@ def as_trajectories(x):
 
 @functools.cache
 def fitted(kind):
-    model = lemode.Surrogate(**{"steps": 120, "seed": 0, "verbose": False, "inputs": ("torque",)} | KINDS[kind])
+    model = lemode.Surrogate(**{"steps": 60, "seed": 0, "verbose": False, "inputs": ("torque",)} | KINDS[kind])
     return model.fit(as_trajectories(DATA[:4]), validation=as_trajectories(DATA[4:6]))
 
 
-@pytest.fixture(params=KINDS)
+LONG = ("another scheme", "readout of two layers")
+
+
+@pytest.fixture(params=[pytest.param(kind, marks=pytest.mark.slow if kind in LONG else ()) for kind in KINDS])
 def model(request):
     return fitted(request.param)
 
@@ -65,7 +68,7 @@ def one_step_errors(model, x, begin):
 def test_the_forecast_is_within_the_radius_of_held_out_data_at_every_step(model):
     closest = 0.0
     for x in DATA[6:]:
-        for history in (50, 70):
+        for history in (60, 90):
             found = certified_horizon(model, x, 0.3, history=history)
             error = np.abs(np.asarray(model.forecast(x[:history], STEPS - history, inputs=x[history:, 2:])) - x[history:, :2])
             assert np.array_equal(found.truth, x[history:, :2])
@@ -146,6 +149,44 @@ def test_rounding_is_a_defect():
     assert error.max() > 0
     assert (error <= found.radius).all()
     assert (found.radius[:10] < 1e-3).all()
+
+
+@pytest.mark.parametrize(("future", "times"), [(False, 1), (True, 2)])
+def test_what_a_step_rounds_by_is_in_the_radius_of_the_next(monkeypatch, future, times):
+    """Of the free run; and, where the errors to come are those of the network as it runs along the truth, of that as well."""
+    model, x = fitted("two layers and delays"), DATA[7]
+    given = {"errors": 1e-4, "inputs": x[60:63, 2:]} if future else {"history": 60}
+    series, usual = (x[:60] if future else x), ClosedLoop.enclose
+
+    def rounding(more):
+        def enclose(loop, v, e, known):
+            image, by, own, running = usual(loop, v, e, known)
+            return image, by, own, running + more * (np.arange(loop.size) == loop.states)
+
+        monkeypatch.setattr(ClosedLoop, "enclose", enclose)
+        return certified_horizon(model, series, 0.3, steps=3, **given).radius[:, 0]
+
+    by = 1e-3
+    gained = rounding(by) - rounding(0.0)
+    assert gained[0] == 0
+    std = float(model.network_.std[0])
+    assert gained[1] == pytest.approx(times * by * std, rel=1e-6)
+
+
+def test_a_float32_step_is_within_what_is_said_of_the_exact_one():
+    model = fitted("trained, float32")
+    network, rng, loop = model.network_, np.random.default_rng(1), ClosedLoop(model.network_)
+    closest = 0.0
+    for _ in range(20):
+        v, known = (torch.from_numpy(rng.uniform(-0.8, 0.8, n)).float() for n in (loop.size, 2))
+        z, y = v[: loop.states].reshape(2, 1, 1, -1)
+        with torch.no_grad():
+            x, ((y, z), _) = network.step(v[None, None, loop.states :], known[None, None], ((y, z), v.new_zeros(0, 1, 2)))
+        image, _, own, running = loop.enclose(v.double().numpy(), np.zeros(loop.size), known.double().numpy())
+        error = np.abs(torch.cat([z.reshape(-1), y.reshape(-1), x.reshape(-1)]).double().numpy() - image)
+        assert (error <= own + running).all()
+        closest = max(closest, (error / running).max())
+    assert closest > 0.01
 
 
 def test_a_forecast_that_contradicts_the_proof_is_reported(monkeypatch):
