@@ -404,3 +404,31 @@ def test_bad_input():
         Surrogate(train="readout", verbose=0).fit(LORENZ, checkpoint="fit.ckpt")
     with pytest.raises(ValueError, match=r"the core is LSTM: use lemode\.Surrogate"):
         lemode.baselines.LSTM(train="readout", verbose=0).fit(LORENZ)
+
+
+def test_noise_gets_the_autoregression_with_the_smallest_bic(few_draws):
+    """x_k = 1.2 x_{k-1} - 0.5 x_{k-2} + noise: two lags, by hand, and no weight on any unit."""
+    rng = np.random.default_rng(1)
+    x = np.zeros(400)
+    for k in range(2, 400):
+        x[k] = 1.2 * x[k - 1] - 0.5 * x[k - 2] + rng.normal()
+    model = fitted(x[:, None], units=20)
+    net = model.network_
+    assert (net.delays, float(net.head.weight[:, net.linear :].detach().abs().max())) == (1, 0.0)
+    given = x[:320]  # the last fifth is held out
+    A = np.c_[np.ones(318), given[1:-1], given[:-2]]
+    by_hand = np.linalg.lstsq(A, given[2:], rcond=None)[0]
+    predicted = np.c_[np.ones(398), x[1:-1], x[:-2]] @ by_hand
+    # the beginnings that are in the fit, too, weigh a little
+    np.testing.assert_allclose(model.predict(x[:, None])[1:-1, 0], predicted, atol=0.01)
+
+
+def test_what_is_better_by_luck_is_not_taken():
+    """On 25 steps of one, a head that adds a tenth of one is better than none by less than 40 %, and one that adds one is right."""
+    network, series = random_network(D=1, units=3, delays=0), Series(torch.arange(26.0, dtype=F64).reshape(26, 1, 1))
+    none = torch.zeros(1 + network.head.in_features, 1, dtype=F64)
+    for step, taken in ((0.1, False), (1.0, True)):
+        head = none.clone()
+        head[0] = step / network.increment
+        found = choose(network, head[None], [(0.0, 1e-6)], none, series, 5, 10, finalists=0)
+        assert (found.ridge == 1e-6) == taken
