@@ -50,7 +50,7 @@ def fitted(kind):
     return model.fit(as_trajectories(DATA[:4]), validation=as_trajectories(DATA[4:6]))
 
 
-LONG = ("another scheme", "readout of two layers")
+LONG = ("another scheme", "readout", "readout of two layers")
 
 
 @pytest.fixture(params=[pytest.param(kind, marks=pytest.mark.slow if kind in LONG else ()) for kind in KINDS])
@@ -192,11 +192,11 @@ def test_a_float32_step_is_within_what_is_said_of_the_exact_one():
 def test_a_forecast_that_contradicts_the_proof_is_reported(monkeypatch):
     monkeypatch.setattr(module, "_radii", lambda *args: np.full((10, 2), 1e-9))
     with pytest.raises(RuntimeError, match=r"contradicts statement 8\.2"):
-        certified_horizon(fitted("readout"), DATA[7], 0.3, history=60, steps=10)
+        certified_horizon(fitted("two layers and delays"), DATA[7], 0.3, history=60, steps=10)
 
 
 def test_frames_are_read_by_name():
-    model = fitted("readout")
+    model = fitted("two layers and delays")
     frame = pd.DataFrame(DATA[7][:, ::-1], columns=NAMES[::-1])
     assert np.array_equal(
         certified_horizon(model, frame, 0.3, history=60).radius, certified_horizon(model, DATA[7], 0.3, history=60).radius
@@ -226,7 +226,7 @@ X = DATA[7]
     ],
 )
 def test_refused_in_a_sentence(arguments, error, message):
-    given = {"model": fitted("readout"), "series": X, "tolerance": 0.3} | arguments
+    given = {"model": fitted("two layers and delays"), "series": X, "tolerance": 0.3} | arguments
     if "20 dim" in message:
         message = message.replace("20", str(ClosedLoop(given["model"].network_).size))
     with pytest.raises(error, match=message):
