@@ -52,6 +52,7 @@ from .stability import (
 from .statements import STATEMENTS, Statement
 from .time_scales import KnownScale, Timescales, timescales
 from .tube import Tube, tube_along
+from .windows import WindowContraction, contraction_over_windows
 
 __all__ = [
     "STATEMENTS",
@@ -70,12 +71,14 @@ __all__ = [
     "StepJacobian",
     "Timescales",
     "Tube",
+    "WindowContraction",
     "audit",
     "beta",
     "certified_horizon",
     "chi",
     "coefficients",
     "contraction_certificate",
+    "contraction_over_windows",
     "contraction_rate",
     "convergence_study",
     "decay_error_bound",

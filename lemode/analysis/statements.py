@@ -52,7 +52,8 @@ def _all() -> tuple[Statement, ...]:
             "7.1": "gates by time scale", "7.2": "what the Euler leak costs"}),
         ("discretization", "exact_gates", "6_discretization", {"7.3": "dt = 2 is a tanh network"}),
         ("data", "along_data", "8_along_data", {
-            "8.1": "all trajectories near a given one", "8.2": "how long a forecast stays near the truth"}),
+            "8.1": "all trajectories near a given one", "8.2": "how long a forecast stays near the truth",
+            "8.3": "contraction over windows of data"}),
         ("engine", "engine_functions", "6_discretization", {
             "psi": "one unit's worst growth", "G": "one gate's worst growth", "gamma": "the largest of G", "beta": "its slope",
             "chi": "the gate's share", "A": "a sum over steps"}),
