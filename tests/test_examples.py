@@ -58,3 +58,16 @@ def test_series_classification(tmp_path):
     assert done.returncode == 0, done.stderr
     assert int(re.search(r"test series: (\d+)%", done.stdout)[1]) > 85  # here it is 97; who always says "sound" has 50
     assert (tmp_path / "along.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_certified_forecast(tmp_path):
+    script = EXAMPLES / "certified_forecast.py"
+    given = ["--steps", "300", "--quiet", "--out", str(tmp_path)]
+    done = subprocess.run([sys.executable, "-W", "error", str(script), *given], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = [[int(x) for x in line.split()] for line in done.stdout.splitlines() if re.fullmatch(r"( +\d+){3}", line)]
+    assert len(rows) == 8
+    assert all(0 < certified <= kept for _, certified, kept in rows)
+    assert "If no one-step error of v exceeds" in done.stdout
+    assert (tmp_path / "certified_forecast.png").stat().st_size > 10_000
