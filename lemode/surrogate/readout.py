@@ -54,7 +54,7 @@ ORDERS, BIC_SAMPLES = (*range(13), 15, 18, 24), 2000
 
 # of the validation free runs: starts, and samples; in longer ones of a chaotic system all have failed alike
 FEW_STARTS, STARTS, HORIZON, FINALISTS = 4, 10, 400, 5
-# validation series of which every step is looked at, and how many rows of a field
+# validation series of which every step is looked at, and how many rows at most, of a field those of all points
 JUDGED_SERIES, JUDGED = 8, 40_000
 # what is better by less is not told apart
 TIE = 1.02
@@ -64,8 +64,8 @@ TIE = 1.02
 # runs after a fit to ten series of Lorenz63 err five times as much.
 BEGINNINGS, BEGINNING, BEGINNING_WEIGHT = 64, 12, 1e-4
 
-# of the response to noise: series it is measured on, and the difference quotient's half width, in increments
-NOISY_SERIES, DELTA = 4, 1e-3
+# of the response to noise: series and samples it is measured on, and the difference quotient's half width, in increments
+NOISY_SERIES, NOISY_SAMPLES, DELTA = 4, 20_000, 1e-3
 BLOCK = 20_000_000  # numbers of features at a time
 
 
@@ -171,7 +171,8 @@ class Regression:
             there = torch.ones_like(part.x[1:]) if known is None else _windows(known, places, len(part.x) - 1)
             self._add(part, BEGINNING_WEIGHT * there)
         rows = torch.arange(min(noisy, series.x.shape[1]))
-        self._add_noise(series.cut(0, len(series.x), rows), None if known is None else known[:, rows], generator)
+        end = min(len(series.x), NOISY_SAMPLES)
+        self._add_noise(series.cut(0, end, rows), None if known is None else known[: end - 1, rows], generator)
 
     def _factor(self, targets: int) -> StreamingQR:
         return StreamingQR(self.columns, targets, 1 + self.network.linear)
@@ -361,7 +362,7 @@ def one_step_errors(network: IncrementNetwork, heads: Tensor, series: Series) ->
     known, total, count = known_rows(series), torch.zeros(len(heads), dtype=F64), 0.0
     few = torch.arange(min(series.x.shape[1], JUDGED_SERIES))
     points = network.by_point(series.x[:1, :1])[..., 0].numel()
-    part = series.cut(0, series.lead + max(JUDGED // (points * len(few)), 50) if points > 1 else len(series.x), few)
+    part = series.cut(0, series.lead + max(JUDGED // (points * len(few)), 50), few)
     s = network.by_point(network.increment * torch.ones_like(part.x[:1, :1])).double()[..., None, :]
     block = max(BLOCK // (points * len(few) * heads.shape[1]), 1)
     state = None
