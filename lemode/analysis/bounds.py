@@ -91,15 +91,19 @@ def state_radius(
     if gates is not None:
         if (leaks > 1).any():
             raise ValueError(f"dt={dt:g}: the product bound needs dt * gate <= 1; give n instead of gates.")
-        kept = np.prod(1 - leaks, axis=0)
+        with np.errstate(divide="ignore"):  # a leak of 1 keeps nothing
+            log_kept = np.log1p(-leaks).sum(0)
     else:
         steps = np.asarray(n, dtype=np.float64)
         if (steps < 0).any() or (steps != np.floor(steps)).any():
             raise ValueError(f"n={steps.tolist()}: the number of steps must be a nonnegative integer.")
         if leaks > 1:
             return _plain(_overshoot(float(leaks), steps, size))
-        kept = (1 - leaks) ** steps
-    return _plain(np.where(size <= 1, 1 - (1 - size) * kept, 1 + (size - 1) * np.where(gates is None, 1.0, kept)))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            log_kept = np.where(steps == 0, 0.0, steps * np.log1p(-leaks))
+    # 1 - kept by expm1: at a small step the difference has few digits
+    kept, lost = np.exp(log_kept), -np.expm1(log_kept)
+    return _plain(np.where(size <= 1, lost + size * kept, 1 + (size - 1) * np.where(gates is None, 1.0, kept)))
 
 
 @checks(norm=real)
@@ -297,7 +301,8 @@ def _overshoot(ell: float, n: Any, size: Any) -> Any:
     """S3: the radius grows by R -> (ell - 1) R + ell, towards ell / (2 - ell) if ell < 2."""
     with np.errstate(over="ignore"):
         series = 2.0 * n if ell == 2 else ell * np.expm1(n * math.log(ell - 1)) / (ell - 2)
-        return np.maximum(size, (ell - 1) ** n * size + series)
+        start = np.where(size > 0, (ell - 1) ** n * np.where(size > 0, size, 1.0), 0.0)  # no 0 times inf
+        return np.maximum(size, start + series)
 
 
 def _plain(x: Any) -> Any:

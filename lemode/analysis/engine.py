@@ -222,38 +222,51 @@ def linear_growth(N: ArrayLike, dt: ArrayLike, G: ArrayLike) -> Any:
         raise ValueError(f"N={_worst(N)}: the number of steps must be a positive integer.")
     if (dt <= 0).any():
         raise ValueError(f"dt={_worst(dt)}: the step size must be a finite positive number.")
-    x = dt * G
+    with np.errstate(over="ignore", under="ignore"):
+        x = dt * G
     # the closed form cancels when N x is small; there A = dt/N Sum_j C(N+1, j+2) x^j, and 20 terms reach rounding for N x <= 1
     term = (N + 1) / 2
     series = np.zeros_like(x)
-    for j in range(20):
-        series = series + term
-        term = term * x * np.maximum(N - 1 - j, 0) / (j + 3)
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"):  # where x is large the series is not used
+        for j in range(20):
+            series = series + term
+            term = term * x * np.maximum(N - 1 - j, 0) / (j + 3)
         closed = ((1 + x) * np.expm1(N * np.log1p(x)) / (N * x) - 1) / G
-    return _result(np.where(N * x <= 1, dt * series, closed))
+        # one step has no growth; else what overflows on the way, inf / inf, overflows itself
+        grown = np.where(N * x <= 1, dt * series, np.where(np.isnan(closed), np.inf, closed))
+    return _result(np.where(N == 1, dt, grown))
 
 
 def _psi_r(a: Array, b: Array, r: Array) -> Array:
     with np.errstate(all="ignore"):
         inner = r * a + b + a * (a / (4 * b))
-    return np.where((a <= 2 * b) & (b > 0), inner, (1 + r) * a)
+        return np.where((a <= 2 * b) & (b > 0), inner, (1 + r) * a)
 
 
 def _lem_G(s: Array, A: Array, B: Array, r: Array) -> Array:
     """`lem_G` without its checks."""
     with np.errstate(all="ignore"):
+        # G is homogeneous, so that nothing overflows which the value itself does not
+        scale = np.maximum(np.maximum(A, B), s)
+        scale = np.where((scale > 0) & np.isfinite(scale), scale, 1.0)
+        s, A, B, infinite = s / scale, A / scale, B / scale, ~(np.isfinite(A) & np.isfinite(B))
         # piece 1, h = 1: g ((1 + r)(1 - g) A - s)
         g1 = 0.5 - 0.5 * s / ((1 + r) * A)
-        # piece 2, h = (1 - g) A / (2 B) <= 1: stationary where 3 c h^2 - 2 (1 - 2 r c) h - (2 r - c + 2 s/A) = 0, c = 2 B/A
-        c = 2 * B / A
+        # piece 2, h = (1 - g) A / (2 B) <= 1: stationary where 3 c h^2 - 2 (1 - 2 r c) h - q = 0, c = 2 B/A; g = 1 - c h, so that
+        # c h = (p + root)/3 and (p - root)/3, the smaller one of which is had from their product
+        c, q = 2 * B / A, 2 * r + 2 * (s - B) / A
         p = 1 - 2 * r * c
-        root = np.sqrt(p * p + 3 * c * (2 * r - c + 2 * s / A))
+        root = np.where(p == 0, np.sqrt(3 * c * q), np.abs(p) * np.sqrt(1 + 3 * (c / p) * (q / p)))
+        far = p + np.where(p < 0, -root, root)
         best = np.maximum(0.0, B - s)  # g = 0 and g = 1
-        for g in (g1, 1 - c, 1 - (p + root) / 3, 1 - (p - root) / 3):
+        for g in (g1, 1 - c, 1 - far / 3, 1 + (c / far) * q):
             g = np.where(g > 0, np.minimum(g, 1.0), 0.0)  # an undefined point becomes 0
-            best = np.maximum(best, g * (_psi_r((1 - g) * A, B, r) - s))
-    return np.asarray(np.where(np.isfinite(A) & np.isfinite(B), best + 0.0, np.inf))  # + 0.0: no negative zero
+            a = (1 - g) * A
+            # psi_r(a, B) - s, with the difference of B and s taken first
+            inner = np.where((a <= 2 * B) & (B > 0), (B - s) + r * a + a * (a / (4 * B)), (1 + r) * a - s)
+            best = np.fmax(best, g * inner)
+        value = best * scale + 0.0  # no negative zero
+    return np.asarray(np.where(infinite, np.inf, value))
 
 
 def _result(x: Array) -> Any:

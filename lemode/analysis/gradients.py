@@ -352,6 +352,8 @@ def _closed_form(cell: LEMCell, steps: int, pull: Array, group: str, kind: str, 
     in_z = group[1] in "1z"
     scale = (0.5 if group[1] in "12" else 1.0) * mu
     pull_1, pull_inf = float(pull.sum(1).max()), float(pull.max())
+    if not scale or not pull_inf:
+        return 0.0  # whatever overflows beside it
     wy_entry, wy_column = float(np.abs(w["Wy"]).max()), float(np.abs(w["Wy"]).sum(0).max())
     q = max(1.0, dt * wy_entry) if in_z else 1.0
     if kind == "inf":

@@ -69,7 +69,8 @@ def recursion(cell: LEMCell, pull: Array, groups: Sequence[str], u_max: Array, x
             radius, old = np.asarray(r[n - 1]), sy
             sz = sz + cell.dt * _lem_G(sz, W["W1"] @ old + one["1"] * mu, W["Wz"] @ old + one["z"] * mu, radius)
             sy = sy + cell.dt * _lem_G(sy, W["W2"] @ old + one["2"] * mu, W["Wy"] @ sz + one["y"] * mu, radius)
-            total = total + pull[n - 1] @ sy
+            pulled = pull[n - 1] > 0  # no 0 times inf
+            total = total + pull[n - 1, pulled] @ sy[pulled]
     return np.nan_to_num(total / steps, nan=np.inf, posinf=np.inf).reshape(len(groups), d)
 
 
@@ -105,7 +106,8 @@ def block_recursion(cell: LEMCell, pull: Array, group: str, u_max: Array, x0: fl
             sy = sy + cell.dt * float(
                 np.max(_lem_G(np.asarray(sy), w.w2 * old + kind["2"] * mu, w.wy * sz + kind["y"] * mu, radius))
             )
-            total += float(pull[n - 1].sum()) * sy
+            weight = float(pull[n - 1].sum())
+            total += weight * sy if weight else 0.0
     return total / steps if np.isfinite(total) else float("inf")
 
 
