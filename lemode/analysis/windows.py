@@ -121,7 +121,12 @@ def contraction_over_windows(cell: LEMCell, u: Tensor, state: State | None = Non
         )
     n = seq.shape[1]
     zero = seq.new_zeros(n, d)
+    for s in () if state is None else state:
+        if s.shape not in ((d,), (n, d)):
+            raise ValueError(f"state has a part of shape {tuple(s.shape)}: give (y, z), each {(d,)} or {(n, d)}.")
     y, z = (zero, zero) if state is None else (s.detach().to(zero).expand(n, d) for s in state)
+    if not all(bool(torch.isfinite(x).all()) for x in (seq, y, z)):
+        raise ValueError("u and state: give finite numbers.")
     with torch.no_grad():
         ys, zs = kernels.run(cell.ode, cell.scheme, seq, y, z, cell.dt)
         ys, zs = torch.cat([y[None], ys[:-1]]), torch.cat([z[None], zs[:-1]])

@@ -55,6 +55,8 @@ def test_several_sequences_and_a_start():
     [
         ({"cell": lemode.LEM(1, 3)}, TypeError, "give a lemode.LEMCell"),
         ({"u": U[:, 0]}, ValueError, r"u has shape \(60,\)"),
+        ({"u": U * torch.nan}, ValueError, "finite numbers"),
+        ({"state": (U[:2, 0], U[:2, 0])}, ValueError, r"state has a part of shape \(2,\)"),
         ({"window": 0}, ValueError, "window=0"),
         ({"window": 21}, ValueError, "60 steps: three windows of 21 need 63"),
     ],

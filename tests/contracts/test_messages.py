@@ -37,6 +37,9 @@ def calls():
         "growth_rate": {"network": cell, "norm": 1.0},
         "jacobian_bound": {"cell": cell, "norm": 2.0},
         "jacobian_bound_posterior": {"cell": cell, **at},
+        "jacobian_product_bound": {"cell": cell, "steps": 3},
+        "tube_along": {"rnn": rnn, "u": u, "state": (y[:1], y[:1]), "radius": 1e-3, "input_radius": 0.0},
+        "contraction_over_windows": {"cell": cell, "u": u, "state": first, "window": 2},
         "input_bound": {"cell": cell},
         "step_distance_bound": {"cell": cell, "gate_max": 0.5},
         "convergence_study": {"ode": ode, "u": u[0], "state0": first, "dt": 0.5, "steps": 1, "halvings": 1},
@@ -137,7 +140,7 @@ def test_the_table_holds_every_function():
     functions = {n for n in analysis.__all__ if callable(getattr(analysis, n)) and not isinstance(getattr(analysis, n), type)}
     functions |= {n for n in metrics.__all__ if not isinstance(getattr(metrics, n), type)}
     # given a fitted model, whose checks are its own
-    assert functions - {name for name, *_ in CALLS} == {"inverse_step", "spectrum_of_closed_loop"}
+    assert functions - {name for name, *_ in CALLS} == {"certified_horizon", "inverse_step", "spectrum_of_closed_loop"}
 
 
 # -- audits ---------------------------------------------------------------------------------------------------------------
