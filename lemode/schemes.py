@@ -20,6 +20,8 @@ __all__ = ["SCHEMES", "Scheme", "explicit", "exponential", "get_scheme", "imex",
 
 State = tuple[Tensor, Tensor]
 
+LONGEST = 1e30  # steps; beyond 3e38 a step is infinite in float32, and times a gate that is nothing, no number
+
 
 def imex(ode: MultiscaleODE, state: State, u: Tensor, dt: float | Tensor) -> State:
     r"""The LEM step, equation (3) of arXiv:2110.04744: forward Euler for z, then for y with the **new** z.
@@ -195,6 +197,10 @@ class Scheme:
         shown = f"{dt:g}" if float(f"{dt:g}") == dt else repr(dt)  # 1.0000000000000002 must not read 1
         if not (math.isfinite(dt) and dt > 0):
             raise ValueError(f"dt={shown}: the step size must be a finite positive number.")
+        if dt > LONGEST:
+            raise ValueError(
+                f"dt={shown}: float32 cannot multiply by it; a step of {LONGEST:g} is as long as any, all leaks being 1."
+            )
         if dt > limit:
             hint = "no scheme of this family is stable beyond 2" if allow_large_dt else "allow_large_dt=True admits up to 2"
             raise ValueError(

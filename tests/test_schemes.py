@@ -234,3 +234,20 @@ def test_refine_converges_to_the_ode(name):
 def test_bad_input_is_named(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("backend", ["reference", "torch", "auto"])
+@pytest.mark.parametrize("name", UNCONDITIONAL)
+def test_the_longest_step_is_one_in_float32_and_a_longer_one_is_refused(name, backend):
+    """Gates of 0, 1/2 and 1 times 1e30; at 1e39, beyond float32, 0 times inf would be no number."""
+    if backend == "torch" and SCHEMES[name].leak is None:
+        backend = "reference"
+    rnn = LEM(1, 3, scheme=name, dt=1e30, backend=backend)
+    with torch.no_grad():
+        for p in rnn.parameters():
+            p.fill_(0.3)
+        rnn.cells[0].ode.bias[:6] = torch.tensor([-800.0, 0.0, 800.0] * 2)
+        out, (y, z) = rnn(torch.ones(5, 2, 1))
+    assert all(bool((x.abs() <= 1).all()) for x in (out, y, z))
+    with pytest.raises(ValueError, match=r"dt=1e\+39: float32 cannot.*1e\+30"):
+        LEM(1, 3, scheme=name, dt=1e39)

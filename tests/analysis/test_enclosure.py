@@ -98,6 +98,25 @@ def test_a_network_that_runs_rounds_by_no_more_than_is_said(backend, dtype):
         assert closest > 1e-3  # the bound is one on the worst case, of every order of a sum
 
 
+@pytest.mark.parametrize("gate", ["1", "2"])
+def test_a_gate_whose_sum_cancels_rounds_by_no_more_than_is_said_and_by_more_than_all_else(gate):
+    made, rng, reached = cell(dtype=torch.float32, d=20, scale=0.0), np.random.default_rng(6), 0.0
+    x = torch.from_numpy(rng.uniform(-1, 1, 40)).float()
+    for _ in range(10):
+        W = 1e3 * torch.from_numpy(rng.standard_normal((20, 20))).float()
+        with torch.no_grad():
+            made.ode.blocks()._asdict()["W" + gate].copy_(W)
+            made.ode.blocks()._asdict()["b" + gate].copy_(-(W.double() @ x[20:].double()))
+            ys, zs = run(made.ode, made.scheme, torch.zeros(1, 1, 2), x[None, 20:], x[None, :20], made.dt)
+        found = LayerStep(made).enclose(
+            x.double().numpy(), np.zeros(40), np.zeros(2), np.zeros(2), unit_roundoff(torch.float32)
+        )
+        error = np.abs(torch.cat([zs[0, 0], ys[0, 0]]).double().numpy() - found.image)
+        assert (error <= found.running + found.own).all()
+        reached = max(reached, error.max())
+    assert reached > 1e-5  # what all else rounds by is a few units of 6e-8
+
+
 def test_layers_read_what_the_layer_below_has_just_made():
     rnn = lemode.LEM(2, 3, num_layers=2, dt=0.6, dtype=torch.float64)
     steps, rng = [LayerStep(c) for c in rnn.layers()], np.random.default_rng(4)
