@@ -118,7 +118,12 @@ def test_a_gate_whose_sum_cancels_rounds_by_no_more_than_is_said_and_by_more_tha
 
 
 def test_layers_read_what_the_layer_below_has_just_made():
-    rnn = lemode.LEM(2, 3, num_layers=2, dt=0.6, dtype=torch.float64)
+    rnn, generator = lemode.LEM(2, 3, num_layers=2, dt=0.6, dtype=torch.float64), torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for p in rnn.parameters():
+            p.copy_(torch.randn(p.shape, generator=generator))
+        for name, p in rnn.cells[1].named_parameters():  # the second layer is all about what it reads
+            p.mul_(2.0 if "ih" in name else 0.3)
     steps, rng = [LayerStep(c) for c in rnn.layers()], np.random.default_rng(4)
     x, u = rng.uniform(-1, 1, 12), rng.uniform(-1, 1, 2)
 
@@ -132,6 +137,15 @@ def test_layers_read_what_the_layer_below_has_just_made():
     found = enclose_layers(steps, x, np.zeros(12), u, np.zeros(2), unit_roundoff(torch.float64))
     assert np.allclose(found.image, move(v).detach().numpy(), atol=1e-15)
     assert np.allclose(np.hstack([found.by_state.mid, found.by_input.mid]), J, atol=1e-14)
+    # over a box of inputs alone, which reach the second layer through the first
+    found = enclose_layers(steps, x, np.zeros(12), u, np.full(2, 0.2), unit_roundoff(torch.float64))
+    reached = 0.0
+    for corner in ([-1, -1], [-1, 1], [1, -1], [1, 1]):
+        there = torch.from_numpy(np.concatenate([x, u + 0.2 * np.array(corner)]))
+        gap = np.abs(torch.autograd.functional.jacobian(move, there).numpy()[:, :12] - found.by_state.mid)
+        assert (gap <= found.by_state.rad + 1e-14).all()
+        reached = max(reached, (gap / (found.by_state.rad + 1e-14))[6:].max())
+    assert reached > 0.2
 
 
 def test_products_of_balls_contain_the_products_and_are_as_small_as_can_be():
