@@ -66,7 +66,9 @@ def main() -> None:
         for seed in range(options.seeds):
             with steps_watched(longest):
                 try:
-                    model = lemode.Surrogate(hidden_size=units, steps=100, seed=seed, verbose=0, train="all").fit(values[:, None])
+                    model = lemode.Surrogate(hidden_size=units, steps=100, seed=seed, verbose=0, train="all").fit(
+                        values[:, None]
+                    )
                 except FitDivergedError:
                     diverged += 1
                     continue

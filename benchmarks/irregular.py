@@ -51,7 +51,9 @@ def main() -> None:
     for name, (part, held_out) in sets.items():
         errors = []
         for seed in range(options.seeds):
-            model = Surrogate(dtype="float32", steps=options.steps, seed=seed, verbose=0, train="all").fit(part, validation=held_out)
+            model = Surrogate(dtype="float32", steps=options.steps, seed=seed, verbose=0, train="all").fit(
+                part, validation=held_out
+            )
             errors.append(model.rmse(test, washout=50))
         each = ", ".join(f"{e:.2e}" for e in errors)
         print(f"| {name} | {part.lengths.sum():,} | {each} | {np.median(errors):.2e} | {np.mean(errors):.2e} |", flush=True)

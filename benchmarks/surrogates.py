@@ -157,7 +157,9 @@ def fhn(options: argparse.Namespace) -> None:
     }
     budget = options.budget or options.seconds
     models |= solved(300)
-    models["LEM(16) in float64, as the data are"] = lambda seed: lemode.Surrogate(seed=seed, budget=budget, verbose=0, train="all")
+    models["LEM(16) in float64, as the data are"] = lambda seed: lemode.Surrogate(
+        seed=seed, budget=budget, verbose=0, train="all"
+    )
     compare("FitzHugh-Nagumo: v one step (0.4) ahead, published setting", models, training, validation, judge, options.seeds)
 
 
@@ -377,7 +379,9 @@ def ablation(options: argparse.Namespace) -> None:
     for name, (settings, change) in variants.items():
         for seed in range(options.seeds):
             with change():
-                model = lemode.Surrogate(**{**common, "seed": seed, **settings}, train="all").fit(training, validation=validation)
+                model = lemode.Surrogate(**{**common, "seed": seed, **settings}, train="all").fit(
+                    training, validation=validation
+                )
                 rows.setdefault(name, []).append({**judge(model), "seconds": model.history_.seconds})
     table("Ablation on FitzHugh-Nagumo", rows)
 

@@ -382,7 +382,9 @@ def test_inputs_that_do_not_fit(inputs, message):
             lyapunov_spectrum(undriven, x[:20], 30, inputs=inputs)
 
 
-@pytest.mark.filterwarnings("ignore:free runs leave the data|the fit is worth little")  # three units, and angles that are wrapped
+@pytest.mark.filterwarnings(
+    "ignore:free runs leave the data|the fit is worth little"
+)  # three units, and angles that are wrapped
 @pytest.mark.parametrize("settings", [{"scale": "series"}, {"angles": ["x0"]}, {}])
 def test_a_history_is_read_in_the_coordinates_of_the_model(settings):
     """What the closed loop starts from is what a forecast starts from, and with its own scale its unit does not matter."""
