@@ -43,7 +43,7 @@ lint: env
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# the core's own test and 2,000 drawn calls of its bridge on each instruction set, under the address and undefined behaviour sanitizers
+# the core's own test and 1,000 drawn calls of its bridge on each instruction set, under the address and undefined behaviour sanitizers
 sanitize: env
 	cmake -S . -B build/sanitize -G Ninja -DLEMODE_SANITIZE=ON
 	cmake --build build/sanitize
@@ -51,7 +51,7 @@ sanitize: env
 	for isa in avx512 avx2 baseline; do \
 		LEMODE_ISA=$$isa LEMODE_CORE=build/sanitize/lemode_core.so ASAN_OPTIONS=detect_leaks=0 \
 		LD_PRELOAD="$$(c++ -print-file-name=libasan.so) $$(c++ -print-file-name=libubsan.so)" \
-		$(BIN)/python tests/contracts/fuzz_bridge.py 2000 || exit 1; \
+		$(BIN)/python tests/contracts/fuzz_bridge.py 1000 || exit 1; \
 	done
 
 # the whole site, both galleries run from the real scripts; warnings are errors; no network once the packages are there

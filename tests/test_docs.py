@@ -173,6 +173,7 @@ def test_pictures_of_the_front_page_are_there():
         assert (DOCS / script).is_file(), script
 
 
+@pytest.mark.slow
 def test_code_of_start_and_migrating_runs(monkeypatch, tmp_path):
     pytest.importorskip("pandas")
     monkeypatch.chdir(tmp_path)

@@ -155,6 +155,7 @@ def network(scheme="imex", layers=1, dt=0.7, gain=1.0):
     return rnn, torch.randn(60, 3, 2, generator=gen, dtype=torch.float64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["imex", "explicit", "semi_implicit", "exponential"])
 @pytest.mark.parametrize("layers", [1, 2])
 def test_lem_sum_of_exponents_is_the_mean_log_determinant(scheme, layers):

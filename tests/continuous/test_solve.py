@@ -112,6 +112,7 @@ def test_linear_and_cubic_samples():
     np.testing.assert_allclose(cubic, CubicHermiteSpline(t, values, slopes)(s), rtol=1e-11, atol=1e-13)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [pytest.param("linear", marks=pytest.mark.slow), "cubic"])
 def test_interpolated_samples_equal_the_same_input_as_a_function(kind):
     ode, t = random_ode(), torch.linspace(0, 3, 5, dtype=f64)
@@ -208,6 +209,7 @@ def test_float32_and_layout():
 # -- gradients -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["function", "tensor", "constant", "linear", pytest.param("cubic", marks=pytest.mark.slow)])
 def test_adjoint_gradients_equal_those_through_the_solver(kind):
     ode, state0 = random_ode(2, 3), tuple(s.requires_grad_() for s in random_state(2, 3))

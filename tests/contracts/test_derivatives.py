@@ -52,6 +52,7 @@ def test_gradgradcheck_of_a_sequence(backend, scheme):
     assert torch.autograd.gradgradcheck(function, leaves, fast_mode=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FIELDS)
 @pytest.mark.parametrize("backend", ["auto", "torch", "reference"])
 def test_gradgradcheck_of_a_field(kind, backend):
@@ -59,6 +60,7 @@ def test_gradgradcheck_of_a_field(kind, backend):
     assert torch.autograd.gradgradcheck(function, leaves, fast_mode=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_gradgradcheck_of_a_wide_field_by_scheme(scheme):
     function, leaves = everything(*field("wide, 1-d", scheme=scheme))

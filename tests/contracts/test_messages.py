@@ -146,6 +146,7 @@ def test_the_table_holds_every_function():
 # -- audits ---------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*is deprecated in favor of:FutureWarning")
 @pytest.mark.parametrize("wrap", [weight_norm, parametrizations.weight_norm, parametrizations.spectral_norm])
 @pytest.mark.parametrize("bias", [True, False])

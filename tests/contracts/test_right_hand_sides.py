@@ -88,6 +88,7 @@ def test_the_fit_refuses_a_drive():
     np.testing.assert_allclose(x[:, 0], np.sin(T), atol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_stiff_system_says_so_and_radau_is_the_remedy():
     stiff, t = VanDerPol(mu=1000.0), [0.0, 2000.0]
     with pytest.raises(

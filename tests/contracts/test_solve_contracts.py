@@ -29,6 +29,7 @@ def both_ways(run, wanted):
 OLD_HOOKS = pytest.mark.filterwarnings("ignore:.*is deprecated in favor of:FutureWarning")
 
 
+@pytest.mark.slow
 @OLD_HOOKS
 @pytest.mark.parametrize("name", ["weight_hh", "weight_zy"])
 @pytest.mark.parametrize(
@@ -57,6 +58,7 @@ def test_adjoint_gradients_reach_tensors_that_are_no_parameters():
     both_ways(run, [*leaves, drive])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["constant", "linear", "cubic", None])
 def test_a_tensor_that_acts_in_two_ways_is_counted_once(kind):
     """Shared by weights, their own functions, and the input: the adjoint method adds up, and must not add up twice."""

@@ -62,7 +62,11 @@ def test_spectra_peak_at_the_frequency(ax):
 
 def test_every_public_plot_is_tested_here():
     source = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
-    elsewhere = {"order_plot", "training_history"}  # analysis/test_convergence.py, report/test_model.py
+    elsewhere = {
+        "order_plot",
+        "training_history",
+        "certified_forecast",
+    }  # analysis/test_convergence.py, report/test_model.py, analysis/test_horizon.py
     for name in set(plots.__all__) - elsewhere:
         assert f"plots.{name}(" in source, name
 

@@ -1,4 +1,4 @@
-"""Hypothesis profiles: 20 examples a property in every run, 200 in `make slow`, 300 drawn anew with HYPOTHESIS_PROFILE=nightly."""
+"""Hypothesis profiles: 20 examples a property in every run, 100 in `make slow`, 300 drawn anew with HYPOTHESIS_PROFILE=nightly."""
 
 import os
 
@@ -14,7 +14,7 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
     phases=[p for p in Phase if p is not Phase.explain],  # explaining a failure takes minutes here
 )
-settings.register_profile("full", parent=settings.get_profile("default"), max_examples=200)
+settings.register_profile("full", parent=settings.get_profile("default"), max_examples=100)
 settings.register_profile(
     "nightly", parent=settings.get_profile("default"), max_examples=300, derandomize=False, print_blob=True
 )

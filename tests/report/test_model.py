@@ -48,6 +48,7 @@ def test_without_data_leaves_out_what_needs_them(model_file, capsys):
     assert "running free" not in text
 
 
+@pytest.mark.slow
 def test_with_a_file(model_file, tmp_path, capsys):
     t = np.arange(0, 60, 0.4)
     np.savez(tmp_path / "data.npz", x=lemode.systems.FitzHughNagumo().trajectories(2, t, seed=3).x[..., :1])
@@ -55,6 +56,7 @@ def test_with_a_file(model_file, tmp_path, capsys):
     assert "data.npz" in text
 
 
+@pytest.mark.slow
 def test_with_a_few_samples(model_file, tmp_path, capsys):
     np.save(tmp_path / "few.npy", lemode.systems.FitzHughNagumo().trajectories(2, 0.4 * np.arange(6), seed=3).x[..., :1])
     text = page_of([model_file, "--data", tmp_path / "few.npy", "--out", tmp_path / "few.html"], tmp_path / "few.html", capsys)

@@ -144,6 +144,7 @@ def test_what_it_cannot_do_it_refuses():
         field_readout.fit_field_readout(network, series, series, 2, 0)
 
 
+@pytest.mark.slow
 def test_a_report_and_exponents():
     model = FieldSurrogate(hidden_size=3, kernel_size=3, train="readout", symmetry="odd", verbose=0).fit(WAVES[:, :40, ::2])
     assert audit_surrogate(model, WAVES[:1, :10, ::2]).holds

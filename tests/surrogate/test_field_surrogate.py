@@ -67,6 +67,7 @@ def test_mean_is_conserved_only_when_asked(model):
     assert np.abs(loose.forecast(history, 500).mean(-1) - history[:, -1:].mean(-1)).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_translation_commutes_with_the_forecast(model):
     wide = FieldSurrogate(hidden_size=4, kernel_size=5, recurrent_kernel_size=3, steps=5, verbose=0).fit(waves())
     assert wide.network_.core.ode.weight_zy.shape == (4, 4, 3)

@@ -166,6 +166,7 @@ def test_describes_itself(name):
     assert name in describe()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(NAMES) - {"MackeyGlass", "Lorenz96TwoScale"}))
 def test_initial_states_follow_the_seed(name):
     small = {"KuramotoSivashinsky": {"N": 32}}.get(name, {})
