@@ -213,7 +213,7 @@ def test_learns_lorenz63_in_seconds():
     chosen = model.history_.chosen
     assert chosen["units"] == 100
     assert chosen["free_error"] < 0.5 * chosen["linear_free_error"]
-    assert len(model.history_.tried) == len(readout.DRAWS) + 1
+    assert len(model.history_.tried) == len(readout.DRAWS) + 1 + len(readout.FAR)
 
 
 @pytest.mark.slow
