@@ -73,15 +73,16 @@ def real(name: str, value: Any) -> float:
 
 def array(name: str, value: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Real numbers, as a float64 array, NaN where they are masked."""
-    if np.ma.is_masked(value):
-        value = np.ma.filled(value.astype(np.float64), np.nan)
     try:
         found = np.asarray(value.detach().cpu() if isinstance(value, Tensor) else value)
     except (TypeError, ValueError):  # ragged lists
         found = np.empty(0, dtype=object)
     if found.dtype.kind not in "buif":
         raise TypeError(f"{name}={_shown(value)}: give real numbers.")
-    return found.astype(np.float64)
+    found = found.astype(np.float64)
+    if np.ma.is_masked(value):
+        found[np.ma.getmaskarray(value)] = np.nan
+    return found
 
 
 def integer(name: str, value: Any) -> int:

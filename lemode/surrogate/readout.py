@@ -273,8 +273,8 @@ def choose(
     """The head with the smallest product of its free-run and its one-step error on the validation series.
 
     Refused is what is worse than the reference in either by more than TIE, or better in both together by less than chance would have it on
-    so few values, `luck`. Of those within TIE of the best, that with the largest ridge
-    and noise. With finalists > 0 the first look is at few starts and short runs, and only so many see the second.
+    so few values, `luck`. Of those within TIE of the best, that with the largest ridge and noise. With finalists > 0 the first look is at
+    few starts and short runs, and only so many see the second.
 
     Parameters
     ----------

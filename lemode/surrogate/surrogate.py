@@ -113,7 +113,7 @@ class Surrogate(Estimator):
     --------
     >>> t = np.linspace(0, 20, 101)
     >>> waves = np.sin(t + np.arange(8)[:, None])[..., None]
-    >>> model = Surrogate(hidden_size=4, width=50, steps=20, verbose=0, train="all").fit(lemode.Trajectories(t, waves, ("x",)))
+    >>> model = Surrogate(hidden_size=4, steps=20, verbose=0, train="all").fit(lemode.Trajectories(t, waves, ("x",)))
     >>> model.predict(waves).shape, model.forecast(waves[0], steps=7).shape
     ((8, 101, 1), (7, 1))
     """

@@ -20,7 +20,7 @@ from .recipe import FINE, FULL_MATRIX_LIMIT, LEAST_NOISE, Recipe, make_optimizer
 from .run import History, Run, Starts, Stopped
 from .series import Series
 
-__all__ = ["again", "train"]
+__all__ = ["train"]
 
 # seconds after a Ctrl-C that ended a fit, in which another one ends the loop around it
 AGAIN = 2.0
@@ -100,14 +100,7 @@ def train(
 
 
 def again() -> bool:
-    """Whether the Ctrl-C of now follows one that has ended a fit.
-
-    Examples
-    --------
-    >>> first, second = again(), again()
-    >>> second
-    True
-    """
+    """Whether the Ctrl-C of now follows one that has ended a fit; it counts from now on as one that has."""
     global _interrupted
     before, _interrupted = _interrupted, time.monotonic()
     return _interrupted - before < AGAIN
