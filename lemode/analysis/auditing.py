@@ -406,11 +406,12 @@ def _flow(layer: _Layer) -> tuple[GradientFlow, list[Row]]:
     measured = (vys.abs().sum(-1) + vzs.abs().sum(-1)).numpy()  # (N + 1, samples)
     lag = np.arange(steps, -1, -1)[:, None]
     start = measured[-1]
-    with np.errstate(over="ignore", under="ignore"):
+    with np.errstate(over="ignore", under="ignore", divide="ignore"):  # of logarithms: nothing times inf is nothing
         # |v J_N ... J_k|_1 <= |v| |J_N ... J_k| 1, and v acts on y
         scale, rows_of = row_sums_of_products(cell, steps)
-        ceiling = (np.exp(scale)[:, None] * (rows_of[:, v.shape[-1] :] @ v.abs().numpy().T))[::-1]
-        posterior = start * np.concatenate([np.exp(np.cumsum(rho.log().numpy()[::-1], 0))[::-1], np.ones((1, len(start)))])
+        ceiling = np.exp(scale[:, None] + np.log(rows_of[:, v.shape[-1] :] @ v.abs().numpy().T))[::-1]
+        growth = np.concatenate([np.cumsum(rho.log().numpy()[::-1], 0)[::-1], np.zeros((1, len(start)))])
+        posterior = np.exp(np.log(start) + growth)
         posterior = np.minimum(posterior, ceiling)
         floor = start * inverse_bound(cell) ** -lag.astype(float)
     rows = [

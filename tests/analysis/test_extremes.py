@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import lemode
-from lemode.analysis import coefficients, gradient_bound, lem_G, linear_growth, psi_r, state_radius
+from lemode.analysis import audit, coefficients, gradient_bound, lem_G, linear_growth, psi_r, state_radius
 
 # the machine is not to decide, and every run is the same
 OFTEN = settings(deadline=None, derandomize=True, max_examples=25)
@@ -120,3 +120,18 @@ def test_derivatives_keep_their_digits_where_gates_and_candidates_saturate():
     assert float(c[2]) == pytest.approx(0.5 * sech2, rel=1e-13, abs=0)
     assert float(c[1]) == pytest.approx(0.5 * tail, rel=1e-13, abs=0)
     assert float(c[5]) == pytest.approx(0.5 * tail * sech2, rel=1e-13, abs=0)
+
+
+def test_an_audit_of_a_gradient_of_nothing_has_bounds_of_nothing():
+    """A target that is met: zero times a factor beyond the largest float is zero, and no nan."""
+    torch.manual_seed(0)
+    rnn = lemode.LEM(2, 6, dtype=torch.float64)
+    with torch.no_grad():
+        for p in rnn.parameters():
+            p.mul_(60)
+    u = torch.randn(900, 1, 2, dtype=torch.float64)
+    met = rnn(u)[0][..., :1].detach()
+    report = audit(rnn, u, met, readout=(np.eye(6)[:1], np.zeros(1)))
+    along = [row for row in report.rows if "dE_N" in row.quantity]
+    assert {(row.measured, row.bound) for row in along} == {(0.0, 0.0)}
+    assert report.holds
