@@ -23,19 +23,32 @@ series, judge     what is trained on, and what chooses the weights; grid: either
 ================  ==================================================================================================
 
 Each file stands on those before it: parameters, seeds, errors, clock, frames, labelled, reading, optimizers; data_checks, series, recipe,
-network, scaling, circle, data, field_network, flow_network, forecast, bands, losses, run, worth, storage, schema, checkpoint, progress,
-training, least_squares, readout_network, side_by_side, field_readout_network, readout, field_readout, fitters, base, surrogate,
-field_surrogate, fit_system.
+network, scaling, circle, data, field_network, flow_network, forecast, bands, losses, phases, run, worth, storage, schema, callbacks,
+checkpoint, progress, interrupts, training, least_squares, readout_network, side_by_side, field_readout_network, readout, field_readout,
+fitters, base, surrogate, field_surrogate, fit_system.
 """
 
 from .._renamed import moved
+from .callbacks import Callback, JSONLog, LivePlot, TensorBoard
 from .data_checks import DataWarning
 from .errors import FitDivergedError, FitTimeWarning, FitWarning
 from .field_surrogate import FieldSurrogate
 from .fit_system import fit
 from .surrogate import Surrogate
 
-__all__ = ["DataWarning", "FieldSurrogate", "FitDivergedError", "FitTimeWarning", "FitWarning", "Surrogate", "fit"]
+__all__ = [
+    "Callback",
+    "DataWarning",
+    "FieldSurrogate",
+    "FitDivergedError",
+    "FitTimeWarning",
+    "FitWarning",
+    "JSONLog",
+    "LivePlot",
+    "Surrogate",
+    "TensorBoard",
+    "fit",
+]
 
 moved(f"{__name__}.estimator", f"{__name__}.surrogate")
 moved(f"{__name__}.continuous", f"{__name__}.flow_network")

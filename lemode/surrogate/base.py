@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import os
+import time
 import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -17,6 +19,7 @@ from torch import Tensor
 from ..trajectories import Trajectories
 from . import frames, storage
 from .bands import LEAST, Band, check_level, residuals, sample_ahead
+from .callbacks import Listeners
 from .checkpoint import Checkpoint, digest
 from .circle import wrapped
 from .data import FitData, SeriesData, as_table, in_coordinates, lay_out_fit, lay_out_forecast, lay_out_series
@@ -26,7 +29,8 @@ from .field_readout_network import FieldReadoutNetwork
 from .fitters import Fitter, choose_fitter
 from .forecast import fill, run_ahead
 from .network import IncrementNetwork
-from .parameters import Parameters, check_count
+from .parameters import Parameters, check_count, check_number
+from .phases import Phases, spend
 from .reading import Form, Table
 from .readout_network import ReadoutNetwork
 from .recipe import Recipe, check_seed, checked_recipe
@@ -137,6 +141,8 @@ class Estimator(Parameters):
         *,
         validation: Trajectories | ArrayLike | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_every: float | None = None,
+        callbacks: Any = None,
     ) -> E:
         """Learn from trajectories.
 
@@ -149,6 +155,8 @@ class Estimator(Parameters):
         validation : as X; chooses the best weights. Without it a fifth of X is held out: trajectories where there are at least
             four, otherwise the last fifth of the time.
         checkpoint : a file that is written at every validation; if it exists, the fit goes on from there
+        checkpoint_every : seconds from one time that it is written to the next instead, at the end of a step
+        callbacks : a `lemode.surrogate.Callback` or a list of them, told of every step, of every validation and of the end
 
         Returns
         -------
@@ -160,24 +168,30 @@ class Estimator(Parameters):
             For data that are empty, not finite or too short, a hyper-parameter out of range, a checkpoint of other data, seed or
             hyper-parameters, or any with train='readout'.
         OSError
-            For a checkpoint that cannot be written.
+            For a checkpoint that cannot be written, or that another fit is writing.
         FitDivergedError
             If training diverges before any usable weights were found.
         KeyboardInterrupt
-            By Ctrl-C before the first validation, or within two seconds after one that ended a fit.
+            By Ctrl-C or SIGTERM before the first validation, or within two seconds after one that ended a fit.
 
         Warns
         -----
         FitWarning
-            If training diverges or is interrupted later; the best weights are restored.
+            If training diverges or is interrupted later, or a callback raises an exception; the best weights are restored. Where the
+            checkpoint cannot be written any more, and the fit goes on.
         FitTimeWarning
             If the clock of a named budget ends the fit before its steps are done.
         """
         _no_target(y)
         former = self if self.warm_start and hasattr(self, "network_") else None
+        every = None if checkpoint_every is None else check_number("checkpoint_every", checkpoint_every, hint=" of seconds")
+        if every is not None and checkpoint is None:
+            raise ValueError(f"checkpoint_every={checkpoint_every!r}: there is no checkpoint; give its file as well.")
         worker = self._worker()
         worker._refuse_unused()
-        worker._learn(X, validation, checkpoint, former)
+        with Listeners(callbacks) as listeners:
+            worker._learn(X, validation, checkpoint, every, former)
+            listeners.history = worker.history_
         self._publish(worker)
         return self
 
@@ -197,9 +211,11 @@ class Estimator(Parameters):
         X: Trajectories | ArrayLike,
         validation: Trajectories | ArrayLike | None,
         checkpoint: str | os.PathLike[str] | None,
+        every: float | None,
         former: Estimator | None,
     ) -> None:
         """Everything that a fit does, on a model that nobody sees yet."""
+        began = time.monotonic()
         check_seed(self.seed)
         data = self._lay_out(X, validation)
         recipe, fitter = self._recipe(data.names), self._fitter()
@@ -224,13 +240,21 @@ class Estimator(Parameters):
             self._check_same_network(former, data)
             self.network_ = network = copy.deepcopy(former.network_)
         series, judge = network.series(data.training), network.series(data.validation)
-        going_on = None if checkpoint is None else Checkpoint(checkpoint, self._fingerprint(data))
-        self.network_, self.history_ = fitter.fit(network, series, judge, recipe, self.seed, self.verbose, going_on)
+        going_on = None if checkpoint is None else Checkpoint(checkpoint, self._fingerprint(data), every)
+        with contextlib.nullcontext() if going_on is None else going_on.held():
+            laid_out = time.monotonic()
+            self.network_, self.history_ = fitter.fit(network, series, judge, recipe, self.seed, self.verbose, going_on)
+        fitted = time.monotonic()
+        phases: Phases = {}
+        spend(phases, "data", laid_out - began)
         # the network is another than that of the judge: that of a readout computes in float64
         self.residuals_ = residuals(self.network_, self.network_.series(data.validation), self.warmup_)
         self._warn(recipe, judge)
         series, judge = self.network_.series(data.training), self.network_.series(data.validation)
         sentence = what_it_is_worth(self.network_, series, judge, self.warmup_, self.names_, self.history_)
+        phases |= self.history_.phases
+        spend(phases, "judging", time.monotonic() - fitted)
+        self.history_.phases = phases
         if sentence is not None:
             warnings.warn(sentence, FitWarning, stacklevel=4)
 

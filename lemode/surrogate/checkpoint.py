@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 import warnings
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,10 +30,10 @@ CONTENTS: dict[str, Any] = {
     "numbers": dict[str, Any], "groups": list[dict[str, Any]],
 }  # fmt: skip
 # of an older lemode it may be missing
-OPTIONAL: dict[str, Any] = {"fingerprint": dict[str, Any], "reached": float}
+OPTIONAL: dict[str, Any] = {"fingerprint": dict[str, Any], "reached": float, "bad": int}
 
 
-@dataclass(frozen=True)
+@dataclass
 class Checkpoint:
     """A file of the fit that is under way.
 
@@ -37,6 +41,7 @@ class Checkpoint:
     ----------
     path : of the file
     fingerprint : what has to be the same for a fit to go on from it, by the names of which a refusal speaks
+    every : seconds from one time that it is written to the next, at the end of a step; at every validation by default
 
     Examples
     --------
@@ -49,7 +54,7 @@ class Checkpoint:
     >>> model = lemode.Surrogate(hidden_size=2, steps=5, verbose=0, train="all").fit(wave, checkpoint=path)
     >>> tensors, metadata = storage.read(path, "lemode checkpoint")
     >>> sorted({name.split(".")[0] for name in tensors}), metadata["step"]
-    (['best', 'generator', 'network', 'optimizer'], 5)
+    (['best', 'generator', 'generator_now', 'network', 'optimizer', 'refreshed'], 5)
 
     Where the file is that of a finished fit nothing is left to do; that of another fit is refused:
 
@@ -65,19 +70,79 @@ class Checkpoint:
 
     path: str | os.PathLike[str]
     fingerprint: dict[str, Any]
+    every: float | None = None
+    _failed: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        self._written = time.monotonic()
 
     def beside(self, suffix: str) -> Checkpoint:
         """Another one of the same fit, in the file of that name with the suffix."""
-        return Checkpoint(f"{os.fspath(self.path)}{suffix}", self.fingerprint)
+        return Checkpoint(f"{os.fspath(self.path)}{suffix}", self.fingerprint, self.every)
+
+    def remove(self) -> None:
+        """Remove the file, if it is there."""
+        Path(self.path).unlink(missing_ok=True)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """The file is this fit's alone in the block; BlockingIOError where another fit, of any process, holds it.
+
+        The lock is the system's, and goes with its process, however that ends. What a process that was killed has left half written is
+        removed.
+        """
+        import filelock  # torch needs it, too
+
+        lock = filelock.FileLock(f"{os.path.realpath(self.path)}.lock", timeout=0)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            raise BlockingIOError(
+                f"{self.path}: another fit is writing this checkpoint; wait for its end, or give this one a file of its own."
+            ) from None
+        except OSError as e:
+            raise storage.failed(e, self.path) from e
+        try:
+            storage.sweep(self.path)
+            yield
+        finally:
+            Path(lock.lock_file).unlink(missing_ok=True)  # while it is held: who opens it now makes a new one
+            lock.release()
+
+    def due(self, validated: bool, last: bool) -> bool:
+        """Whether it is to be written now, after a step: validated, or the last one of a stage.
+
+        Examples
+        --------
+        >>> seldom, always = Checkpoint("c", {}, every=3600.0), Checkpoint("c", {})
+        >>> [c.due(validated=True, last=False) for c in (seldom, always)], seldom.due(validated=False, last=True)
+        ([False, True], True)
+        """
+        return last or (validated if self.every is None else time.monotonic() - self._written >= self.every)
 
     def save(self, run: Run) -> None:
-        """Write weights, best weights, optimizer, random generator, schedule and history; replaces the file atomically."""
+        """Write weights, best weights, optimizer, random generator, schedule and history; replaces the file atomically.
+
+        Where that cannot be done, on a full disk, what was there stays, a FitWarning says so, and the fit goes on.
+        """
+        try:
+            self._write(run)
+            self._failed = False
+        except OSError as e:
+            if not self._failed:
+                kept = "the one before it is whole" if os.path.exists(self.path) else "there is none yet"
+                warnings.warn(f"{e} The fit goes on, and tries again at the next checkpoint; {kept}.", FitWarning, stacklevel=6)
+            self._failed = True
+        self._written = time.monotonic()
+
+    def _write(self, run: Run) -> None:
         optimizer = run.optimizer.state_dict()
         tensors = {f"network.{k}": v for k, v in run.network.state_dict().items()}
-        for part, weights in (("best", run.best_weights), ("before", run.before_weights)):
+        parts = {"best": run.best_weights, "before": run.before_weights, "refreshed": run.refreshed_with}
+        for part, weights in parts.items():
             tensors |= {f"{part}.{k}": v for k, v in (weights or {}).items()}
         tensors |= {f"average.{i}": v for i, v in enumerate(run.averages)}
-        tensors["generator"] = run.before_refresh
+        tensors |= {"generator": run.before_refresh, "generator_now": run.generator.get_state()}
         numbers: dict[str, Any] = {}
         for index, state in optimizer["state"].items():
             for key, value in state.items():
@@ -86,7 +151,7 @@ class Checkpoint:
         metadata = {
             "recipe": asdict(run.recipe), "history": asdict(run.history), "stage": run.stage, "step": run.step,
             "fingerprint": self.fingerprint, "best": run.best, "reached": run.reached, "free_before": run.free_before,
-            "numbers": numbers, "groups": optimizer["param_groups"],
+            "numbers": numbers, "groups": optimizer["param_groups"], "bad": run.bad,
         }  # fmt: skip
         storage.write(self.path, {k: v.clone() for k, v in tensors.items()}, metadata, FORMAT)
 
@@ -131,7 +196,6 @@ class Checkpoint:
         if different or shapes != {k: v.shape for k, v in network.items()}:
             what = f"with other {', '.join(different)}" if different else "of a network of other sizes"
             raise ValueError(f"{self.path}: the checkpoint of a fit {what}; remove the file to start anew, or fit as before.")
-        run.network.load_state_dict(network)
         run.averages = [tensors[f"average.{i}"] for i in range(len(run.averages))]
         run.best, run.best_weights = metadata["best"], _part(tensors, "best.") or None
         run.reached = metadata.get("reached", run.best)  # of an older lemode
@@ -143,9 +207,22 @@ class Checkpoint:
                 _, index, name = key.split(".", 2)
                 state.setdefault(int(index), {})[name] = value
         run.optimizer.load_state_dict({"state": state, "param_groups": metadata["groups"]})
-        run.generator.set_state(tensors["generator"])
-        run.starts.refresh(run.network, run.generator)
         run.history = History(**metadata["history"])
+        run.bad = metadata.get("bad", 0)
+        self._refresh(run, tensors, network)
+        run.network.load_state_dict(network)
+
+    def _refresh(self, run: Run, tensors: dict[str, torch.Tensor], network: dict[str, torch.Tensor]) -> None:
+        """The stored states again, as the last validation has left them, and the generator as it was after the last step."""
+        older = "generator_now" not in tensors  # of an older lemode, which wrote at validations alone
+        run.before_refresh = tensors["generator"]
+        run.refreshed_with = network if older else _part(tensors, "refreshed.") or None
+        run.generator.set_state(run.before_refresh)
+        if run.refreshed_with is not None:
+            run.network.load_state_dict(run.refreshed_with)
+            run.starts.refresh(run.network, run.generator)
+        if not older:
+            run.generator.set_state(tensors["generator_now"])
 
 
 def digest(*parts: Grid | torch.Tensor) -> str:

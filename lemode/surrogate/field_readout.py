@@ -16,6 +16,7 @@ from torch import Tensor
 
 from .field_network import FieldNetwork
 from .field_readout_network import FieldReadoutNetwork
+from .phases import spend
 from .progress import Progress
 from .readout import FLOOR, Choice, Draw, Judge, Regression, choose, draw, set_head
 from .run import History, Stopped
@@ -108,6 +109,7 @@ def fit_field_readout(
         "linear_one_step_error": found.reference_one_step,
     }  # fmt: skip
     history.seconds = time.monotonic() - start
+    spend(history.phases, "readout", history.seconds)
     return out, history
 
 

@@ -10,19 +10,22 @@ from typing import Protocol
 
 from ..lem import LEM
 from . import storage
+from .callbacks import Ended
 from .checkpoint import Checkpoint
 from .errors import FitDivergedError, FitWarning
 from .field_network import FieldNetwork
 from .field_readout import fit_field_readout
 from .flow_network import FlowNetwork
+from .interrupts import Interrupted, again
 from .network import IncrementNetwork
+from .phases import together
 from .readout import Judge, fit_readout, luck
 from .readout_network import ReadoutNetwork
 from .recipe import Recipe
 from .run import History, Stopped
 from .seeds import torch_stream
 from .series import Series
-from .training import again, train
+from .training import train
 
 __all__ = ["FITTERS", "Continuous", "Fitter", "Gradient", "Readout", "choose_fitter"]
 
@@ -124,9 +127,11 @@ class Continuous(Gradient):
         first = None if checkpoint is None else checkpoint.beside(".discrete")
         before = train(network, series, judge, recipe.discrete_part(), generator, verbose, first)
         network.discrete = False
-        if before.stopped == Stopped.INTERRUPTED:
+        if before.stopped in (Stopped.INTERRUPTED, Stopped.CALLBACK):
             return network, before
         after = train(network, series, judge, recipe.continuous_part(), generator, verbose, checkpoint)
+        if first is not None and after.stopped not in (Stopped.INTERRUPTED, Stopped.CALLBACK):
+            first.remove()  # it would refuse the next fit
         return network, before.then(after)
 
 
@@ -221,20 +226,25 @@ class Auto(Readout):
         solved, by_solving = fit_readout(network, series, judge, recipe.washout, seed, self.delays, verbose, self.width)
         try:
             trained, history = Gradient().fit(network, series, judge, recipe, seed, verbose, checkpoint)
-        except (FitDivergedError, KeyboardInterrupt) as e:
-            if isinstance(e, KeyboardInterrupt) and again():
+        except (FitDivergedError, KeyboardInterrupt, Ended) as e:
+            if isinstance(e, KeyboardInterrupt) and not isinstance(e, Interrupted) and again():
                 raise
             why = "the training diverged" if isinstance(e, FitDivergedError) else "the training was interrupted"
+            if isinstance(e, Ended):
+                why = "a callback ended the training"
             by_solving.kept = f"readout: {why}"
-            warnings.warn(f"{why} before it found any weights; the readout is kept.", FitWarning, stacklevel=5)
+            story = f" {e.story()}" if isinstance(e, Ended) else ""
+            warnings.warn(f"{why} before it found any weights; the readout is kept.{story}", FitWarning, stacklevel=5)
             return solved, by_solving
         scale = Judge.along(judge, recipe.washout, seed)
         (free, one), (trained_free, trained_one) = scale.errors(solved), scale.errors(trained)
         # a geometric mean that is better by luck is none that is better
         wins = (1 - luck(judge)) ** 2 * free * one <= trained_free * trained_one
+        phases = together(by_solving.phases, history.phases)
         if wins:
             history = history.then(by_solving)
             history.chosen, history.tried = by_solving.chosen, by_solving.tried
+        history.phases = phases
         history.kept = (
             f"{'readout' if wins else 'trained network'}: errors on the validation series, of free runs and of one step, are {free:.2g} "
             f"and {one:.2g} of the readout, {trained_free:.2g} and {trained_one:.2g} of the trained network"

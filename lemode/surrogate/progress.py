@@ -1,10 +1,12 @@
-"""How far a fit is: a bar on a terminal or in a notebook, plain lines in a file."""
+"""How far a fit is: a bar on a terminal or in a notebook, plain lines in a file, and what its callbacks are told."""
 
 from __future__ import annotations
 
 import sys
 import time
 from typing import Any
+
+from .callbacks import Ended, tell
 
 __all__ = ["Progress"]
 
@@ -43,19 +45,29 @@ class Progress:
 
             self.bar = tqdm(total=total, initial=done, unit=unit, desc="fit", mininterval=0.5)
 
-    def step(self) -> None:
-        """One more."""
+    def step(self, **facts: Any) -> None:
+        """One more; `Ended` if a callback says so."""
         self.done += 1
         if self.bar is not None:
             self.bar.update()
+        if self.unit == "step":
+            tell("on_step", step=self.done, **facts)
 
-    def validated(self, error: float, best: float) -> None:
-        """What the validation found."""
+    def validated(self, error: float, best: float, **facts: Any) -> None:
+        """What the validation found; `Ended` if a callback says so, of gradient steps."""
         self.text = f"validation {error:.2e}, best {best:.2e}"
         if self.bar is not None:
             self.bar.set_postfix_str(self.text, refresh=False)
         elif time.perf_counter() - self.last > SECONDS:
             self._say()
+        if self.unit == "step":
+            tell("on_validation", step=self.done, validation=error, best=best, **facts)
+            return
+        try:
+            tell("on_validation", stage="readout", draw=self.done, validation=error, best=best, **facts)
+        except Ended as e:
+            if e.error is not None:  # a readout takes seconds, and without its end there is nothing to keep
+                raise
 
     def close(self) -> None:
         """The last word."""

@@ -21,6 +21,7 @@ from .forecast import fill
 from .least_squares import StreamingQR
 from .losses import trust
 from .network import IncrementNetwork
+from .phases import spend
 from .progress import Progress
 from .readout_network import Heads, ReadoutNetwork, random_core
 from .run import History, Stopped
@@ -508,6 +509,7 @@ def fit_readout(
         "linear_one_step_error": found.reference_one_step,
     }  # fmt: skip
     history.seconds = time.monotonic() - start
+    spend(history.phases, "readout", history.seconds)
     return out, history
 
 

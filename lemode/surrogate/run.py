@@ -15,6 +15,7 @@ from torch import Tensor
 from .forecast import fill, free_run_error, free_run_power
 from .losses import one_step_loss
 from .network import IncrementNetwork
+from .phases import Phases, together
 from .recipe import FREE_POWER, Recipe
 from .series import Series
 
@@ -37,6 +38,7 @@ class Stopped(str, Enum):
     MAX_TIME = "max_time reached"
     DIVERGED = "diverged"
     INTERRUPTED = "interrupted"
+    CALLBACK = "ended by a callback"
     SOLVED = "ridge regression done"
 
     def __str__(self) -> str:  # Python 3.11 has StrEnum for it
@@ -58,7 +60,8 @@ class History:
     best_step is that of the weights that were kept, free_power what `lemode.surrogate.forecast.free_run_power` says of them, in fits
     that ask for it. Of a readout, `chosen` says how its core was drawn, with which noise and ridge its head was solved, and its errors
     on the validation series beside those of the linear autoregression with the same inputs, in standard deviations; `tried` what else
-    was looked at. Of train='auto', `kept` says which of two networks it is, and why.
+    was looked at. Of train='auto', `kept` says which of two networks it is, and why. `phases` has ``seconds`` and ``peak_memory``, in bytes
+    and of the whole process by then, of each part of the fit: 'data', 'readout', the stages, 'judging'.
 
     Examples
     --------
@@ -78,6 +81,7 @@ class History:
     chosen: dict[str, float] = field(default_factory=dict)
     kept: str = ""
     tried: list[dict[str, float]] = field(default_factory=list)
+    phases: Phases = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         # as JSON gives them back
@@ -94,6 +98,7 @@ class History:
             seconds=self.seconds + after.seconds,
             stopped=self.stopped if after.stopped == Stopped.ALL_DONE else after.stopped,
             stages=self.stages + after.stages,
+            phases=together(self.phases, after.phases),
         )
 
 
@@ -122,13 +127,16 @@ class Run:
         self.peak = float(optimizer.param_groups[0]["lr"])
         self.history = History()
         self.stage, self.step = 0, 0  # step within the stage
+        self.bad = 0  # steps in a row whose loss was not finite
         self.best, self.reached = math.inf, math.inf  # one-step error of the weights that are kept, and the smallest of all
         self.best_weights: dict[str, Tensor] | None = None
         self.progress = 0.0  # of the stage, by steps or by the clock
         self.before_weights: dict[str, Tensor] | None = None  # of a stage that fine-tunes, with their free-run error
         self.free_before = math.nan
         self.averages = [q.detach().clone() for q in network.parameters()] if recipe.average else []
-        self.before_refresh = generator.get_state()  # a checkpoint repeats the refresh instead of storing its states
+        # a checkpoint repeats the last refresh of the stored states instead of holding them
+        self.before_refresh = generator.get_state()
+        self.refreshed_with: dict[str, Tensor] | None = None
 
     @torch.no_grad()
     def update_averages(self) -> None:
@@ -164,7 +172,7 @@ class Run:
             self.history.best_step, self.history.free_power = len(self.history.loss), power
             self.best_weights = copy.deepcopy(self.network.state_dict())
         self.swap_averages()
-        self.before_refresh = self.generator.get_state()
+        self.before_refresh, self.refreshed_with = self.generator.get_state(), copy.deepcopy(self.network.state_dict())
         self.starts.refresh(self.network, self.generator)
         return error
 

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from .._version import __version__
 
-__all__ = ["FORMAT_VERSION", "check_writable", "read", "write"]
+__all__ = ["FORMAT_VERSION", "check_writable", "failed", "read", "sweep", "write"]
 
-# since 3 with a checksum
-FORMAT, FORMAT_VERSION = "lemode model", 3
+# since 3 with a checksum; since 4 checkpoints between two validations, and models with bounds
+FORMAT, FORMAT_VERSION = "lemode model", 4
 
 # stands in the place of the checksum while that is computed
 NONE_YET = "0" * 64
@@ -53,16 +53,56 @@ def write(path: str | os.PathLike[str], tensors: dict[str, Tensor], metadata: di
     }
     content = save({k: v.detach().contiguous() for k, v in tensors.items()}, header)
     content = _with_checksum(content, NONE_YET, hashlib.sha256(content).hexdigest())
-    temporary = target.parent / f".lemode-{secrets.token_hex(8)}.tmp"
-    # made by os.open, so that it has the permissions of any other new file: save_file makes a private one
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    temporary = target.parent / f"{_prefix(target)}{secrets.token_hex(8)}.tmp"
     try:
+        # made by os.open, so that it has the permissions of any other new file: save_file makes a private one
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         with os.fdopen(handle, "wb") as f:
             f.write(content)
+            f.flush()
+            os.fsync(handle)  # or a power cut could leave the name, and nothing in the file
         os.replace(temporary, target)
+    except OSError as e:
+        temporary.unlink(missing_ok=True)
+        raise failed(e, path) from e
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def failed(e: OSError, path: str | os.PathLike[str]) -> OSError:
+    """The error of the same class and number that says what could not be written, and what to do.
+
+    Examples
+    --------
+    >>> failed(OSError(28, "No space left on device"), "m.lem")
+    OSError('m.lem: could not be written (No space left on device), and nothing was changed; make room, or choose another folder.')
+    """
+    error = type(e)(
+        f"{path}: could not be written ({e.strerror or e}), and nothing was changed; make room, or choose another folder."
+    )
+    error.errno = e.errno
+    return error
+
+
+def sweep(path: str | os.PathLike[str]) -> None:
+    """Remove what a process that was killed while it wrote this file has left beside it; for one that nobody else is writing.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> sweep(folder / "fit.ckpt")
+    """
+    target = Path(os.path.realpath(path))
+    for left in target.parent.glob(f"{_prefix(target)}*.tmp"):
+        left.unlink(missing_ok=True)
+
+
+def _prefix(target: Path) -> str:
+    """Of the temporary files of one file; its own name may be as long as a name can be."""
+    return f".lemode-{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:8]}-"
 
 
 def check_writable(path: str | os.PathLike[str]) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +15,6 @@ from .flow_network import FlowNetwork
 from .network import IncrementNetwork, check_core
 from .parameters import check_count, names_of
 from .readout_network import ReadoutNetwork
-from .run import Stopped
 from .scaling import SCALES
 
 __all__ = ["Surrogate"]
@@ -198,12 +196,6 @@ class Surrogate(Estimator):
 
     def _fitter(self) -> Fitter:
         return choose_fitter(self.train, self.continuous, self.delays, check_count("width", self.width))
-
-    def _learn(self, X: Any, validation: Any, checkpoint: str | os.PathLike[str] | None, former: Estimator | None) -> None:
-        super()._learn(X, validation, checkpoint, former)
-        if checkpoint is not None and self.continuous and self.history_.stopped != Stopped.INTERRUPTED:
-            # that of the first part; it would refuse the next fit
-            Path(f"{os.fspath(checkpoint)}.discrete").unlink(missing_ok=True)
 
     def _check_same_network(self, former: Estimator, data: FitData) -> None:
         if self.train == "readout" and not isinstance(former.network_, ReadoutNetwork):

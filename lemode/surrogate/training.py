@@ -11,10 +11,14 @@ import torch
 from torch import Tensor
 
 from ..threads import one_thread
+from .callbacks import Ended
 from .checkpoint import Checkpoint
 from .errors import FitDivergedError, FitWarning
+from .flow_network import FlowNetwork
+from .interrupts import AGAIN, Interrupted, Interrupts, again
 from .losses import closed_loop_loss, one_step_loss
 from .network import IncrementNetwork
+from .phases import spend
 from .progress import Progress
 from .recipe import FINE, FULL_MATRIX_LIMIT, LEAST_NOISE, Recipe, make_optimizer
 from .run import History, Run, Starts, Stopped
@@ -22,13 +26,11 @@ from .series import Series
 
 __all__ = ["train"]
 
-# seconds after a Ctrl-C that ended a fit, in which another one ends the loop around it
-AGAIN = 2.0
-
 # A validation error beyond so many times that of persistence is none of a model
 USELESS = 10.0
 
-_interrupted = -math.inf  # when Ctrl-C ended a fit
+# steps in a row without a finite loss, which end a fit
+MOST_BAD = 20
 
 
 def train(
@@ -44,9 +46,9 @@ def train(
 
     The schedule of the learning rate follows the steps, or the clock where `max_time` is nearer. A fit whose loss is not finite for
     20 steps, or whose validation error is a thousand times its best, ends with the best weights and a FitWarning; without any, with
-    FitDivergedError. With a checkpoint everything is written there at every validation, and a fit that was cut off goes on from it,
-    if it is that fit's. Ctrl-C ends the fit with the best weights; a second one within two seconds is passed on, to end the loop
-    around it.
+    FitDivergedError. With a checkpoint everything is written there when it is due, and a fit that was cut off goes on from it,
+    if it is that fit's. Ctrl-C and SIGTERM end the fit after the step with the best weights, and the checkpoint is of that step; a second
+    one within two seconds is passed on, to end the loop around it.
 
     Examples
     --------
@@ -67,15 +69,24 @@ def train(
     history = run.history
     small = sum(p.numel() for p in network.parameters()) <= FULL_MATRIX_LIMIT
     progress = Progress(recipe.steps, len(history.loss), verbose)
-    start = time.monotonic() - history.seconds
+    start, ended = time.monotonic() - history.seconds, None
     try:
-        with one_thread(small):
-            while run.stage < len(recipe.stages) and history.stopped == Stopped.ALL_DONE:
-                _run_stage(run, validation, start, progress, checkpoint)
-    except KeyboardInterrupt:
-        if run.best_weights is None or again():
+        with one_thread(small), Interrupts() as interrupts:
+            try:
+                while run.stage < len(recipe.stages) and history.stopped == Stopped.ALL_DONE:
+                    _run_stage(run, validation, start, progress, checkpoint, interrupts)
+            except (Interrupted, Ended):
+                if checkpoint is not None:  # the step is done; one that was broken off in its middle is no state to go on from
+                    checkpoint.save(run)
+                raise
+    except KeyboardInterrupt as e:
+        if run.best_weights is None or (not isinstance(e, Interrupted) and again()):
             raise
         history.stopped = Stopped.INTERRUPTED
+    except Ended as e:
+        if run.best_weights is None and e.error is not None:
+            raise
+        history.stopped, ended = Stopped.CALLBACK, e
     finally:
         progress.close()
         history.seconds = time.monotonic() - start
@@ -87,23 +98,18 @@ def train(
             "lower lr, or check the data for jumps and outliers."
         )
     network.load_state_dict(run.best_weights)
-    if history.stopped in (Stopped.DIVERGED, Stopped.INTERRUPTED):
-        verb = "diverged" if history.stopped == Stopped.DIVERGED else "was interrupted"
-        twice = f" Ctrl-C again within {AGAIN:g} s ends what fits in a loop."
+    why = {Stopped.DIVERGED: "the fit diverged", Stopped.INTERRUPTED: "the fit was interrupted"}.get(history.stopped, "")
+    if ended is not None and ended.error is not None:
+        why = "a callback ended the fit"
+    if why:
+        twice = f" Ctrl-C again within {AGAIN:g} s ends what fits in a loop." if history.stopped == Stopped.INTERRUPTED else ""
         warnings.warn(
-            f"the fit {verb} at step {len(history.loss)}; the weights of step {history.best_step} (validation error {run.best:.3g} "
-            f"increments) were restored.{'' if verb == 'diverged' else twice}",
+            f"{why} at step {len(history.loss)}; the weights of step {history.best_step} (validation error {run.best:.3g} "
+            f"increments) were restored.{twice}{f' {ended.story()}' if ended is not None else ''}",
             FitWarning,
             stacklevel=5,
         )
     return history
-
-
-def again() -> bool:
-    """Whether the Ctrl-C of now follows one that has ended a fit; it counts from now on as one that has."""
-    global _interrupted
-    before, _interrupted = _interrupted, time.monotonic()
-    return _interrupted - before < AGAIN
 
 
 def _persistence(validation: Series, network: IncrementNetwork) -> float:
@@ -114,16 +120,19 @@ def _persistence(validation: Series, network: IncrementNetwork) -> float:
         return float(steps.square().mean().sqrt())
 
 
-def _run_stage(run: Run, validation: Series, start: float, progress: Progress, checkpoint: Checkpoint | None) -> None:
+def _run_stage(
+    run: Run, validation: Series, start: float, progress: Progress, checkpoint: Checkpoint | None, interrupts: Interrupts
+) -> None:
     recipe, history, network = run.recipe, run.history, run.network
     name, steps = recipe.stages[run.stage], recipe.steps_of(run.stage)
     fine = run.stage > 0
+    label = f"continuous {name}" if isinstance(network, FlowNetwork) and not network.discrete else name
     shares = [recipe.steps_of(k) / recipe.steps for k in range(len(recipe.stages))]
     opens, closes = sum(shares[: run.stage]), sum(shares[: run.stage + 1])
     if fine and run.before_weights is None:
         run.before_weights, run.free_before = copy.deepcopy(network.state_dict()), run.free_error(validation)
-    bad = 0
-    while run.step < steps:
+    last = time.monotonic()
+    while run.step < steps and run.bad < MOST_BAD:
         history.seconds = time.monotonic() - start
         run.progress = run.step / steps
         if recipe.max_time is not None:
@@ -131,6 +140,8 @@ def _run_stage(run: Run, validation: Series, start: float, progress: Progress, c
             if run.progress >= 1:
                 if history.validation and history.validation[-1][0] < len(history.loss):
                     run.validate(validation)
+                if checkpoint is not None:
+                    checkpoint.save(run)
                 if run.stage == len(recipe.stages) - 1:
                     history.stopped = Stopped.MAX_TIME
                 break
@@ -145,18 +156,25 @@ def _run_stage(run: Run, validation: Series, start: float, progress: Progress, c
         run.step += 1
         run.update_averages()
         history.loss.append(loss.item())
-        progress.step()
-        bad = bad + 1 if not math.isfinite(history.loss[-1]) else 0
+        run.bad = run.bad + 1 if not math.isfinite(history.loss[-1]) else 0
+        error = None
         if run.step % recipe.validate_every == 0 or run.step == steps:
             error = run.validate(validation)
-            progress.validated(error, run.best)
             if not error < 1e3 * max(run.reached, 1e-30):
-                bad = 20
-            if checkpoint is not None:
-                checkpoint.save(run)
-        if bad >= 20:
-            history.stopped = Stopped.DIVERGED
-            return
+                run.bad = MOST_BAD
+        now = time.monotonic()
+        spend(history.phases, label, now - last)
+        last, seconds = now, now - start
+        if checkpoint is not None and checkpoint.due(validated=error is not None, last=run.step == steps):
+            checkpoint.save(run)
+        # from here on the step is done
+        progress.step(stage=label, loss=history.loss[-1], lr=run.peak * rate, seconds=seconds)
+        if error is not None:
+            progress.validated(error, run.best, stage=label, seconds=seconds)
+        interrupts.check()
+    if run.bad >= MOST_BAD:
+        history.stopped = Stopped.DIVERGED
+        return
     if run.before_weights is not None:  # the free run decides, with the last weights: the learning rate has gone to zero
         free_after = run.free_error(validation)
         kept = free_after < run.free_before
@@ -167,7 +185,8 @@ def _run_stage(run: Run, validation: Series, start: float, progress: Progress, c
         run.validate(validation)
     elif run.best_weights is not None:
         run.restore(run.best_weights)
-    run.stage, run.step = run.stage + 1, 0
+    spend(history.phases, label, time.monotonic() - last)
+    run.stage, run.step, run.bad = run.stage + 1, 0, 0
 
 
 def _stage_loss(name: str, run: Run) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 
 import lemode
 from lemode import FieldSurrogate, Surrogate, Trajectories, baselines
-from lemode.surrogate import FitDivergedError, FitTimeWarning, FitWarning, recipe, training
+from lemode.surrogate import FitDivergedError, FitTimeWarning, FitWarning, interrupts, recipe, training
 from lemode.surrogate.base import Estimator
 from lemode.surrogate.field_network import FieldNetwork
 
@@ -223,7 +223,7 @@ class TestInterrupts:
     @pytest.fixture
     def press(self, monkeypatch):
         """Let the steps with these numbers, counted over all fits, raise it."""
-        monkeypatch.setattr(training, "_interrupted", -np.inf)
+        monkeypatch.setattr(interrupts, "_interrupted", -np.inf)
         real, now = training._stage_loss, {"step": 0, "at": ()}
 
         def watched(*args):

@@ -289,12 +289,12 @@ class TestAuto:
         def stopped(*args, **more):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("lemode.surrogate.training._interrupted", -1e9)
+        monkeypatch.setattr("lemode.surrogate.interrupts._interrupted", -1e9)
         monkeypatch.setattr("lemode.surrogate.fitters.train", stopped)
         with pytest.warns(FitWarning, match="the training was interrupted before it found any weights"):
             model = fitted(**self.settings())
         assert isinstance(model.network_, ReadoutNetwork)
-        monkeypatch.setattr("lemode.surrogate.training.AGAIN", 1e9)
+        monkeypatch.setattr("lemode.surrogate.interrupts.AGAIN", 1e9)
         with pytest.raises(KeyboardInterrupt):
             fitted(**self.settings())
 
