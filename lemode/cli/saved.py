@@ -1,28 +1,30 @@
-"""lemode from the shell: ``lemode audit model.lem``, ``lemode systems``."""
+"""``lemode audit``, ``lemode report`` and ``lemode systems``: what there is to say of a saved model, and of the systems of the library."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from ._version import __version__
-from .report import audit_surrogate, read_series, write_report
-from .surrogate import Surrogate
-from .systems import describe
+from ..report import audit_surrogate, read_series, write_report
+from ..surrogate import Surrogate
+from ..systems import describe
 
-__all__ = ["main"]
+__all__ = ["add"]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a subcommand; 0 if all is well, 1 if an audited statement does not hold, 2 for an error of use."""
-    parser = argparse.ArgumentParser(
-        prog="lemode", description="Long Expressive Memory as the discretization of a multiscale ODE."
-    )
-    parser.add_argument("--version", action="version", version=f"lemode {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True)
+def add(commands: Any) -> None:
+    """The three commands.
+
+    Examples
+    --------
+    >>> parser = argparse.ArgumentParser()
+    >>> add(parser.add_subparsers())
+    >>> parser.parse_args(["systems", "lorenz63"]).name
+    'lorenz63'
+    """
     command = commands.add_parser(
         "audit", help="every bound of the theory beside its measured value, for a saved surrogate",
         description="Evaluate every statement that applies to a saved surrogate and print measured values beside bounds. "
@@ -55,12 +57,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     listing.add_argument("name", nargs="?", help="a system, e.g. lorenz63")
     listing.set_defaults(run=_systems)
-    options = parser.parse_args(arguments)
-    try:
-        return int(options.run(options))
-    except (OSError, ValueError, TypeError, RuntimeError) as e:
-        print(f"lemode {options.command}: {e}", file=sys.stderr)
-        return 2
 
 
 def _systems(options: argparse.Namespace) -> int:
@@ -77,6 +73,11 @@ def _audit(options: argparse.Namespace) -> int:
         options.json.write_text(json.dumps(report.to_dict(), indent=1))
     if options.plot is not None:
         report.plot().figure.savefig(options.plot, dpi=150)
+    if not report.holds:
+        broken = [row.statement for row in report.rows if not row.holds]
+        print(
+            f"lemode audit: of {len(report.rows)} statements {len(broken)} do not hold: {', '.join(broken)}.", file=sys.stderr
+        )
     return 0 if report.holds else 1
 
 

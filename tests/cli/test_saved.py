@@ -1,4 +1,4 @@
-"""The command line: `lemode audit` on a saved surrogate, with and without data; errors are one line and exit status 2; the version.
+"""`lemode audit` on a saved surrogate, with and without data; errors are one line and exit status 1; the version.
 
 The scripts in examples/ are commands, too: they refuse options that they do not have.
 """
@@ -15,7 +15,7 @@ import pytest
 import lemode
 from lemode.cli import main
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 T = np.linspace(0, 12, 61)
 WAVES = np.stack([np.sin(T + p) for p in range(6)])[..., None]
 
@@ -64,13 +64,13 @@ def test_audit_on_data_writes_report_and_plot(model_file, tmp_path, kind, capsys
         ("missing.npy", None, "missing.npy"),
     ],
 )
-def test_bad_data_is_one_line_and_status_2(model_file, tmp_path, capsys, name, content, message):
+def test_bad_data_is_one_line_and_status_1(model_file, tmp_path, capsys, name, content, message):
     path = tmp_path / name
     if isinstance(content, dict):
         np.savez(path, **content)
     elif content is not None:
         np.save(path, content)
-    assert main(["audit", str(model_file), "--data", str(path)]) == 2
+    assert main(["audit", str(model_file), "--data", str(path)]) == 1
     captured = capsys.readouterr()
     assert message in captured.err
     assert len(captured.err.strip().splitlines()) == 1
@@ -78,7 +78,7 @@ def test_bad_data_is_one_line_and_status_2(model_file, tmp_path, capsys, name, c
 
 
 def test_no_model_and_no_command():
-    assert main(["audit", "nowhere.lem"]) == 2
+    assert main(["audit", "nowhere.lem"]) == 1
     with pytest.raises(SystemExit):
         main([])
 
