@@ -94,17 +94,18 @@ def scores(error: Array, spread: Array, power: Array) -> Array:
     array([3. , 1.5])
     """
     with np.errstate(invalid="ignore", over="ignore"):
-        found = np.abs(error) / half_width(np.ones(()), spread, power)
+        found = np.abs(error) / half_width(np.ones((len(power), 1)), spread, power)
     # an infinite error over an infinite spread
     return np.where(np.isinf(error), np.inf, found)
 
 
 def half_width(quantile: Array, spread: Array, power: Array) -> Array:
-    """Of a band: the quantile times the spread ``(..., H, D)`` to the power of its lead.
+    """Of a band: the quantile ``(H, D)`` times the spread ``(..., leads, D)`` to the power of its lead ``(H,)``, for the first leads.
 
     Examples
     --------
     >>> half_width(np.array([[2.0], [2.0]]), np.full((2, 1), 9.0), np.array([0.0, 0.5]))[:, 0]
     array([2., 6.])
     """
-    return np.asarray(quantile * np.maximum(spread, TINY) ** power[:, None])
+    leads = spread.shape[-2]
+    return np.asarray(quantile[:leads] * np.maximum(spread, TINY) ** power[:leads, None])

@@ -63,7 +63,7 @@ class Parameters:
 
     def __repr__(self) -> str:
         defaults = inspect.signature(type(self).__init__).parameters
-        params = {name: plain(value) for name, value in self.get_params().items()}
+        params = {name: plain(value) for name, value in self.get_params(deep=False).items()}
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in params.items() if v != defaults[k].default)})"
 
     def _learned(self) -> list[str]:
@@ -74,7 +74,7 @@ class Parameters:
         worker = copy.copy(self)
         for name in self._learned():
             delattr(worker, name)
-        for name, value in self.get_params().items():
+        for name, value in self.get_params(deep=False).items():
             setattr(worker, name, plain(value))
         return worker
 

@@ -11,7 +11,7 @@ import torch
 __all__ = ["PURPOSES", "stream", "torch_stream"]
 
 # the place of a purpose is its stream: new ones go to the end
-PURPOSES = ("sampling", "split", "weights", "batches", "noise", "bands")
+PURPOSES = ("sampling", "split", "weights", "batches", "noise", "bands", "members")
 
 
 def _sequence(seed: int, purpose: str) -> np.random.SeedSequence:

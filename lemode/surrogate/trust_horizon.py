@@ -39,9 +39,10 @@ class TrustRule(NamedTuple):
     spread: float
     factor: float
 
-    def state(self, spread: Array) -> Counts:
-        """Stated horizons ``(windows,)`` of root mean square spreads ``(windows, H)``: so many leads, H at most."""
-        return _stated(parting(spread, self.spread), self.factor, spread.shape[1])
+    def state(self, spread: Array, horizon: int | None = None) -> Counts:
+        """Stated horizons ``(windows,)`` of root mean square spreads ``(windows, leads)``: so many leads, and the longest calibrated one at
+        most, which by default is that of the spreads. Of fewer leads, what is certain by then."""
+        return _stated(parting(spread, self.spread), self.factor, spread.shape[1] if horizon is None else horizon)
 
 
 def parting(spread: Array, threshold: float) -> Counts:
