@@ -51,6 +51,7 @@ from .stability import (
 )
 from .statements import STATEMENTS, Statement
 from .time_scales import KnownScale, Timescales, timescales
+from .trapping import TrappingRegion, trapping_region
 from .tube import Tube, tube_along
 from .windows import WindowContraction, contraction_over_windows
 
@@ -70,6 +71,7 @@ __all__ = [
     "Statement",
     "StepJacobian",
     "Timescales",
+    "TrappingRegion",
     "Tube",
     "WindowContraction",
     "audit",
@@ -122,5 +124,6 @@ __all__ = [
     "timescales",
     "trajectory_jvp",
     "trajectory_vjp",
+    "trapping_region",
     "tube_along",
 ]

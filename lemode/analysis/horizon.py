@@ -124,7 +124,7 @@ def certified_horizon(
     - *The future:* `series` is the history, and `errors` bounds the sizes of the one-step errors to come, such as a quantile of those on
       validation series. :math:`\Phi` and R are then taken along the forecast. The statement is conditional on that bound, and says so.
 
-    Nothing of the system behind the data is used.
+    Nothing of the system behind the data is used. Where the radius reaches the bounds that the model is held between, 8.4, it ends.
 
     Parameters
     ----------
@@ -245,6 +245,10 @@ class ClosedLoop:
         seen = self.D * (1 + self.lags)
         self.by_series, self.by_series_size = np.zeros((self.D, seen)), np.zeros((self.D, seen))
         self.by_input = np.zeros((self.D, self.steps[0].m - seen))
+        # where nothing is held the map has a derivative, and it is the same; a delayed value is held as it is read
+        self.lower, self.upper = (
+            np.tile(end.detach().to("cpu", torch.float64).numpy(), 1 + self.lags) for end in (network.lower, network.upper)
+        )
         linear = network.linear
         if not linear:
             self.by_state[:, -d:] = K
@@ -266,6 +270,11 @@ class ClosedLoop:
         self.by_series_size[diagonal, diagonal] += 1
         shift = np.hstack([np.eye(self.D * self.lags), np.zeros((self.D * self.lags, self.D))])
         self.shift = Ball.exact(np.hstack([np.zeros((len(shift), self.states)), shift]))
+
+    def is_held(self, v: Array, e: Array) -> bool:
+        """Whether the values in the box within e of v may be at the bounds of the network, beyond which its derivative is another."""
+        x, reach = v[self.states :], outward(e[self.states :], 2)
+        return bool((x - reach <= self.lower).any() or (x + reach >= self.upper).any())
 
     def enclose(self, v: Array, e: Array, known: Array) -> tuple[Array, Ball, Array, Array]:
         """The image of v ``(size,)``, its derivative over the box within e of v, and what rounding adds, here and in the network."""
@@ -333,6 +342,8 @@ def _radii(loop: ClosedLoop, data: Array, known: int, steps: int, errors: Array 
     radius = np.full((steps, D), np.inf)
     for n in range(steps):
         delta = outward(np.abs(center) + spread.total()[:, 0], 2)
+        if loop.is_held(v, delta):
+            break
         # back in the units of the data: their normalisation in float64, and the network's way back
         size = std * (np.abs(v[here]) + delta[here]) + np.abs(mean)
         radius[n] = outward(std * delta[here] + (4 * loop.unit + 8 * U) * size, 8)

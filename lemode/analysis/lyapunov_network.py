@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -249,13 +250,22 @@ def spectrum_of_closed_loop(
             return None
         return drives[done + torch.arange(steps).clamp(max=len(drives) - 1 - done)].repeat_interleave(each, 0)
 
+    held, bounds = 0, [getattr(net, name, None) for name in ("lower", "upper")]
+
+    def seen(point: Array) -> None:
+        """A state that is no number ends it; where the network is held at its bounds, what is found is their exponents."""
+        nonlocal held
+        finite(point, "the state")
+        values = torch.as_tensor(point[: x[-1].numel()]).view(x.shape[1:])
+        held += any(bool((values == end).any()) for end in bounds if end is not None)
+
     def advance(Q: Array) -> Array:
         nonlocal v, done
         if together == 1:
             tangents = torch.as_tensor(Q).T.contiguous()
             after, out = pushed(v.expand(len(tangents), -1).contiguous(), tangents, inputs_of(1, len(tangents)))
             v, done = after[0], done + 1
-            finite(to_numpy(v), "the state")
+            seen(to_numpy(v))
             return to_numpy(out).T
         if not ahead:
             points, e = [v], inputs_of(together, 1)
@@ -267,12 +277,19 @@ def spectrum_of_closed_loop(
             v, done = points[-1], done + together
             Js = to_numpy(J.reshape(together, size, size).mT)
             ahead.extend(zip(to_numpy(torch.stack(points[1:]))[::-1], Js[::-1]))
-        x, D = ahead.pop()
-        finite(x, "the state")
+        point, D = ahead.pop()
+        seen(point)
         return D @ Q
 
     time = positive("dt", float(getattr(model, "step_", 1.0)) if dt is None else dt)
-    return qr_spectrum(advance, tuple(v.shape), time, steps, transient, k, blocks, seed)
+    found = qr_spectrum(advance, tuple(v.shape), time, steps, transient, k, blocks, seed)
+    if held > 0.01 * (transient + steps):
+        warnings.warn(
+            f"the free run is held at the edge of its data's range at {held} of {transient + steps} steps: there the exponents are those "
+            "of the edge, and not of the model. Fit for longer, or with contain=None.",
+            stacklevel=3,
+        )
+    return found
 
 
 def _variables(network: Any) -> int:

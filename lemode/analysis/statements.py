@@ -54,6 +54,7 @@ def _all() -> tuple[Statement, ...]:
         ("data", "along_data", "8_along_data", {
             "8.1": "all trajectories near a given one", "8.2": "how long a forecast stays near the truth",
             "8.3": "contraction over windows of data"}),
+        ("data", "containment", "8_along_data", {"8.4": "what no free run leaves"}),
         ("engine", "engine_functions", "6_discretization", {
             "psi": "one unit's worst growth", "G": "one gate's worst growth", "gamma": "the largest of G", "beta": "its slope",
             "chi": "the gate's share", "A": "a sum over steps"}),

@@ -117,7 +117,7 @@ def backward(
 
 def rollout(
     layers: Sequence[Layer], readout: Tensor, readout_bias: Tensor, x0: Tensor, state: Sequence[tuple[Tensor, Tensor]],
-    steps: int, residual: bool, exogenous: Tensor | None,
+    steps: int, residual: bool, exogenous: Tensor | None, lower: Tensor | None, upper: Tensor | None,
 ) -> Tensor:  # fmt: skip
     """See `lemode.kernels.rollout`."""
     N, D = x0.shape
@@ -146,6 +146,7 @@ def rollout(
         layer=ctypes.addressof(structs), readout=address("readout", readout, (D, m)),
         readout_bias=address("readout_bias", readout_bias, (D,)), x0=address("x0", x0, (N, D)),
         exogenous=None if exogenous is None else address("exogenous", exogenous, (steps, N, extra)), xs=xs.data_ptr(),
+        **{name: address(name, bound, (D,)) for name, bound in (("lower", lower), ("upper", upper)) if bound is not None},
     )  # fmt: skip
     _invoke("rollout", x0.dtype, struct)
     return xs

@@ -3,9 +3,9 @@ r"""A free run: a stacked network whose readout is fed back as its next input.
 .. math::
 
     u_k = (x_k, e_k), \qquad (y, z)^{(1..l)} \leftarrow \text{one step of every layer, driven by } u_k, \qquad
-    x_{k+1} = [x_k +]\; C\, y^{(l)} + c
+    x_{k+1} = \mathrm{clip}\big([x_k +]\; C\, y^{(l)} + c,\ \text{lower}, \text{upper}\big)
 
-with optional exogenous inputs :math:`e_k`; the bracketed term is the residual head.
+with optional exogenous inputs :math:`e_k`; the bracketed term is the residual head, and without bounds nothing is clipped.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ def rollout(
     steps: int,
     residual: bool = True,
     exogenous: Tensor | None = None,
+    lower: Tensor | None = None,
+    upper: Tensor | None = None,
     backend: str = "auto",
 ) -> Tensor:
     r"""The free run :math:`x_1, \ldots, x_{steps}`, shape ``(steps, N, D)``.
@@ -54,6 +56,8 @@ def rollout(
         Whether the head predicts the increment ``x_{k+1} - x_k`` or ``x_{k+1}`` itself.
     exogenous : (steps, N, m_ex), optional
         Known inputs, appended to x.
+    lower, upper : (D,), optional
+        Bounds between which every x is held; what is no number stays so.
     backend : {'auto', 'native', 'torch', 'reference'}
         As in `lemode.kernels.run`. Where a gradient is needed 'auto' takes the torch loop, which autograd differentiates.
 
@@ -70,11 +74,10 @@ def rollout(
     >>> rollout([layer], torch.zeros(2, 4), torch.ones(2), torch.zeros(3, 2), [(zero, zero)], steps=5)[-1, 0]  # increments of 1
     tensor([5., 5.])
     """
-    _check(layers, readout, readout_bias, x0, state, steps, exogenous)
-    args = (layers, readout, readout_bias, x0, state, steps, residual, exogenous)
+    _check(layers, readout, readout_bias, x0, state, steps, exogenous, lower, upper)
+    args = (layers, readout, readout_bias, x0, state, steps, residual, exogenous, lower, upper)
     tensors = [x0, readout, readout_bias, *(t for pair in state for t in pair), *(t for layer in layers for t in layer[:4])]
-    if exogenous is not None:
-        tensors.append(exogenous)
+    tensors += [t for t in (exogenous, lower, upper) if t is not None]
     gradient = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
     if backend == "native" and gradient:
         raise ValueError("backend='native' does not differentiate a rollout: use torch.no_grad(), or backend='torch'.")
@@ -95,6 +98,8 @@ def _check(
     state: Sequence[tuple[Tensor, Tensor]],
     steps: int,
     exogenous: Tensor | None,
+    lower: Tensor | None,
+    upper: Tensor | None,
 ) -> None:
     if not layers or len(state) != len(layers):
         raise ValueError(f"{len(layers)} layers and {len(state)} states: give one (y, z) for each of at least one layer.")
@@ -122,13 +127,14 @@ def _check(
         raise ValueError(
             f"readout of shape {tuple(readout.shape)}: give ({D}, {m}), as x0 has {D} features and the last layer {m} units."
         )
-    if tuple(readout_bias.shape) != (D,):
-        raise ValueError(f"readout_bias of shape {tuple(readout_bias.shape)}: give ({D},), one for each feature of x0.")
+    for name, vector in (("readout_bias", readout_bias), ("lower", lower), ("upper", upper)):
+        if vector is not None and tuple(vector.shape) != (D,):
+            raise ValueError(f"{name} of shape {tuple(vector.shape)}: give ({D},), one for each feature of x0.")
 
 
 def _torch_rollout(
     layers: Sequence[Layer], readout: Tensor, readout_bias: Tensor, x0: Tensor, state: Sequence[tuple[Tensor, Tensor]],
-    steps: int, residual: bool, exogenous: Tensor | None,
+    steps: int, residual: bool, exogenous: Tensor | None, lower: Tensor | None, upper: Tensor | None,
 ) -> Tensor:  # fmt: skip
     x, xs, states, step = x0, [], list(state), [_stepper(layer) for layer in layers]
     for k in range(steps):
@@ -138,6 +144,8 @@ def _torch_rollout(
             u = states[i][0]
         head = linear(u, readout, readout_bias)
         x = x + head if residual else head
+        if lower is not None or upper is not None:
+            x = x.clamp(lower, upper)
         xs.append(x)
     return torch.stack(xs) if xs else x0.new_empty(0, *x0.shape)
 

@@ -18,6 +18,7 @@ from ..analysis import (
     lyapunov_bounds,
     lyapunov_spectrum,
     timescales,
+    trapping_region,
 )
 from ..conv import ConvLEM
 from ..kernels.fields import windows
@@ -231,7 +232,7 @@ def _stability(model: Surrogate, x: FloatArray | None, u: FloatArray | None, kno
     few = read[:8, 0].double() if read is not None else torch.zeros(8, cell.ode.input_size, dtype=torch.float64)
     study = convergence_study(cell.ode, few, scheme=cell.scheme.name, dt=cell.dt, steps=len(few))
     order = plot(lambda ax: plots.order_plot(study, ax))
-    return render("stability.html", layers=layers, dt=cell.dt, samples=len(few), order=order)
+    return render("stability.html", layers=layers, dt=cell.dt, samples=len(few), order=order, region=trapping_region(model))
 
 
 # -- the model's core and what it reads ------------------------------------------------------------------------------
@@ -272,7 +273,7 @@ def _hand_over(model: Surrogate, series: torch.Tensor, inputs: torch.Tensor) -> 
     dtype = net.mean.dtype
     with torch.no_grad():
         e = both_ends(inputs.to(dtype))[:-1] if len(net.input_std) else None
-        read = net.core_input(series[:-1].to(dtype), e)
+        read = net.core_input(net.held(series[:-1].to(dtype)), e)
     if isinstance(net, FieldReadoutNetwork):
         return windows(read, torch.Size(net.kernel), circular=True)
     return net.core.windows(read) if isinstance(net.core, ConvLEM) else read
@@ -331,7 +332,7 @@ def audit_surrogate(model: Surrogate, x: FloatArray | None = None, u: FloatArray
                 "the loss of the audit is |y|^2 / 2: the increment that was trained is a difference between neighbours."
             )
     report = audit(core, read, target, readout=head) if pointwise else audit(core, read)
-    report.notes[:0] = notes
+    report.notes[:0] = [*notes, f"the surrogate: {trapping_region(model)}."]
     return report
 
 

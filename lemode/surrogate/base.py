@@ -22,13 +22,14 @@ from .bands import LEAST, Band, check_level, residuals, sample_ahead
 from .callbacks import Listeners
 from .checkpoint import Checkpoint, digest
 from .circle import wrapped
+from .containment import check_contain, contain, warn_of_edges, warn_of_outside
 from .data import FitData, SeriesData, as_table, in_coordinates, lay_out_fit, lay_out_forecast, lay_out_series
 from .errors import FitTimeWarning, FitWarning
 from .field_network import FieldNetwork
 from .field_readout_network import FieldReadoutNetwork
 from .fitters import Fitter, choose_fitter
 from .forecast import fill, run_ahead
-from .network import IncrementNetwork
+from .network import BOUNDS, IncrementNetwork
 from .parameters import Parameters, check_count, check_number
 from .phases import Phases, spend
 from .reading import Form, Table
@@ -74,6 +75,7 @@ class Estimator(Parameters):
     dt: float
     scheme: str
     train: str
+    contain: float | None
     dtype: str | None
     seed: int
     warm_start: bool
@@ -218,7 +220,7 @@ class Estimator(Parameters):
         began = time.monotonic()
         check_seed(self.seed)
         data = self._lay_out(X, validation)
-        recipe, fitter = self._recipe(data.names), self._fitter()
+        recipe, fitter, factor = self._recipe(data.names), self._fitter(), check_contain(self.contain)
         if recipe.weights is not None:  # an angle has two coordinates of the same weight
             turns = tuple(recipe.weights[data.names.index(name)] for name in data.table.angles)
             recipe = dataclasses.replace(recipe, weights=recipe.weights + turns)
@@ -239,6 +241,7 @@ class Estimator(Parameters):
         else:
             self._check_same_network(former, data)
             self.network_ = network = copy.deepcopy(former.network_)
+        contain(network, data.training, data.validation, factor)
         series, judge = network.series(data.training), network.series(data.validation)
         going_on = None if checkpoint is None else Checkpoint(checkpoint, self._fingerprint(data), every)
         with contextlib.nullcontext() if going_on is None else going_on.held():
@@ -352,7 +355,9 @@ class Estimator(Parameters):
 
     def _predict(self, given: SeriesData) -> Array:
         data, grid = given.data, given.grid
-        _, out = fill(self.network_, self.network_.series(grid))
+        series = self.network_.series(grid)
+        warn_of_outside(self.network_, series, self._coordinate_names())
+        _, out = fill(self.network_, series)
         assert out is not None
         values = _time_second(self.network_.denormalise(out), data.x.dtype)
         if grid.at is not None:  # of the steps from one sample to the next, the last one arrives there
@@ -403,7 +408,10 @@ class Estimator(Parameters):
         table, share = self.table_, None if level is None else self._share(level)
         observed = len(table.names)
         data = lay_out_forecast(history, table.read, observed, self.step_, self.warmup_, steps, inputs, dt, t, table)
-        values = _time_second(run_ahead(self.network_, data), data.dtype)
+        warn_of_outside(self.network_, self.network_.series(data.grid), self._coordinate_names())
+        ahead = run_ahead(self.network_, data)
+        warn_of_edges(self.network_, ahead, self._coordinate_names())
+        values = _time_second(self.network_.denormalise(ahead), data.dtype)
 
         def labelled(found: Array) -> Any:
             found = (found if data.way is None else data.way.undo(found, data.times)).astype(data.dtype)
@@ -425,6 +433,10 @@ class Estimator(Parameters):
                 "grid, or an older lemode wrote it. Fit it anew, with more validation data."
             )
         return share
+
+    def _coordinate_names(self) -> tuple[str, ...]:
+        """The variable of each number that the network predicts: an angle has two."""
+        return (*self.names_, *self.table_.angles)
 
     def _known_errors(self) -> list[list[float]]:
         """Those of the validation series; none on another grid than theirs."""
@@ -487,6 +499,10 @@ class Estimator(Parameters):
             For a folder that is not there or may not be written, or a path that is a folder or a device.
         """
         self._check_fitted()
+        storage.write(path, *self._contents())
+
+    def _contents(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """What a file holds: tensors, and all else."""
         metadata = {
             "class": type(self).__name__,
             "params": self._worker().get_params(),
@@ -502,13 +518,14 @@ class Estimator(Parameters):
             "residuals": self._known_errors(),
             "report": getattr(self, "report_", None),
         }
-        storage.write(path, self.network_.state_dict(), metadata)
+        return self.network_.state_dict(), metadata
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Any:
         """Read a model that `save` wrote. Nothing in the file is executed; ValueError if it is foreign, damaged or newer."""
         tensors, metadata = storage.read(path)
-        kind = metadata.get("class", cls.__name__)  # since format 2
+        # since format 2; before there were others than Surrogate, which is read by this one
+        kind = metadata.get("class", "Surrogate" if cls is Estimator else cls.__name__)
         if kind != cls.__name__:
             known = {c.__name__: c for c in _subclasses(cls)}
             if not isinstance(kind, str) or kind not in known:
@@ -536,6 +553,8 @@ class Estimator(Parameters):
             model.history_ = History(**metadata["history"])
             if metadata.get("report") is not None:
                 model.report_ = metadata["report"]
+            for name, end in BOUNDS.items():  # of an older lemode, which had none
+                tensors.setdefault(name, torch.full_like(tensors["mean"], end))
             sizes = model.table_.width, len(model.input_names_), tensors["head.weight"].dtype
             readout = metadata.get("readout")
             if readout is None:
@@ -546,7 +565,7 @@ class Estimator(Parameters):
                 model.network_ = like(model.network_, **readout)
             model.network_.load_state_dict(tensors)
             model.network_.set_core_dt(metadata.get("core_dt"))  # since format 2
-        except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as e:
+        except Exception as e:  # whatever comes of contents that anybody may have written
             raise ValueError(f"{path}: the contents of this lemode model do not fit together ({e}).") from e
         return model
 

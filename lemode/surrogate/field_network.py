@@ -18,7 +18,7 @@ __all__ = ["FieldNetwork", "reflected"]
 
 Array = NDArray[np.floating[Any]]
 
-SCALES = ("mean", "std", "increment")
+SCALES = ("mean", "std", "increment", "lower", "upper")
 
 
 class FieldNetwork(IncrementNetwork):
@@ -26,7 +26,7 @@ class FieldNetwork(IncrementNetwork):
 
     .. math::
 
-        \hat u_{k+1} = u_k + s\, \delta_k, \qquad
+        \hat u_{k+1} = \mathrm{clip}(u_k + s\, \delta_k), \qquad
         \delta_k = C\, y_k + c \quad \text{or} \quad \delta_k(i) = C\, (y_k(i) - y_k(i + 1)), \qquad y_k = \mathrm{ConvLEM}(u_k)
 
     in variables normalised by one mean and one standard deviation of each channel for the whole grid. The second form is what leaves a
@@ -69,17 +69,17 @@ class FieldNetwork(IncrementNetwork):
         super().__init__(core, hidden_size, channels, dtype)
         self.grid, self.conserve, self.channels = tuple(grid), conserve, channels
         for name in SCALES:
-            setattr(self, name, self._spread(getattr(self, name)))
+            setattr(self, name, self.spread(getattr(self, name)))
 
     def set_scales(self, x: Tensor, e: Tensor | None = None, r: Tensor | None = None) -> None:
         """Learn the scales, which all points share, from training data x ``(T, n, channels * points)``; e and r have to be None."""
         _refuse(e=e, r=r)
-        for name, value in zip(SCALES, scales(self.by_point(x.double()).flatten(1, -2))):
-            getattr(self, name).copy_(self._spread(value))
+        for name, value in zip(("mean", "std", "increment"), scales(self.by_point(x.double()).flatten(1, -2))):
+            getattr(self, name).copy_(self.spread(value))
 
-    def _spread(self, scale: Tensor) -> Tensor:
+    def spread(self, values: Tensor) -> Tensor:
         """One number for every variable, from one for each channel; where all share it, one."""
-        return scale if self.channels == 1 else scale.repeat_interleave(math.prod(self.grid))
+        return values if self.channels == 1 else values.repeat_interleave(math.prod(self.grid))
 
     def forward(self, x: Tensor, e: Tensor | None = None, state: Any = None, r: Tensor | None = None) -> tuple[Tensor, Any]:
         """Scaled increments for normalised x ``(T, n, channels * points)``, and the state to go on from.
@@ -131,7 +131,7 @@ class FieldNetwork(IncrementNetwork):
         network, points = copy.deepcopy(self), math.prod(self.grid)
         network.grid = tuple(grid)
         for name in SCALES:
-            setattr(network, name, network._spread(getattr(self, name)[::points]).clone())
+            setattr(network, name, network.spread(getattr(self, name)[::points]).clone())
         return network
 
 

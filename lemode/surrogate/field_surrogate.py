@@ -34,7 +34,7 @@ class FieldSurrogate(Estimator):
 
     .. math::
 
-        \hat u_{k+1} = u_k + s\, \delta_k, \qquad
+        \hat u_{k+1} = \mathrm{clip}(u_k + s\, \delta_k), \qquad
         \delta_k = C\, y_k + c \quad \text{or} \quad \delta_k(i) = C\, (y_k(i) - y_k(i + 1)), \qquad y_k = \mathrm{ConvLEM}(u_k)
 
     in a field normalised by one mean and one standard deviation of each quantity, with s the root mean square of its increments, C
@@ -75,6 +75,8 @@ class FieldSurrogate(Estimator):
         `lemode.surrogate.field_readout_network.FieldReadoutNetwork`: seconds, in float64, for clean data and some hundred units. A
         `symmetry` that all channels share is then one of the network; noise and filter are chosen on the validation series, and the
         parameters of training, from `input_noise` to `average`, are not used.
+    contain : float, optional
+        As in `Surrogate`, at every point of the grid. Where a free run is held, its mean is not conserved.
     others : as in `Surrogate`, with other defaults; there are no observe, inputs, delays, continuous, weights and num_layers
 
     Raises
@@ -124,6 +126,7 @@ class FieldSurrogate(Estimator):
         dt: float = 1.0,
         scheme: str = "imex",
         train: str = "all",
+        contain: float | None = 1.5,
         budget: str | float = "standard",
         steps: int | None = None,
         max_time: float | None = None,
@@ -153,6 +156,7 @@ class FieldSurrogate(Estimator):
         self.dt = dt
         self.scheme = scheme
         self.train = train
+        self.contain = contain
         self.budget = budget
         self.steps = steps
         self.max_time = max_time

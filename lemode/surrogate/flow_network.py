@@ -100,7 +100,8 @@ class FlowNetwork(IncrementNetwork):
 
         def rate(s: Tensor, e: Tensor | None) -> Tensor:
             x, *states = s.split([D, *(d for *_, d in layers for _ in range(2))], -1)
-            u = x if e is None else torch.cat([x, e, e], -1)  # the discrete network reads e at both ends of a step
+            u = self.held(x)
+            u = u if e is None else torch.cat([u, e, e], -1)  # the discrete network reads e at both ends of a step
             rates = []
             for k, (joint, bias, Wy, dt, d) in enumerate(layers):
                 y, z = states[2 * k : 2 * k + 2]

@@ -83,7 +83,7 @@ def free_run(
 
 @torch.no_grad()
 def run_ahead(network: IncrementNetwork, data: ForecastData) -> Tensor:
-    """The values ``(steps, n, D)`` at the times of a forecast, in the units of the data.
+    """The normalised values ``(steps, n, D)`` at the times of a forecast.
 
     Examples
     --------
@@ -100,12 +100,12 @@ def run_ahead(network: IncrementNetwork, data: ForecastData) -> Tensor:
     """
     series = network.series(data.grid)
     if data.places is not None:  # the values to come are missing ones
-        filled = network.denormalise(fill(network, series)[0].x)
+        filled = fill(network, series)[0].x
         places = torch.from_numpy(data.places.T)[..., None]
         return filled.gather(0, places.expand(-1, -1, filled.shape[-1]))
     steps = data.times.shape[1]
     history, coming = series.part(0, -steps), series.part(-steps, -1)
-    return network.denormalise(free_run(network, history.x, steps, history.e, coming.e))
+    return free_run(network, history.x, steps, history.e, coming.e)
 
 
 def closed_loop(
@@ -142,7 +142,8 @@ def _lem_rollout(
     ]
     s = network.increment
     states = list(zip(state[0].unbind(0), state[1].unbind(0), strict=True))
-    return rollout(layers, s[:, None] * network.head.weight, s * network.head.bias, x0, states, steps, exogenous=e)
+    head = s[:, None] * network.head.weight, s * network.head.bias
+    return rollout(layers, *head, x0, states, steps, exogenous=e, lower=network.lower, upper=network.upper)
 
 
 def free_run_error(network: IncrementNetwork, series: Series, warmup: int, horizon: int, starts: int = 4) -> float:

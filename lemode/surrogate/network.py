@@ -17,7 +17,10 @@ from ..schemes import get_scheme
 from .parameters import check_count, check_number
 from .series import Grid, Series
 
-__all__ = ["IncrementNetwork", "both_ends", "check_core", "draw_weights", "scales"]
+__all__ = ["BOUNDS", "IncrementNetwork", "both_ends", "check_core", "draw_weights", "scales"]
+
+# what is held where nothing is
+BOUNDS = {"lower": -math.inf, "upper": math.inf}
 
 
 class IncrementNetwork(nn.Module):
@@ -25,10 +28,12 @@ class IncrementNetwork(nn.Module):
 
     .. math::
 
-        \hat x_{k+1} = x_k + s \odot (C\, y_k + c), \qquad
+        \hat x_{k+1} = \mathrm{clip}\big(x_k + s \odot (C\, y_k + c)\big), \qquad
         y_k = \mathrm{core}(x_k, x_{k-1}, \dots, x_{k-p}, e_k;\ \text{state})_k
 
     with x = (data - mean) / std, s the scale of the increments of x, p delayed copies and known inputs :math:`e_k`.
+    What is read and what is predicted is held between the bounds `lower` and `upper`, `lemode.surrogate.containment`.
+
     Predicting the increment makes persistence the starting point and leaves to the network only what persistence misses.
 
     Between uneven samples, with :math:`r_k = (t_{k+1} - t_k) / (\text{usual interval})`, it is the core seen as a differential
@@ -45,6 +50,7 @@ class IncrementNetwork(nn.Module):
     Attributes
     ----------
     mean, std, increment, input_mean, input_std : learned from the training data by `set_scales`
+    lower, upper : ``(D,)``, in normalised variables; infinite where nothing is held
 
     Examples
     --------
@@ -71,6 +77,8 @@ class IncrementNetwork(nn.Module):
     increment: Tensor
     input_mean: Tensor
     input_std: Tensor
+    lower: Tensor
+    upper: Tensor
 
     def __init__(
         self,
@@ -89,12 +97,16 @@ class IncrementNetwork(nn.Module):
             self.register_buffer(name, torch.ones(dimension, dtype=dtype))
         for name in ("input_mean", "input_std"):
             self.register_buffer(name, torch.ones(inputs, dtype=dtype))
+        for name, end in BOUNDS.items():
+            self.register_buffer(name, torch.full((dimension,), end, dtype=dtype))
 
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Weights as torch and lemode draw them, and scales of one."""
         draw_weights(self, generator)
         for buffer in self.buffers():
             buffer.fill_(1.0)
+        for name, end in BOUNDS.items():
+            self.get_buffer(name).fill_(end)
 
     def set_scales(self, x: Tensor, e: Tensor | None = None, r: Tensor | None = None) -> None:
         """Learn the scales from training data x ``(T, n, D)`` and inputs e ``(T, n, m)``, in float64; NaN is a value that is missing.
@@ -187,6 +199,14 @@ class IncrementNetwork(nn.Module):
         """The variables x ``(T, n, D)`` as the head predicts them from `regressors`."""
         return x
 
+    def held(self, x: Tensor) -> Tensor:
+        """x ``(T, n, D)`` between the bounds: bit by bit the same where it is; what is no number stays so."""
+        return x.clamp(self.lower, self.upper)
+
+    def spread(self, values: Tensor) -> Tensor:
+        """Numbers of the variables ``(D,)`` as `by_point` has them, one for every variable of the network."""
+        return values
+
     def base(self, x: Tensor) -> Tensor:
         """What the increments are added to, for normalised x ``(T, n, D)``."""
         return x
@@ -229,9 +249,10 @@ class IncrementNetwork(nn.Module):
                 cell.dt = dt
 
     def step(self, x: Tensor, e: Tensor | None = None, state: Any = None, r: Tensor | None = None) -> tuple[Tensor, Any]:
-        """The next normalised x for the normalised series so far: ``(T, n, D)`` to ``(T, n, D)``."""
+        """The next normalised x for the normalised series so far: ``(T, n, D)`` to ``(T, n, D)``, both held between the bounds."""
+        x = self.held(x)
         increment, state = self(x, e, state) if r is None else self(x, e, state, r)
-        return self.base(x) + self.increment * increment, state
+        return self.held(self.base(x) + self.increment * increment), state
 
 
 def check_core(hidden_size: object, dt: object, scheme: str, num_layers: object = 1, delays: object = None) -> None:

@@ -23,7 +23,7 @@ class ReadoutNetwork(IncrementNetwork):
 
     .. math::
 
-        \hat x_{k+1} = x_k + s \odot (A\, a_k + C f_k), \qquad
+        \hat x_{k+1} = \mathrm{clip}\big(x_k + s \odot (A\, a_k + C f_k)\big), \qquad
         a_k = \big(1,\; x_k,\; (x_k - x_{k-1}) / s,\; \dots,\; (x_{k-p+1} - x_{k-p}) / s,\; e_k\big), \qquad f_k = (y_k, z_k)
 
     with y and z of every layer of a LEM that reads :math:`x_k, \dots, x_{k-p}` and :math:`e_k`. With C = 0 it is the linear

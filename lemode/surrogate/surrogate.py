@@ -23,7 +23,9 @@ __all__ = ["Surrogate"]
 class Surrogate(Estimator):
     r"""A LEM network that has learned the flow map of a system from its sampled trajectories.
 
-    .. math:: \hat x_{k+1} = x_k + s \odot (C\, y_k + c), \qquad (y_k, z_k) = \mathrm{LEM}(x_k, e_k;\, y_{k-1}, z_{k-1})
+    .. math::
+
+        \hat x_{k+1} = \mathrm{clip}\big(x_k + s \odot (C\, y_k + c)\big), \qquad (y_k, z_k) = \mathrm{LEM}(x_k, e_k;\, y_{k-1}, z_{k-1})
 
     in variables normalised by the training data, with known inputs :math:`e_k` where there are any. The constructor only stores the
     hyper-parameters; what is learned ends in ``_``, and is there when a fit has succeeded, not before.
@@ -49,6 +51,10 @@ class Surrogate(Estimator):
         both, and keeps what is better on the validation series, which ``history_.kept`` tells; with ``continuous=True`` it is 'all'.
     width : int
         Units of the readout of train='auto', whose trained network has `hidden_size`.
+    contain : float, optional
+        How many times the range of the data predictions may span: what is read and predicted is held there, `lemode.surrogate.containment`,
+        and no free run can blow up, whatever it starts from. Inside nothing changes. A variable that drifts out of its range is left
+        alone; None sets no bounds.
     budget : {'quick', 'standard', 'thorough'} or float
         5,000, 30,000 or 150,000 gradient steps, ended after 45, 180 or 1,200 s where the machine is slower; or seconds.
     steps, max_time : int, float, optional
@@ -144,6 +150,7 @@ class Surrogate(Estimator):
         continuous: bool = False,
         train: str = "auto",
         width: int = 300,
+        contain: float | None = 1.5,
         budget: str | float = "quick",
         steps: int | None = None,
         max_time: float | None = None,
@@ -174,6 +181,7 @@ class Surrogate(Estimator):
         self.continuous = continuous
         self.train = train
         self.width = width
+        self.contain = contain
         self.budget = budget
         self.steps = steps
         self.max_time = max_time

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .containment import edges
 from .forecast import fill, free_run
 from .network import IncrementNetwork
 from .run import FREE_RUNS, History, Stopped
@@ -23,6 +24,8 @@ LEARNED = 0.5
 MARGIN = 1.05
 # free runs are looked at for so many steps, at most
 STEPS = 500
+# a free run that is at the bounds of the network for such a share of the time has left the data
+HELD = 0.1
 # for a linear autoregression, the most variables and inputs, and rows: it takes no time
 WIDTH, ROWS = 64, 20_000
 
@@ -34,8 +37,8 @@ class Worth:
     Attributes
     ----------
     error, persistence, autoregression : root mean square errors one step ahead, in increments; nan where there is none to compare with
-    left_at, left_by : the step at which a free run is more than one range of the training data outside of it, and the variable; None if
-        none is
+    left_at, left_by : the step at which a free run is more than one range of the training data outside of it, or at which it is held,
+        if it is time and again, and the variable; None if none is
 
     Examples
     --------
@@ -107,8 +110,9 @@ def verdict(found: Worth, names: tuple[str, ...], history: History) -> str | Non
         )
     if found.left_at is not None:
         return (
-            f"free runs leave the data: after {found.left_at} steps along the validation series {names[found.left_by]} is more than the "
-            f"whole range of the training data outside of it (one step ahead the error is {found.error:.3g} increments, {beside}). "
+            f"free runs leave the data: after {found.left_at} steps along the validation series {names[found.left_by]} is far outside of "
+            "the range of the training data, or would be if it were not held (one step ahead the error is "
+            f"{found.error:.3g} increments, {beside}). "
             "Add stages=('one-step', 'noise'), train for longer, or forecast fewer steps."
         )
     return None
@@ -160,7 +164,9 @@ def _left(network: IncrementNetwork, training: Series, judge: Series, start: int
         return None, 0
     low, high = training.x.amin((0, 1)), training.x.amax((0, 1))
     run = _run(network, few, start, steps)
+    held = edges(network, run)
     outside = ~((run >= low - (high - low)) & (run <= high + (high - low))) & (high > low)
+    outside |= held & (held.double().mean(0) > HELD)
     if not bool(outside.any()):
         return None, 0
     step, _, variable = (int(i) for i in outside.nonzero()[0])

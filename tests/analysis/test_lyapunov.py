@@ -311,7 +311,7 @@ def _surrogate(inputs=0):
     t = 0.2 * np.arange(80)
     u = np.stack([np.cos(0.7 * t), np.sin(0.3 * t)])[:inputs]
     x = np.stack([np.stack([np.sin(t + p), 5 + np.cos(t + p), *u], -1) for p in range(3)])
-    settings = {"hidden_size": 3, "steps": 3, "window": 20, "washout": 5, "verbose": 0}
+    settings = {"hidden_size": 3, "steps": 3, "window": 20, "washout": 5, "verbose": 0, "contain": None}
     return lemode.Surrogate(**settings, inputs=[f"x{2 + i}" for i in range(inputs)], train="all").fit(x), x[0]
 
 

@@ -98,7 +98,8 @@ def rollout(draw):
     state = [(numbers(N, d), numbers(N, d)) for _ in range(layers)]
     args = (stack, numbers(D, d), numbers(D), numbers(N, D), state, steps, draw.random() < 0.5)
     exogenous = numbers(steps, N, extra) if extra else None
-    a, b = (kernels.rollout(*args, exogenous=exogenous, backend=k) for k in ("native", "torch"))
+    bounds = {"lower": numbers(D) - 0.5, "upper": numbers(D) + 0.5} if draw.random() < 0.5 else {}
+    a, b = (kernels.rollout(*args, exogenous=exogenous, **bounds, backend=k) for k in ("native", "torch"))
     assert torch.allclose(a, b, rtol=1e-4, atol=1e-4)  # five closed-loop steps in float32
 
 

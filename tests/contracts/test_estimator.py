@@ -360,7 +360,7 @@ class TestRandomNumbers:
 
 TELLING = {
     "hidden_size": 4, "num_layers": 2, "dt": 0.5, "scheme": "explicit", "observe": ("x0",), "inputs": ("x1",), "delays": 1, "continuous": True,
-    "train": "readout", "steps": 3, "batch_size": 2, "window": 18, "stages": ("one-step", "noise"),
+    "train": "readout", "contain": 2.5, "steps": 3, "batch_size": 2, "window": 18, "stages": ("one-step", "noise"),
     "weights": {"x0": 9.0}, "scale": "series", "angles": ("x0",), "season": 4, "optimizer": "adam", "lr": 0.05, "dtype": "float32", "seed": 3, "kernel_size": 5, "recurrent_kernel_size": 3,
     "channels": 2, "grid": (4, 4), "conserve": "mean", "symmetry": "odd", "input_noise": 0.5, "noisy": 1.0, "average": 0.1,
 }  # fmt: skip

@@ -160,7 +160,7 @@ class TestSearches:
         with pytest.raises(ValueError, match="multioutput='w'"):
             model.score(DATA, multioutput="w")
         flat = X.copy()
-        flat[..., 1] = 3.0
+        flat[..., 1] = X[..., 1].mean()
         with pytest.raises(ValueError, match="X does not vary in w: R"):
             model.score(Trajectories(T, flat, ("v", "w")))
 

@@ -435,13 +435,27 @@ def test_rollout_of_the_core_is_that_of_torch(isa, dtype, sizes):
     for scheme in LEAKY:
         _, stack, C, c, x, states = network(D + extra, D, d, layers, scheme, dtype, N)
         e = torch.randn(9, N, extra, dtype=dtype) if extra else None
-        for residual in (True, False):
+        bounds = {"lower": x.mean(0) - 0.3, "upper": x.mean(0) + torch.linspace(-0.2, 0.5, D, dtype=dtype)}
+        for residual, held in ((True, {}), (False, {}), (True, bounds), (False, {"upper": bounds["upper"]})):
             with torch.no_grad():
                 runs = [
-                    kernels.rollout(stack, C, c, x, states, 9, residual=residual, exogenous=e, backend=b)
+                    kernels.rollout(stack, C, c, x, states, 9, residual=residual, exogenous=e, **held, backend=b)
                     for b in ("native", "torch")
                 ]
+            if residual and held:  # something is to be held
+                ends = torch.stack(list(held.values()))[:, None, None]
+                assert all((run <= held["upper"]).all() and (run == ends).any() for run in runs)
             torch.testing.assert_close(*runs, rtol=1e-12 if dtype == torch.float64 else 1e-5, atol=TOLERANCE[dtype])
+
+
+def test_what_is_no_number_is_not_held(isa):
+    _, stack, C, c, x, states = network(2, 2, 5, 1, "imex", torch.float64, 3)
+    x[1, 0] = torch.nan
+    bound = torch.ones(2, dtype=torch.float64)
+    with torch.no_grad():
+        for b in ("native", "torch"):
+            run = kernels.rollout(stack, C, c, x, states, 2, lower=-bound, upper=bound, backend=b)
+            assert run[0, 1, 0].isnan() and run[1, 1].isnan().all() and run[:, [0, 2]].isfinite().all()
 
 
 def test_rollout_in_threads_and_without_steps_or_samples(three_threads):
@@ -470,6 +484,7 @@ def test_rollout_names_the_size_that_does_not_fit():
         ({"x0": x[:, :1]}, "reads 2 features but is given 1"),
         ({"readout": C[:, 1:]}, "readout of shape"),
         ({"exogenous": torch.zeros(2, 3, 1)}, "exogenous of shape"),
+        ({"upper": torch.zeros(3)}, r"upper of shape \(3,\)"),
         ({"backend": "gpu"}, "backend='gpu'"),
         ({"state": [(s[0][:2], s[1]) for s in states]}, "state of layer 0"),
     ]:

@@ -1,4 +1,6 @@
-"""Statements 8.1 to 8.3: what is proved along data, tried on networks drawn by hypothesis. 8.1 and 8.2 have no tolerance: they are rounded outward."""
+"""Statements 8.1 to 8.4: what is proved along data, tried on networks drawn by hypothesis. 8.3 alone has a tolerance: others are rounded outward, or exact."""
+
+import copy
 
 import numpy as np
 import torch
@@ -12,7 +14,7 @@ from lemode.analysis.enclosure import LayerStep
 from lemode.analysis.horizon import ClosedLoop, _radii
 from lemode.kernels.backends import LEAKY
 from lemode.surrogate.forecast import free_run
-from lemode.surrogate.network import IncrementNetwork
+from lemode.surrogate.network import BOUNDS, IncrementNetwork
 from lemode.surrogate.readout_network import ReadoutNetwork
 
 RADII = st.sampled_from([0.0, 1e-6, 1e-3, 3e-2])
@@ -84,6 +86,10 @@ def surrogates(draw):
             p.copy_(scale * torch.from_numpy(rng.standard_normal(tuple(p.shape))))
         network.head.weight.mul_(0.3 / network.head.in_features)
         network.set_scales(torch.from_numpy(data)[:, None])
+        if draw(st.booleans()):  # bounds, which data and predictions meet
+            x = network.normalise(torch.from_numpy(data[:12]))
+            for end, found in ((network.lower, x.amin(0)), (network.upper, x.amax(0))):
+                end.copy_(found * draw(st.sampled_from([1.0, 1.2])))
         # data that are the network's own but for errors
         for k in range(12, 20):
             past = network.normalise(torch.tensor(data[:k], dtype=dtype))[:, None]
@@ -130,3 +136,24 @@ def test_8_3_perturbations_shrink_by_the_factor_of_a_window(c):
             # a central difference: curvature h^2, and rounding 1e-16 / h, both times what the weights and the norm make of it
             rounding = 1e-8 * np.linalg.norm(found.L, 2) * (1 + c.scale * c.d) ** 3
             assert np.linalg.norm(found.L @ after) <= factor * np.linalg.norm(found.L @ dx) + rounding
+
+
+@given(surrogates(), st.sampled_from([1.0, 1e3, 1e30]))
+def test_8_4_no_prediction_leaves_the_box_and_inside_nothing_changes(drawn, size):
+    network, data = drawn
+    x = network.normalise(torch.tensor(data, dtype=network.mean.dtype))[:, None]
+    free = copy.deepcopy(network)
+    for name, end in BOUNDS.items():
+        free.get_buffer(name).fill_(end)
+    network.lower.copy_(x[:12].amin((0, 1)))
+    network.upper.copy_(x[:12].amax((0, 1)))
+    with torch.no_grad():
+        for net in (network, free):
+            net.head.weight.mul_(size)
+        far = network.step(size * x)[0]
+        assert ((far >= network.lower) & (far <= network.upper)).all()
+        u = network.held(x)
+        a, b = (net.step(u)[0] for net in (network, free))
+        inside = ((b >= network.lower) & (b <= network.upper)).all(-1)
+        assert (a[inside] == b[inside]).all()
+        assert ((a[:-1] - u[1:]).abs() <= (b[:-1] - u[1:]).abs()).all()  # of data in the box no error becomes larger

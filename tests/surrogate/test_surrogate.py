@@ -52,7 +52,7 @@ class TestLearning:
     def test_predict_is_causal(self, model):
         x = waves(1).x[0]
         changed = x.copy()
-        changed[50:] += 1.0
+        changed[50:] += 0.1
         np.testing.assert_array_equal(model.predict(x)[:50], model.predict(changed)[:50])
         assert (model.predict(x)[50] != model.predict(changed)[50]).all()
 
@@ -342,8 +342,9 @@ class TestCheckpoint:
         model = quick().fit(waves(), checkpoint=path)
         tensors, metadata = storage.read(path, "lemode checkpoint")
         del metadata["reached"], metadata["recipe"]["free_steps"], metadata["history"]["free_power"], metadata["fingerprint"]
+        tensors = {name: tensor for name, tensor in tensors.items() if name != "generator_now" and not name.startswith("refreshed.")}
         storage.write(path, tensors, metadata, "lemode checkpoint")
-        with pytest.warns(FitWarning, match="older lemode, which does not say what data and seed it is of"):
+        with pytest.warns(FitWarning, match="older lemode, which does not say of which class, seed, .* it is"):
             again = quick().fit(waves(), checkpoint=path)
         np.testing.assert_array_equal(again.predict(waves()), model.predict(waves()))
 
@@ -547,7 +548,7 @@ class TestBadInput:
             (lambda m: m.forecast(waves(1).x, 0), "steps=0"),
             (lambda m: m.forecast(waves(1).x, 2.5), r"steps=2\.5"),
             (lambda m: m.score(waves(1).x[:, :1]), "single sample"),
-            (lambda m: m.score(np.ones((3, 20, 2))), "does not vary"),
+            (lambda m: m.score(waves(1).x[:, :1].repeat(20, 1)), "does not vary"),
             (lambda m: m.rmse(waves(1), washout=100), "washout=100"),
             (lambda m: m.predict(Trajectories(T, waves(1).x, ("p", "q"))), "the data have p, q, the model reads a, b"),
         ],

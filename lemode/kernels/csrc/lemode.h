@@ -55,6 +55,7 @@ typedef struct {
   const void *x0;                      // (N, D)
   const void *exogenous;               // (steps, N, extra)
   void *xs;                            // (steps, N, D)
+  const void *lower, *upper;           // (D,), between which x is held; NULL: it is not
 } LemodeRollout;
 
 // Each returns 0, or 1 if memory ran out.

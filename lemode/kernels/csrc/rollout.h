@@ -1,5 +1,7 @@
 // The free run: the readout of the last layer is the next input of the first. Formula in ../free_run.py.
 #pragma once
+#include <limits>
+
 #include "sequence.h"
 
 namespace LEMODE_ISA {
@@ -39,8 +41,13 @@ void rollout(Arena &arena, const LemodeRollout &q, long begin, long end) {
   const Source<const T> out_w[] = {{static_cast<const T *>(q.readout), d, 1, d}};
   const Source<const T> out_b[] = {{static_cast<const T *>(q.readout_bias), 1, 0, 1}};
   const T *readout = pack<T, 2, false>(arena, D, out_w, 1), *bias = pack<T, 2, false>(arena, D, out_b, 1);
+  const Blocked<T> lower = arena.blocked<T>(D, 1), upper = arena.blocked<T>(D, 1);
   if (!arena.base) return;
 
+  for (long j = 0; j < (D + V - 1) / V * V; ++j) {  // lanes beyond D hold what is never kept
+    lower.at(j / V, 0)[j % V] = q.lower && j < D ? static_cast<const T *>(q.lower)[j] : -std::numeric_limits<T>::infinity();
+    upper.at(j / V, 0)[j % V] = q.upper && j < D ? static_cast<const T *>(q.upper)[j] : std::numeric_limits<T>::infinity();
+  }
   for (long first = begin; first < end; first += tile) {
     const long rows = min(tile, end - first);
     load_rows<T>(x, {static_cast<const T *>(q.x0) + first * D, D}, D, rows);
@@ -57,7 +64,8 @@ void rollout(Arena &arena, const LemodeRollout &q, long begin, long end) {
       T *xs = static_cast<T *>(q.xs) + (n * q.N + first) * D;
       product_all<T>(readout, bias, D, y, 1, rows, [&](long p, long b, Vec<T> head) {
         // lanes beyond D hold exogenous inputs, which the next step writes anew
-        const Vec<T> next = q.residual ? load(x.at(p, b)) + head : head;
+        // of two numbers these take the second where one is no number: it stays to be seen
+        const Vec<T> next = minimum(load(upper.at(p, 0)), maximum(load(lower.at(p, 0)), q.residual ? load(x.at(p, b)) + head : head));
         store(x.at(p, b), next);
         store(xs + b * D + p * V, next, int(min(D - p * V, V)));
       });
