@@ -46,7 +46,7 @@ class TrappingRegion:
 
     def __str__(self) -> str:
         ends = list(zip(self.names, self.lower, self.upper, strict=True))
-        if len({(low, high) for _, low, high in ends}) == 1 < len(ends):  # the points of a field
+        if len({(low, high) for _, low, high in ends}) == 1 < len(ends) and self.holds:  # the points of a field
             ends = [("every value", *ends[0][1:])]
         held = [f"{low:.6g} <= {name} <= {high:.6g}" for name, low, high in ends if math.isfinite(low)]
         free = [name for name, low, _ in ends if not math.isfinite(low)]
