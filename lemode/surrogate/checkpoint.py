@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
 import time
@@ -169,60 +170,98 @@ class Checkpoint:
             check_fields(History, metadata["history"], "history")
         except ValueError as e:
             raise self._misfit(e) from e
+        older = "generator_now" not in tensors  # since format 4
+        if older:
+            tensors = _completed(run, tensors)
+        self._refuse_other(run, tensors, metadata, older)
         try:
-            self._put_back(run, tensors, metadata)
-        except (KeyError, TypeError, AttributeError, RuntimeError) as e:
+            _put_back(run, tensors, metadata)
+        except Exception as e:  # whatever comes of contents that anybody may have written
             raise self._misfit(e) from e
 
     def _misfit(self, e: Exception) -> ValueError:
         return ValueError(f"{self.path}: the contents of this {FORMAT} do not fit together ({e}); remove the file.")
 
-    def _put_back(self, run: Run, tensors: dict[str, torch.Tensor], metadata: dict[str, Any]) -> None:
+    def _refuse_other(self, run: Run, tensors: dict[str, torch.Tensor], metadata: dict[str, Any], older: bool) -> None:
+        """ValueError for the checkpoint of another fit; a FitWarning of an older lemode, which does not say all of it."""
         recipe = asdict(run.recipe)
         saved = asdict(Recipe()) | {k: tuple(v) if isinstance(v, list) else v for k, v in metadata["recipe"].items()}
-        known = metadata.get("fingerprint")
-        if known is None:
+        known, asked = metadata.get("fingerprint", {}), self.fingerprint
+        if older:
+            # its weights to start from were without the buffers that networks have since
+            known = {name: value for name, value in known.items() if name in asked and name != "weights to start from"}
+            unknown = ", ".join(name for name in asked if name not in known)
             warnings.warn(
-                f"{self.path}: the checkpoint of an older lemode, which does not say what data and seed it is of: the fit goes on as if "
-                "they were the same.",
+                f"{self.path}: the checkpoint of an older lemode, which does not say of which {unknown} it is: the fit goes on as if they "
+                "were the same.",
                 FitWarning,
                 stacklevel=7,
             )
-            known = self.fingerprint
+            asked = {name: asked[name] for name in known}
         different = [k for k in recipe if saved.get(k) != recipe[k]]
-        different += [k for k in {**self.fingerprint, **known} if known.get(k) != self.fingerprint.get(k)]
-        network = _part(tensors, "network.")
-        shapes = {k: v.shape for k, v in run.network.state_dict().items()}
-        if different or shapes != {k: v.shape for k, v in network.items()}:
+        different += [k for k in {**asked, **known} if known.get(k) != asked.get(k)]
+        if different or not _same_sizes(run.network.state_dict(), _part(tensors, "network.")):
             what = f"with other {', '.join(different)}" if different else "of a network of other sizes"
             raise ValueError(f"{self.path}: the checkpoint of a fit {what}; remove the file to start anew, or fit as before.")
-        run.averages = [tensors[f"average.{i}"] for i in range(len(run.averages))]
-        run.best, run.best_weights = metadata["best"], _part(tensors, "best.") or None
-        run.reached = metadata.get("reached", run.best)  # of an older lemode
-        run.free_before, run.before_weights = metadata["free_before"], _part(tensors, "before.") or None
-        run.stage, run.step = metadata["stage"], metadata["step"]
-        state: dict[int, dict[str, Any]] = {}
-        for key, value in [*tensors.items(), *metadata["numbers"].items()]:
-            if key.startswith("optimizer."):
-                _, index, name = key.split(".", 2)
-                state.setdefault(int(index), {})[name] = value
-        run.optimizer.load_state_dict({"state": state, "param_groups": metadata["groups"]})
-        run.history = History(**metadata["history"])
-        run.bad = metadata.get("bad", 0)
-        self._refresh(run, tensors, network)
-        run.network.load_state_dict(network)
 
-    def _refresh(self, run: Run, tensors: dict[str, torch.Tensor], network: dict[str, torch.Tensor]) -> None:
-        """The stored states again, as the last validation has left them, and the generator as it was after the last step."""
-        older = "generator_now" not in tensors  # of an older lemode, which wrote at validations alone
-        run.before_refresh = tensors["generator"]
-        run.refreshed_with = network if older else _part(tensors, "refreshed.") or None
-        run.generator.set_state(run.before_refresh)
-        if run.refreshed_with is not None:
-            run.network.load_state_dict(run.refreshed_with)
-            run.starts.refresh(run.network, run.generator)
-        if not older:
-            run.generator.set_state(tensors["generator_now"])
+
+def _put_back(run: Run, tensors: dict[str, torch.Tensor], metadata: dict[str, Any]) -> None:
+    network, sizes = _part(tensors, "network."), run.network.state_dict()
+    for part in ("best.", "before.", "refreshed."):
+        weights = _part(tensors, part)
+        if weights and not _same_sizes(sizes, weights):
+            raise ValueError(f"the tensors of {part[:-1]} are of other sizes")
+    stage, step = metadata["stage"], metadata["step"]
+    if not (0 <= stage <= len(run.recipe.stages) and 0 <= step <= run.recipe.steps_of(min(stage, len(run.recipe.stages) - 1))):
+        raise ValueError(f"stage={stage}, step={step}: there are no such")
+    for i, average in enumerate(run.averages):
+        average.copy_(tensors[f"average.{i}"])
+    run.best, run.best_weights = metadata["best"], _part(tensors, "best.") or None
+    run.reached = metadata.get("reached", run.best)  # of an older lemode
+    run.free_before, run.before_weights = metadata["free_before"], _part(tensors, "before.") or None
+    run.stage, run.step, run.bad = stage, step, metadata.get("bad", 0)
+    state: dict[int, dict[str, Any]] = {}
+    for key, value in [*tensors.items(), *metadata["numbers"].items()]:
+        if key.startswith("optimizer."):
+            _, index, name = key.split(".", 2)
+            state.setdefault(int(index), {})[name] = value
+    run.optimizer.load_state_dict({"state": state, "param_groups": metadata["groups"]})
+    _try_step(run)
+    run.history = History(**metadata["history"])
+    _refresh(run, tensors)
+    run.network.load_state_dict(network)
+
+
+def _same_sizes(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return {name: tensor.shape for name, tensor in one.items()} == {name: tensor.shape for name, tensor in other.items()}
+
+
+def _try_step(run: Run) -> None:
+    """A step of copies, which fails where the state of an optimizer is none of these parameters."""
+    network, optimizer = copy.deepcopy((run.network, run.optimizer))
+    for parameter in network.parameters():
+        parameter.grad = torch.zeros_like(parameter) if parameter.requires_grad else None
+    optimizer.step()
+
+
+def _refresh(run: Run, tensors: dict[str, torch.Tensor]) -> None:
+    """The stored states again, as the last validation has left them, and the generator as it was after the last step."""
+    run.before_refresh, run.refreshed_with = tensors["generator"], _part(tensors, "refreshed.") or None
+    run.generator.set_state(run.before_refresh)
+    if run.refreshed_with is not None:
+        run.network.load_state_dict(run.refreshed_with)
+        run.starts.refresh(run.network, run.generator)
+    if "generator_now" in tensors:
+        run.generator.set_state(tensors["generator_now"])
+
+
+def _completed(run: Run, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """What an older lemode wrote, always after a validation, with the buffers that networks have since: those of this one."""
+    found = dict(tensors)
+    for part in ("network.", "best.", "before."):
+        if _part(tensors, part):
+            found |= {f"{part}{name}": value for name, value in run.network.named_buffers() if f"{part}{name}" not in tensors}
+    return found | {f"refreshed.{name}": value for name, value in _part(found, "network.").items()}
 
 
 def digest(*parts: Grid | torch.Tensor) -> str:

@@ -14,6 +14,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from .._version import __version__
+from .plain_json import Damaged, json_object
 
 __all__ = ["FORMAT_VERSION", "check_writable", "failed", "read", "sweep", "write"]
 
@@ -22,6 +23,11 @@ FORMAT, FORMAT_VERSION = "lemode model", 4
 
 # stands in the place of the checksum while that is computed
 NONE_YET = "0" * 64
+
+# safetensors reads no longer one; 4 million steps
+LONGEST_HEADER = 100_000_000
+# each takes two thousand bytes, and may be empty in the file; a checkpoint of a hundred layers has 4,000
+MOST_TENSORS = 20_000
 
 
 def write(path: str | os.PathLike[str], tensors: dict[str, Tensor], metadata: dict[str, Any], kind: str = FORMAT) -> None:
@@ -51,8 +57,14 @@ def write(path: str | os.PathLike[str], tensors: dict[str, Tensor], metadata: di
         "checksum": NONE_YET,
         "metadata": json.dumps(metadata),
     }
-    content = save({k: v.detach().contiguous() for k, v in tensors.items()}, header)
-    content = _with_checksum(content, NONE_YET, hashlib.sha256(content).hexdigest())
+    try:
+        content = save({k: v.detach().contiguous() for k, v in tensors.items()}, header)
+    except SafetensorError as e:  # of a header beyond LONGEST_HEADER
+        raise OSError(
+            f"{path}: could not be written ({e}): the history has too many steps for a file; shorten history_.loss."
+        ) from e
+    digest = hashlib.sha256(content).hexdigest()
+    content = content.replace(f'"checksum":"{NONE_YET}"'.encode(), f'"checksum":"{digest}"'.encode(), 1)
     temporary = target.parent / f"{_prefix(target)}{secrets.token_hex(8)}.tmp"
     try:
         # made by os.open, so that it has the permissions of any other new file: save_file makes a private one
@@ -132,6 +144,8 @@ def check_writable(path: str | os.PathLike[str]) -> Path:
 def read(path: str | os.PathLike[str], kind: str = FORMAT) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and metadata of a file that `write` wrote; ValueError for a foreign, damaged or newer one.
 
+    Nothing in it is executed. It takes at most four times the size of the file, and `lemode.surrogate.plain_json.ALLOWANCE`, in memory.
+
     Examples
     --------
     >>> import tempfile
@@ -151,17 +165,15 @@ def read(path: str | os.PathLike[str], kind: str = FORMAT) -> tuple[dict[str, Te
     if not Path(path).is_file():
         raise ValueError(f"{path}: no regular file, so not a {kind}.")
     try:
-        content = Path(path).read_bytes()
-        # copies: in the file tensors lie at odd addresses, and rounding may depend on alignment
-        tensors = {key: tensor.clone() for key, tensor in load(content).items()}
-    except (SafetensorError, OSError, KeyError) as e:
-        raise ValueError(f"{path}: not a {kind}, or damaged ({e}).") from e
-    try:
-        header = _object(content[8 : 8 + int.from_bytes(content[:8], "little")].decode()).get("__metadata__", {})
+        content, text = _read(path)
+        header = json_object(text).get("__metadata__", {})
+        del text
+        if not isinstance(header, dict) or not all(isinstance(value, str) for value in header.values()):
+            raise Damaged("its entries are no strings")
         if header.get("format") != kind:
             raise ValueError(f"{path}: a safetensors file, but {header.get('format')!r} and not a {kind}.")
         version = header.get("format_version", "")
-        if not (version.isascii() and version.isdigit()) or int(version) > FORMAT_VERSION:
+        if not (version.isascii() and version.isdigit() and len(version) < 10) or int(version) > FORMAT_VERSION:
             raise ValueError(
                 f"{path}: written by lemode {header.get('lemode_version')} in format {version}, this lemode reads up to "
                 f"{FORMAT_VERSION}: upgrade lemode."
@@ -169,43 +181,54 @@ def read(path: str | os.PathLike[str], kind: str = FORMAT) -> tuple[dict[str, Te
         checksum = header.get("checksum")
         if checksum is not None or int(version) >= 3:
             _check(content, checksum)
-        if not isinstance(header.get("metadata"), str):
-            raise _Damaged("there are none")
-        return tensors, _object(header["metadata"])
-    except _Damaged as e:
+        if "metadata" not in header:
+            raise Damaged("there are none")
+        metadata = json_object(header["metadata"])
+    except Damaged as e:
         raise ValueError(f"{path}: the metadata of this {kind} are damaged ({e}).") from e
+    except (_Foreign, OSError, MemoryError) as e:
+        raise ValueError(f"{path}: not a {kind}, or damaged ({e or 'too large'}).") from e
+    try:
+        # copies: in the file tensors lie at odd addresses, and rounding may depend on alignment
+        return {key: tensor.clone() for key, tensor in load(content).items()}, metadata
+    except Exception as e:  # whatever safetensors and torch make of bytes that anybody may have written
+        raise ValueError(f"{path}: not a {kind}, or damaged ({e}).") from e
 
 
-class _Damaged(Exception):
-    """What is wrong with the metadata."""
+class _Foreign(Exception):
+    """Why a file is none of safetensors."""
+
+
+def _read(path: str | os.PathLike[str]) -> tuple[bytes, str]:
+    """The bytes of a file of safetensors, and its header; of what is none no more than the beginning is read."""
+    with open(path, "rb") as f:
+        size, length = os.fstat(f.fileno()).st_size, int.from_bytes(f.read(8), "little")
+        if not 2 <= length <= min(size - 8, LONGEST_HEADER):
+            raise _Foreign(f"the header would have {length} of {size} bytes")
+        f.seek(0)
+        content = f.read()
+    try:
+        text = str(memoryview(content)[8 : 8 + length], "ascii")  # so `write` has it, and no letter takes four bytes
+    except UnicodeDecodeError as e:
+        raise _Foreign(f"the header is no ASCII, {e}") from None
+    if text.count('"data_offsets"') > MOST_TENSORS:
+        raise _Foreign(f"{text.count('data_offsets')} tensors")
+    return content, text
 
 
 def _check(content: bytes, checksum: str | None) -> None:
     """Every byte counts: that of a tensor, of a name, and the blanks at the end of the header."""
-    if hashlib.sha256(_with_checksum(content, str(checksum), NONE_YET)).hexdigest() != checksum:
-        raise _Damaged("the checksum is another: bytes were changed since it was written; use a copy of the file")
+    found = hashlib.sha256()
+    for part in _blanked(content, str(checksum)):
+        found.update(part)
+    if found.hexdigest() != checksum:
+        raise Damaged("the checksum is another: bytes were changed since it was written; use a copy of the file")
 
 
-def _with_checksum(content: bytes, before: str, after: str) -> bytes:
-    """In strings of the header quotes are escaped: there is one such place."""
-    return content.replace(f'"checksum":"{before}"'.encode(), f'"checksum":"{after}"'.encode(), 1)
-
-
-def _object(text: str) -> dict[str, Any]:
-    """A JSON object, in which no name comes twice."""
-
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        if len(dict(pairs)) < len(pairs):
-            names = [name for name, _ in pairs]
-            raise _Damaged(f"{next(name for name in names if names.count(name) > 1)!r} is there twice")
-        return dict(pairs)
-
-    try:
-        value = json.loads(text, object_pairs_hook=once)
-    except RecursionError:
-        raise _Damaged("brackets are nested too deep") from None
-    except ValueError as e:
-        raise _Damaged(str(e)) from None
-    if not isinstance(value, dict):
-        raise _Damaged(f"{type(value).__name__} instead of an object")
-    return value
+def _blanked(content: bytes, checksum: str) -> list[bytes | memoryview]:
+    """The content in parts, with `NONE_YET` in the place of the checksum. In strings of the header quotes are escaped: there is one."""
+    at = content.find(f'"checksum":"{checksum}"'.encode("utf-8", "replace"))
+    if at < 0 or len(checksum) != len(NONE_YET):
+        return [content]
+    begin, view = at + len('"checksum":"'), memoryview(content)
+    return [view[:begin], NONE_YET.encode(), view[begin + len(checksum) :]]

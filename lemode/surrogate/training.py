@@ -162,15 +162,17 @@ def _run_stage(
             error = run.validate(validation)
             if not error < 1e3 * max(run.reached, 1e-30):
                 run.bad = MOST_BAD
-        now = time.monotonic()
-        spend(history.phases, label, now - last)
-        last, seconds = now, now - start
-        if checkpoint is not None and checkpoint.due(validated=error is not None, last=run.step == steps):
+        due = checkpoint is not None and checkpoint.due(validated=error is not None, last=run.step == steps)
+        if due or error is not None:
+            now = time.monotonic()
+            spend(history.phases, label, now - last)
+            last = now
+        if checkpoint is not None and due:
             checkpoint.save(run)
         # from here on the step is done
-        progress.step(stage=label, loss=history.loss[-1], lr=run.peak * rate, seconds=seconds)
+        progress.step(stage=label, loss=history.loss[-1], lr=run.peak * rate, seconds=time.monotonic() - start)
         if error is not None:
-            progress.validated(error, run.best, stage=label, seconds=seconds)
+            progress.validated(error, run.best, stage=label, seconds=time.monotonic() - start)
         interrupts.check()
     if run.bad >= MOST_BAD:
         history.stopped = Stopped.DIVERGED

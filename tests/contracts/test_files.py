@@ -103,7 +103,7 @@ class TestWhereTo:
 
     def test_the_shell_says_it_in_one_line(self, model, tmp_path, capsys):
         for path in (tmp_path / "no" / "m.lem", tmp_path):
-            assert main(["audit", str(path)]) == 2
+            assert main(["audit", str(path)]) == 1  # a fault of the data; of the usage it would be 2
             assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
 
