@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import copy
 import ctypes
 import hashlib
 import json
@@ -92,11 +93,16 @@ def paths(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [at, *(path for key, v in inside for path in paths(v, (*at, key)))]
 
 
+def drawn(rng: np.random.Generator) -> Any:
+    """One of the values, a new one: it may be changed in its turn."""
+    return copy.deepcopy(VALUES[rng.integers(len(VALUES))])
+
+
 def changed(value: Any, rng: np.random.Generator) -> Any:
     """Something in it replaced, removed, renamed or repeated."""
     found = paths(value)[1:]
     if not found:
-        return VALUES[rng.integers(len(VALUES))]
+        return drawn(rng)
     *way, last = found[rng.integers(len(found))]
     inside = value
     for key in way:
@@ -105,7 +111,7 @@ def changed(value: Any, rng: np.random.Generator) -> Any:
     if kind == 0:
         del inside[last]
     elif kind == 1 and isinstance(inside, dict):
-        inside[str(VALUES[rng.integers(len(VALUES))])] = inside.pop(last)
+        inside[str(drawn(rng))] = inside.pop(last)
     elif kind == 2 and isinstance(inside[last], (int, float)) and not isinstance(inside[last], bool):
         inside[last] = (
             inside[last] * float(rng.choice([-1, 0, 1e-3, 10, 1e6, 1e15, 1e300]))
@@ -113,7 +119,7 @@ def changed(value: Any, rng: np.random.Generator) -> Any:
             else int(rng.integers(10**9))
         )
     else:
-        inside[last] = VALUES[rng.integers(len(VALUES))]
+        inside[last] = drawn(rng)
     return value
 
 
