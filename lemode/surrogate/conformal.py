@@ -10,6 +10,18 @@ the k-th smallest. For a new window that is exchangeable with the n,
 
 whatever the model is and however s was made of what it has said; the upper bound where no two scores are equal. That is the share on
 average over calibration sets; given one of them its standard deviation is about :math:`\sqrt{\mathrm{level}(1 - \mathrm{level}) / n}`.
+
+The future of one series is not exchangeable with its past. There `adaptive` bands follow what has come of them: with misses :math:`m_t`, 0
+or 1, of a band of which :math:`\alpha_t` are to miss,
+
+.. math:: \alpha_{t+1} = \alpha_t + \rho\, (1 - \mathrm{level} - m_t)
+
+each at its lead, when the truth has come. Whatever the series is, over T windows the share of misses differs from
+:math:`1 - \mathrm{level}` by at most :math:`(1 + \rho (H + 1)) / (\rho T)`.
+
+References
+----------
+Gibbs and Candes, Adaptive conformal inference under distribution shift, Advances in Neural Information Processing Systems 34 (2021).
 """
 
 from __future__ import annotations
@@ -20,7 +32,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["conformal_quantile", "half_width", "least_windows", "scores", "spread_power"]
+__all__ = ["adaptive", "conformal_quantile", "half_width", "least_windows", "scores", "spread_power"]
 
 Array = NDArray[np.floating[Any]]
 
@@ -42,8 +54,10 @@ def least_windows(level: float) -> int:
     return math.ceil(round(level / (1 - level), 9))
 
 
-def conformal_quantile(scores: Array, level: float) -> Array:
-    """The k-th smallest along the first axis, :math:`k = \\lceil (n + 1)\\, level \\rceil`; infinite where n are too few. NaN is no score.
+def conformal_quantile(scores: Array, level: float | Array) -> Array:
+    """The k-th smallest along the first axis, :math:`k = \\lceil (n + 1)\\, level \\rceil`; infinite where n are too few, 0 where k is.
+
+    NaN is no score. There may be a level for each of the other axes.
 
     Examples
     --------
@@ -54,7 +68,40 @@ def conformal_quantile(scores: Array, level: float) -> Array:
     k = np.ceil(np.round((n + 1) * level, 9)).astype(np.int64)
     ordered = np.sort(scores, axis=0)  # NaN last
     found = np.take_along_axis(ordered, np.clip(k - 1, 0, len(scores) - 1)[None], 0)[0]
-    return np.where((k > n) | (k < 1), np.inf, found)
+    return np.where(k > n, np.inf, np.where(k < 1, 0.0, found))
+
+
+def adaptive(calibration: Array, later: Array, level: float, rate: float) -> Array:
+    """Quantiles ``(windows + 1, H, D)`` before each of the later windows, and after them: at a level that follows the misses, of the
+    calibration and of what has come since.
+
+    Parameters
+    ----------
+    calibration : (n, H, D), scores
+    later : (windows, H, D), scores of windows that begin one sample after the other; each counts when all of it has come, H samples later
+    level : share of a band
+    rate : by how much of a miss the level is changed
+
+    Examples
+    --------
+    Errors that are three times what they were:
+
+    >>> rng = np.random.default_rng(0)
+    >>> calibration, later = abs(rng.normal(size=(200, 1, 1))), 3 * abs(rng.normal(size=(500, 1, 1)))
+    >>> found = adaptive(calibration, later, 0.9, 0.05)
+    >>> (later < found[0]).mean().round(2).item(), (later < found[:-1]).mean().round(2).item()
+    (0.41, 0.9)
+    """
+    H = later.shape[1]
+    miss = np.full(later.shape[1:], 1 - level)
+    found = np.empty((len(later) + 1, *later.shape[1:]))
+    known = np.concatenate([calibration, later])
+    for t in range(len(found)):
+        if t >= H:
+            passed, there = later[t - H] > found[t - H], ~np.isnan(later[t - H])
+            miss += np.where(there, rate * (1 - level - passed), 0.0)
+        found[t] = conformal_quantile(known[: len(calibration) + max(t - H + 1, 0)], 1 - miss)
+    return found
 
 
 def spread_power(spread: Array, error: Array, weight: float = 1.0) -> Array:

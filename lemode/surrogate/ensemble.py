@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ from .conformal import least_windows
 from .containment import warn_of_edges, warn_of_outside
 from .data import SeriesData, lay_out_forecast
 from .ensemble_split import hold_out_calibration
-from .origins import ahead, free_runs, mean_and_spread, over_variables
+from .origins import FreeRuns, ahead, free_runs, mean_and_spread, over_variables
 from .parallel import spread_over
 from .parameters import Parameters, check_count, check_number
 from .recipe import check_seed
@@ -38,6 +39,7 @@ CONTENTS: dict[str, Any] = {
     "params": dict[str, Any],
     "names": list[str],
     "threshold": float,
+    "rate": float,
     "confidence": float,
 }
 
@@ -343,8 +345,46 @@ class Ensemble(Estimator):
             int(trust[0]) if single else trust, members[:, 0] if single else members, H,
         )  # fmt: skip
 
-    def reliability(self, X: Trajectories | ArrayLike) -> Reliability:
-        """Coverage of the bands and fate of the stated horizons along series ``X``, which should be new to the ensemble.
+    def adapted(self, series: Trajectories | ArrayLike, begin: int = 0, rate: float = 0.01) -> Ensemble:
+        """An ensemble whose bands have followed one measured series, up to its end: wider where they have missed, else narrower.
+
+        For the future of a series, which may be unlike its past: `lemode.surrogate.conformal.adaptive`. Stated horizons stay what they are.
+
+        Parameters
+        ----------
+        series : at even times, as X of a fit
+            To its end, from which the next forecast is made.
+        begin : the first sample that the fit, its calibration included, has not seen
+        rate : by how much of a miss the level of a band is changed at a time
+            After n windows what is proved of the share of misses is about ``1 / (rate * n)``; large ones make bands infinite at times.
+
+        Raises
+        ------
+        ValueError
+            For several series, or one that is too short; for a rate that is not positive.
+
+        Examples
+        --------
+        >>> rng = np.random.default_rng(0)
+        >>> wave = np.sin(0.3 * np.arange(500))[:, None] + 0.1 * rng.normal(size=(500, 1))
+        >>> wave[400:] += 0.3 * rng.normal(size=(100, 1))  # noisier than it was
+        >>> settings = {"hidden_size": 2, "train": "all", "steps": 5, "window": 40, "washout": 10, "verbose": 0}
+        >>> model = Ensemble(3, settings, horizon=5).fit(wave[:400])
+        >>> now = model.adapted(wave, begin=400)
+        >>> before, after = (m.forecast(wave, 3) for m in (model, now))
+        >>> bool((after.upper - after.lower > before.upper - before.lower).all())
+        True
+        """
+        self._check_fitted()
+        check_number("rate", rate)
+        model = copy.copy(self)
+        model.calibration_ = self.calibration_.adapted(self._along(series, begin, None), rate)
+        return model
+
+    def reliability(self, X: Trajectories | ArrayLike, begin: int = 0, rate: float | None = None) -> Reliability:
+        """Coverage of the bands and fate of the stated horizons along series ``X``, which should be new to the ensemble from `begin` on.
+
+        With a rate X is one series, every sample from `begin` on is an origin, and the bands have followed it up to there, see `adapted`.
 
         Examples
         --------
@@ -355,9 +395,15 @@ class Ensemble(Estimator):
         True
         """
         self._check_fitted()
+        if rate is not None:
+            check_number("rate", rate)
+        runs = self._along(X, begin, FRESH if rate is None else None)
+        return self.calibration_.judge(runs, self.names_, rate)
+
+    def _along(self, X: Any, begin: int, most: int | None) -> FreeRuns:
         networks = [member.network_ for member in self.members_]
-        runs = free_runs(networks, X, self.table_, self.warmup_, self.calibration_.horizon, FRESH)
-        return self.calibration_.judge(runs, self.names_)
+        start = check_count("begin", begin, 0)
+        return free_runs(networks, X, self.table_, self.warmup_, self.calibration_.horizon, most, start)
 
     # -- files -------------------------------------------------------------------------------------------------------
 
@@ -368,6 +414,8 @@ class Ensemble(Estimator):
         tensors = {f"{k}.{name}": tensor for k, (part, _) in enumerate(contents) for name, tensor in part.items()}
         calibration, judged = self.calibration_, self.reliability_
         numbers = {"scores": calibration.scores, "power": calibration.power, "rule": np.array(calibration.rule)}
+        if calibration.later is not None:
+            numbers["later"] = calibration.later
         tensors |= {f"calibration.{name}": torch.tensor(values, dtype=torch.float64) for name, values in numbers.items()}
         if judged is not None:
             for name in ("coverage", "width", "stated", "valid"):
@@ -379,7 +427,7 @@ class Ensemble(Estimator):
         }
         metadata = {
             "class": "Ensemble", "params": params, "names": self.names_, "members": [part for _, part in contents],
-            "threshold": calibration.threshold, "confidence": calibration.confidence,
+            "threshold": calibration.threshold, "rate": calibration.rate, "confidence": calibration.confidence,
         }  # fmt: skip
         storage.write(path, tensors, metadata)
 
@@ -416,7 +464,12 @@ class Ensemble(Estimator):
                 or rule.shape != (2,)
             ):
                 raise ValueError(f"calibration of shapes {scores.shape}, {power.shape}, {rule.shape}")
-            model.calibration_ = Calibration(scores, power, TrustRule(*map(float, rule)), threshold, confidence)
+            later = numbers["later"].double().numpy() if "later" in numbers else None
+            if later is not None and later.shape[1:] != scores.shape[1:]:
+                raise ValueError(f"scores of shapes {scores.shape}, {later.shape}")
+            model.calibration_ = Calibration(
+                scores, power, TrustRule(*map(float, rule)), threshold, confidence, later, metadata["rate"]
+            )
             judged = {name: tensor.numpy() for name, tensor in _under(tensors, "reliability.").items()}
             model.reliability_ = None
             if judged:

@@ -150,12 +150,18 @@ class _Part(ArrayForm):
 
 
 def free_runs(
-    networks: Sequence[IncrementNetwork], X: Any, table: Table, first: int, horizon: int, most: int = 1000, begin: int = 0
+    networks: Sequence[IncrementNetwork],
+    X: Any,
+    table: Table,
+    first: int,
+    horizon: int,
+    most: int | None = 1000,
+    begin: int = 0,
 ) -> FreeRuns:
     """Free runs along series, from origins that have a past of at least `first` samples, those before `begin` left out.
 
     Of origins further on than `PAST` samples the last so many are read. They are a horizon apart, where that makes `LEAST` windows of all
-    series; about `most` are looked at.
+    series; about `most` are looked at, and with None every sample of a single series is an origin.
 
     Raises
     ------
@@ -175,7 +181,9 @@ def free_runs(
     n, D = len(data), len(table.names)
     origins = form.origins()
     begins = tuple(origins) * (n if len(origins) == 1 else 1)
-    least, most = -(-LEAST // n), max(most // n, 1)
+    if most is None and n > 1:
+        raise ValueError(f"there are {n} series: bands adapt along one, whose truth comes in one by one.")
+    least, most = (len(data.t), len(data.t)) if most is None else (-(-LEAST // n), max(most // n, 1))
     errors, spreads, weight, row = [], [], 1.0, 0
     for part in series:
         where = _Part(3, begins[row : row + len(part)])

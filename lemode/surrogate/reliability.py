@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .conformal import conformal_quantile, half_width, least_windows, scores, spread_power
+from .conformal import adaptive, conformal_quantile, half_width, least_windows, scores, spread_power
 from .origins import FreeRuns
 from .trust_horizon import TrustRule, calibrate_trust, valid_leads
 
@@ -120,6 +120,8 @@ class Reliability:
 class Calibration:
     """What bands and horizons are made of: conformal scores ``(windows, H, D)``, the power of the spread at each lead, and the rule.
 
+    later, rate : scores of windows that have come since, and by how much of a miss bands adapt to them
+
     Examples
     --------
     >>> rng = np.random.default_rng(0)
@@ -136,6 +138,8 @@ class Calibration:
     rule: TrustRule
     threshold: float
     confidence: float
+    later: Array | None = None
+    rate: float = 0.0
 
     @property
     def horizon(self) -> int:
@@ -143,15 +147,27 @@ class Calibration:
         return self.scores.shape[1]
 
     def half_width(self, level: float, spread: Array) -> Array:
-        """Of bands, for spreads ``(..., H, D)``, in standard deviations."""
-        return half_width(conformal_quantile(self.scores, level), spread, self.power)
+        """Of bands, for spreads ``(..., leads, D)``, in standard deviations."""
+        if self.later is None:
+            quantile = conformal_quantile(self.scores, level)
+        else:
+            quantile = adaptive(self.scores, self.later, level, self.rate)[-1]
+        return half_width(quantile, spread, self.power)
 
-    def judge(self, runs: FreeRuns, names: tuple[str, ...]) -> Reliability:
-        """What bands and horizons are worth on these."""
+    def adapted(self, runs: FreeRuns, rate: float) -> Calibration:
+        """The calibration after free runs that begin one sample after the other."""
+        return replace(self, later=scores(runs.error, runs.spread, self.power), rate=rate)
+
+    def judge(self, runs: FreeRuns, names: tuple[str, ...], rate: float | None = None) -> Reliability:
+        """What bands and horizons are worth on these; with a rate, of bands that adapt from one to the next."""
         coverage, width = [], []
         there = ~np.isnan(runs.error)
         for level in LEVELS:
-            half = self.half_width(level, runs.spread)
+            if rate is None:
+                half = self.half_width(level, runs.spread)
+            else:
+                found = adaptive(self.scores, scores(runs.error, runs.spread, self.power), level, rate)
+                half = np.stack([half_width(q, s, self.power) for q, s in zip(found, runs.spread)])
             inside = np.where(there, np.abs(np.where(there, runs.error, 0.0)) <= half, False).sum(0) / np.maximum(
                 there.sum(0), 1
             )

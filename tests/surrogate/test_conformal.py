@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lemode.surrogate.conformal import conformal_quantile, half_width, least_windows, scores, spread_power
+from lemode.surrogate.conformal import adaptive, conformal_quantile, half_width, least_windows, scores, spread_power
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,31 @@ def test_the_power_is_found_and_held_back_where_windows_are_few():
     np.testing.assert_allclose(spread_power(spread, error), [0, 0.5, 1], atol=0.06)  # sd 1.1 / sqrt(4000) = 0.018
     few = spread_power(spread[:20], error[:20], weight=0.1)  # of windows that overlap: it counts as two
     assert few[2] < 0.6
+
+
+@pytest.mark.parametrize("rate", [0.02, 0.1])
+@pytest.mark.parametrize("kind", ["drift", "burst", "always worse"])
+def test_bands_that_adapt_miss_their_share_of_any_series(rate, kind):
+    """Theorem of Gibbs and Candes, with truths that come H windows late: no series, and no other one, is an exception."""
+    rng = np.random.default_rng(0)
+    T, H = 600, 4
+    size = {
+        "drift": np.geomspace(0.1, 10, T),
+        "burst": np.where(np.arange(T) % 200 < 30, 20.0, 0.5),
+        "always worse": np.arange(1.0, T + 1) ** 2,
+    }
+    calibration, later = np.abs(rng.normal(size=(50, H, 2))), np.abs(rng.normal(size=(T, H, 2))) * size[kind][:, None, None]
+    found = adaptive(calibration, later, 0.9, rate)
+    share = (later > found[:-1]).mean(0)
+    assert np.abs(share - 0.1).max() <= (1 + rate * (H + 1)) / (rate * T)
+    fixed = (later > conformal_quantile(calibration, 0.9)).mean(0)
+    assert np.abs(share - 0.1).max() < 0.5 * np.abs(fixed - 0.1).max()
+
+
+def test_a_band_adapts_when_the_whole_of_a_window_has_come_and_not_before():
+    calibration, later = np.arange(1.0, 20).reshape(-1, 1, 1) * np.ones((1, 3, 1)), np.full((5, 3, 1), 100.0)
+    later[1, 2] = np.nan  # says nothing
+    found = adaptive(calibration, later, 0.9, 0.05)[:, :, 0]
+    np.testing.assert_array_equal(found[:3], 18)  # as calibrated
+    np.testing.assert_array_equal(found[3], [100, 100, 100])  # a miss: 0.1 becomes 0.055, the 20th of 20, one of which is 100
+    np.testing.assert_array_equal(found[4], [np.inf, np.inf, 100])  # 0.01: the 21st of 20, and where nothing was said the 20th

@@ -28,8 +28,16 @@ def process(n, T, seed):
 TRAINING, FRESH, TEST = process(6, 80, 0), process(300, 22, 1), process(400, 22, 2)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_windows():
+    """They would take longer than a fit of five steps."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lemode.surrogate.origins.LEAST", 60)
+        yield
+
+
 @pytest.fixture(scope="module")
-def fitted():
+def fitted(few_windows):
     return Ensemble(3, SMALL, horizon=12, seed=5).fit(TRAINING, calibration=FRESH)
 
 
@@ -120,6 +128,7 @@ def _changed(path, change):
             {"reliability.stated": torch.full_like(tensors["reliability.stated"], torch.nan)}
         ),
         lambda tensors, metadata: tensors.update({"reliability.coverage": torch.zeros(2, 3)}),
+        lambda tensors, metadata: tensors.update({"calibration.later": torch.zeros(5, 3, 2)}),
         lambda tensors, metadata: metadata.update(members=[]),
         lambda tensors, metadata: metadata.update(members={}),
         lambda tensors, metadata: metadata["members"][1].update(names=["a", "b"]),
@@ -173,25 +182,47 @@ def test_a_fit_that_fails_leaves_no_trace():
 
 def test_what_is_held_out_calibrates():
     """A fifth of the series; of one long series the last fifth of its time, and the members have not seen it."""
-    model = Ensemble(3, SMALL, horizon=4).fit(process(20, 60, 3))
-    assert len(model.calibration_.scores) == 4 * 47
-    long = process(1, 400, 4)[0]
+    model = Ensemble(3, SMALL, horizon=4).fit(process(20, 30, 3))
+    assert len(model.calibration_.scores) == 4 * 17  # origins from 10 to 26
+    long = process(1, 200, 4)[0]
     model = Ensemble(3, SMALL, horizon=4).fit(long)
-    assert len(model.calibration_.scores) == 400 - 320 - 4 + 1
-    early = Ensemble(3, SMALL, horizon=4, seed=0).fit(long[:320], calibration=process(30, 22, 5))
+    assert len(model.calibration_.scores) == 200 - 160 - 4 + 1
+    early = Ensemble(3, SMALL, horizon=4, seed=0).fit(long[:160], calibration=process(30, 22, 5))
     np.testing.assert_array_equal(model.predict(long), early.predict(long))
 
 
+def test_bands_follow_one_series(tmp_path):
+    """Noise that is three times what it was: the bands of the past hold too little, those that have followed it are wider."""
+    long = process(1, 240, 8)[0]
+    long[160:] += 6 * np.random.default_rng(0).standard_normal((80, 2))
+    model = Ensemble(3, SMALL, horizon=2, seed=0).fit(long[:160])
+    now = model.adapted(long, begin=160)
+    assert now.calibration_.later.shape == (79, 2, 2)
+    narrow, wide = (m.forecast(long, 2) for m in (model, now))
+    assert (wide.upper - wide.lower > 1.5 * (narrow.upper - narrow.lower)).all()
+    np.testing.assert_array_equal(wide.values, narrow.values)
+    assert model.calibration_.later is None
+    now.save(tmp_path / "m.lem")
+    np.testing.assert_array_equal(Ensemble.load(tmp_path / "m.lem").forecast(long, 2).lower, wide.lower)
+    followed = model.reliability(long, 160, rate=0.05)
+    assert followed.coverage[1].mean() > 0.75  # those of the past hold 40 %
+    assert model.reliability(long, 160).coverage[1].mean() < 0.6
+    with pytest.raises(ValueError, match="there are 2 series: bands adapt along one"):
+        model.adapted(process(2, 40, 0))
+    with pytest.raises(ValueError, match="rate=0: give a positive number"):
+        model.reliability(long, 160, rate=0)
+
+
 def test_frames_are_labelled_and_evaluated():
-    index = pd.date_range("2020-01-01", periods=300, freq="D")
-    frame = pd.DataFrame(process(1, 300, 0)[0], index, ["v", "w"])
+    index = pd.date_range("2020-01-01", periods=150, freq="D")
+    frame = pd.DataFrame(process(1, 150, 0)[0], index, ["v", "w"])
     model = Ensemble(3, SMALL, horizon=5).fit(frame)
     found = model.forecast(frame.iloc[:-5])
     for part in (found.values, found.lower, found.upper, found.spread):
         assert part.index.equals(index[-5:])
         assert list(part.columns) == ["v", "w"]
     assert model.set_output(transform="default").forecast(frame).values.shape == (5, 2)
-    judged = lemode.evaluate({"ensemble": model}, frame.to_numpy(), 5, [280, 290])
+    judged = lemode.evaluate({"ensemble": model}, frame.to_numpy(), 5, [130, 140])
     assert np.isfinite(judged.total("ensemble"))
 
 
