@@ -13,7 +13,7 @@ from .errors import DiscontinuityWarning, SolveError
 from .lem import LEM, LEMCell
 from .ode import MultiscaleODE
 from .supervised import LEMClassifier, LEMRegressor
-from .surrogate import DataWarning, FieldSurrogate, FitDivergedError, FitTimeWarning, FitWarning, Surrogate, fit
+from .surrogate import DataWarning, Ensemble, FieldSurrogate, FitDivergedError, FitTimeWarning, FitWarning, Surrogate, fit
 from .trajectories import Trajectories
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "ConvODE",
     "DataWarning",
     "DiscontinuityWarning",
+    "Ensemble",
     "FieldSurrogate",
     "FitDivergedError",
     "FitTimeWarning",

@@ -25,12 +25,14 @@ series, judge     what is trained on, and what chooses the weights; grid: either
 Each file stands on those before it: parameters, seeds, errors, clock, frames, labelled, reading, optimizers; data_checks, series, recipe,
 network, scaling, circle, data, field_network, flow_network, forecast, bands, losses, phases, run, worth, plain_json, storage, schema,
 callbacks, checkpoint, progress, interrupts, training, least_squares, readout_network, side_by_side, field_readout_network, readout,
-field_readout, fitters, base, surrogate, field_surrogate, fit_system.
+field_readout, fitters, base, surrogate, field_surrogate, fit_system; conformal, trust_horizon, parallel, origins, reliability,
+ensemble_split, ensemble.
 """
 
 from .._renamed import moved
 from .callbacks import Callback, JSONLog, LivePlot, TensorBoard
 from .data_checks import DataWarning
+from .ensemble import Ensemble
 from .errors import FitDivergedError, FitTimeWarning, FitWarning
 from .field_surrogate import FieldSurrogate
 from .fit_system import fit
@@ -39,6 +41,7 @@ from .surrogate import Surrogate
 __all__ = [
     "Callback",
     "DataWarning",
+    "Ensemble",
     "FieldSurrogate",
     "FitDivergedError",
     "FitTimeWarning",
