@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 __all__ = ["spread_over"]
@@ -17,6 +18,8 @@ def spread_over(
     ------
     ImportError
         Where several at a time are asked for and joblib is not installed.
+    RuntimeError
+        Where one of the processes dies.
     ValueError
         For an `n_jobs` that is no integer, or 0.
 
@@ -35,5 +38,11 @@ def spread_over(
         raise ImportError(
             f"{name}={n_jobs}: several at a time are joblib's work, which is not installed: pip install 'lemode[scale]'."
         ) from e
-    found: list[Any] = joblib.Parallel(n_jobs=n_jobs)(joblib.delayed(function)(*call) for call in calls)
+    try:
+        found: list[Any] = joblib.Parallel(n_jobs=n_jobs)(joblib.delayed(function)(*call) for call in calls)
+    except BrokenProcessPool as e:
+        raise RuntimeError(
+            f"{name}={n_jobs}: one of the processes has died before its work was done, as where the system has no memory left: give fewer "
+            "at a time, and fits a checkpoint of their own each, to go on from."
+        ) from e
     return found

@@ -15,6 +15,7 @@ import lemode
 from lemode import FieldSurrogate, Surrogate, Trajectories
 from lemode.surrogate import Callback, FitWarning, storage
 from lemode.surrogate.checkpoint import Checkpoint
+from lemode.surrogate.parallel import spread_over
 from lemode.surrogate.recipe import FIELD_RECIPE, Recipe
 
 T = 0.2 * np.arange(60)
@@ -231,3 +232,36 @@ def test_clocks_that_jump_are_never_asked_how_long_something_took():
     """`time.time` follows the clock on the wall, which is set back and forth."""
     for path in Path(lemode.__file__).parent.rglob("*.py"):
         assert not re.search(r"\btime\.time\(|from time import", path.read_text()), path
+
+
+def fit_that_dies_once(settings, data, folder, k):
+    """Of its process, while it fits; at the second time it goes on."""
+    import os
+
+    import lemode
+
+    class Dies(lemode.surrogate.Callback):
+        def on_step(self, report):
+            if k == 1 and report["step"] == 55 and not os.path.exists(f"{folder}/died"):
+                open(f"{folder}/died", "x").close()
+                os._exit(1)
+
+    model = lemode.Surrogate(**settings).fit(data, checkpoint=f"{folder}/{k}.ckpt", callbacks=Dies())
+    return model.history_.loss
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_loses_nothing_and_it_is_said(tmp_path, monkeypatch):
+    pytest.importorskip("joblib")
+    monkeypatch.setattr(fit_that_dies_once, "__module__", "__main__")  # so that it is sent by value
+    settings = {**SMALL, "steps": 70}
+    calls = [(settings, WAVES, str(tmp_path), k) for k in range(2)]
+    with pytest.raises(
+        RuntimeError, match=r"n_jobs=2: one of the processes has died .*a checkpoint of their own each, to go on from"
+    ):
+        spread_over(fit_that_dies_once, calls, 2)
+    assert storage.read(tmp_path / "1.ckpt", "lemode checkpoint")[1]["step"] == 50
+    found = spread_over(fit_that_dies_once, calls, None)
+    monkeypatch.undo()
+    assert found == [Surrogate(**settings).fit(WAVES).history_.loss] * 2
+    assert sorted(os.listdir(tmp_path)) == ["0.ckpt", "1.ckpt", "died"]
