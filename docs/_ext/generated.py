@@ -45,6 +45,7 @@ def write_generated(folder: Path) -> None:
         ),
         "irregular.md": committed("irregular*.md", "python benchmarks/irregular.py"),
         "measured.md": committed("measured*.md", "python benchmarks/measured.py"),
+        "uncertainty.md": committed("uncertainty*.md", "python benchmarks/uncertainty.py fhn lorenz nino ks --seeds 3"),
         "contracts.md": committed("contracts.md", "python benchmarks/contracts.py"),
         "modules.md": rooms.as_markdown(set(api_pages.public_modules())),
         "layer.md": committed("layer*.md", "python benchmarks/layer.py")

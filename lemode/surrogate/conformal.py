@@ -18,10 +18,6 @@ or 1, of a band of which :math:`\alpha_t` are to miss,
 
 each at its lead, when the truth has come. Whatever the series is, over T windows the share of misses differs from
 :math:`1 - \mathrm{level}` by at most :math:`(1 + \rho (H + 1)) / (\rho T)`.
-
-References
-----------
-Gibbs and Candes, Adaptive conformal inference under distribution shift, Advances in Neural Information Processing Systems 34 (2021).
 """
 
 from __future__ import annotations
@@ -81,6 +77,10 @@ def adaptive(calibration: Array, later: Array, level: float, rate: float) -> Arr
     later : (windows, H, D), scores of windows that begin one sample after the other; each counts when all of it has come, H samples later
     level : share of a band
     rate : by how much of a miss the level is changed
+
+    References
+    ----------
+    Gibbs and Candes, Adaptive conformal inference under distribution shift, Advances in Neural Information Processing Systems 34 (2021).
 
     Examples
     --------

@@ -89,9 +89,8 @@ class Ensemble(Estimator):
     r"""Surrogates that differ by their seeds, with bands and horizons calibrated on series that no fit has seen.
 
     A forecast is the mean of theirs. It has the smallest squared error, and where members part it fails with them, so that their spread
-    foretells when; a median goes on a little longer, and does not say how long. Bands are split-conformal,
-    `lemode.surrogate.conformal`, for each lead and each variable; the stated horizon, `lemode.surrogate.trust_horizon`, is for all
-    variables together.
+    foretells when. Bands are split-conformal, `lemode.surrogate.conformal`, for each lead and each variable; the stated horizon,
+    `lemode.surrogate.trust_horizon`, is for all variables together.
 
     **What that is worth.** Where calibration series and new ones are drawn alike and independently, as trajectories from random initial
     states are, a band of 90 % holds the truth with a probability of at least 90 %, for each lead and variable by itself; whole

@@ -1,6 +1,8 @@
 """Ensembles: scikit-learn's manners, files, bands that cover, and what they refuse."""
 
+import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -300,3 +302,18 @@ def test_what_an_ensemble_does_not_do_is_said(fitted):
         Ensemble().forecast(TEST[0])
     with pytest.raises(ValueError, match=r"y: a surrogate learns from X alone"):
         Ensemble().fit(TRAINING, TRAINING)
+
+
+def test_code_of_the_page_runs():
+    page = (Path(__file__).parents[2] / "docs" / "uncertainty.md").read_text()
+    use, spread = re.findall(r"```python\n(.*?)```", page, re.S)
+    scope = {
+        "lemode": lemode,
+        "joblib": pytest.importorskip("joblib"),
+        "training": TRAINING,
+        "calibration": FRESH,
+        "test": TEST,
+    }
+    small = re.sub(r"members = .*", "members = SMALL", use).replace("(8,", "(3,").replace("horizon=300", "horizon=12")
+    exec(small, scope | {"SMALL": SMALL, "history": TEST[0, :10]})
+    exec(spread.replace('"loky", n_jobs=8', '"threading", n_jobs=2'), scope | {"ensemble": Ensemble(3, SMALL, horizon=12)})
