@@ -200,6 +200,14 @@ def test_code_of_start_and_migrating_runs(monkeypatch, tmp_path):
     assert torch.equal(scope["state_dict"]["inp2hid.weight"], weights["cell.inp2hid.weight"])
 
 
+def test_code_of_files_runs(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    scope = {"lemode": lemode, "data": np.sin(np.linspace(0, 40, 200))[:, None]}
+    for code in re.findall(r"```python\n(.*?)```", (DOCS / "files.md").read_text(), re.S):
+        exec(code.replace('budget="thorough"', "steps=5, train='all', window=20, washout=5, verbose=0"), scope)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fit.ckpt", "fits.jsonl"]
+
+
 def test_code_of_sequences_runs(monkeypatch, tmp_path):
     pytest.importorskip("sklearn")
     monkeypatch.chdir(tmp_path)
