@@ -344,7 +344,7 @@ class TestCheckpoint:
         del metadata["reached"], metadata["recipe"]["free_steps"], metadata["history"]["free_power"], metadata["fingerprint"]
         tensors = {name: tensor for name, tensor in tensors.items() if name != "generator_now" and not name.startswith("refreshed.")}
         storage.write(path, tensors, metadata, "lemode checkpoint")
-        with pytest.warns(FitWarning, match="older lemode, which does not say of which class, seed, .* it is"):
+        with pytest.warns(FitWarning, match=r"older lemode, which does not say of which class, seed, .* it is"):
             again = quick().fit(waves(), checkpoint=path)
         np.testing.assert_array_equal(again.predict(waves()), model.predict(waves()))
 
