@@ -75,6 +75,7 @@ def train(
             try:
                 while run.stage < len(recipe.stages) and history.stopped == Stopped.ALL_DONE:
                     _run_stage(run, validation, start, progress, checkpoint, interrupts)
+                interrupts.check()
             except (Interrupted, Ended):
                 if checkpoint is not None:  # the step is done; one that was broken off in its middle is no state to go on from
                     checkpoint.save(run)

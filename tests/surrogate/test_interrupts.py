@@ -10,6 +10,7 @@ import pytest
 from lemode import Surrogate
 from lemode.surrogate import Callback, FitWarning, interrupts, storage
 from lemode.surrogate.recipe import Recipe
+from lemode.surrogate.run import Run
 
 WAVES = np.stack([np.sin(0.2 * np.arange(60) + p) for p in range(6)])[..., None]
 SMALL = {"hidden_size": 3, "steps": 14, "window": 20, "washout": 5, "batch_size": 4, "verbose": 0, "train": "all"}
@@ -71,6 +72,22 @@ def test_of_two_networks_the_readout_is_there():
     with pytest.warns(FitWarning, match="the training was interrupted before it found any weights; the readout is kept"):
         model = Surrogate(**auto).fit(WAVES[:, :40], callbacks=Sent(signal.SIGTERM, 3))
     assert model.history_.kept == "readout: the training was interrupted"
+
+
+def test_what_comes_after_the_last_step_is_not_lost(monkeypatch, tmp_path):
+    """Between the last step and the end of the fit nobody looks any more, and a loop around it would go on."""
+    real = Run.restore
+
+    def restore(self, weights):
+        os.kill(os.getpid(), signal.SIGINT)
+        real(self, weights)
+
+    with monkeypatch.context() as m, pytest.warns(FitWarning, match="was interrupted at step 14"):
+        m.setattr(Run, "restore", restore)
+        model = Surrogate(**SMALL).fit(WAVES, checkpoint=tmp_path / "c")
+    again = Surrogate(**SMALL).fit(WAVES, checkpoint=tmp_path / "c")
+    assert again.history_.stopped == "all steps done"
+    np.testing.assert_array_equal(again.predict(WAVES), model.predict(WAVES))
 
 
 def test_a_second_one_ends_the_loop_around_it():
