@@ -82,9 +82,10 @@ def test_what_comes_after_the_last_step_is_not_lost(monkeypatch, tmp_path):
         os.kill(os.getpid(), signal.SIGINT)
         real(self, weights)
 
-    with monkeypatch.context() as m, pytest.warns(FitWarning, match="was interrupted at step 14"):
+    with monkeypatch.context() as m:
         m.setattr(Run, "restore", restore)
-        model = Surrogate(**SMALL).fit(WAVES, checkpoint=tmp_path / "c")
+        with pytest.warns(FitWarning, match="was interrupted at step 14"):
+            model = Surrogate(**SMALL).fit(WAVES, checkpoint=tmp_path / "c")
     again = Surrogate(**SMALL).fit(WAVES, checkpoint=tmp_path / "c")
     assert again.history_.stopped == "all steps done"
     np.testing.assert_array_equal(again.predict(WAVES), model.predict(WAVES))
