@@ -118,7 +118,7 @@ def _rolling(model: Any, pieces: list[tuple[Any, Any]], options: argparse.Namesp
             u = None if known is None else known.iloc[k : k + steps]
             found = model.forecast(frame.iloc[:k], inputs=u, level=options.level, **when)
             if options.level is None:
-                return found.to_numpy()
+                return np.asarray(found)
             truth = x[k : k + steps]
             there = np.isfinite(truth)
             hits.append(((found.lower.to_numpy() <= truth) & (truth <= found.upper.to_numpy()))[there])

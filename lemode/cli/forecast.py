@@ -14,6 +14,7 @@ import numpy as np
 from ..plots.style import BLACK, VERMILION
 from ..surrogate import Surrogate
 from ..surrogate.bands import Band
+from ..surrogate.ensemble import EnsembleForecast
 from ..surrogate.storage import check_writable
 from . import tables
 from .fit import literal
@@ -79,6 +80,8 @@ def _run(options: argparse.Namespace) -> int:
     known = None if options.inputs is None else tables.read(options.inputs, options, model.input_names_ or None)
     t = None if options.at is None else _times(options.at)
     found = model.forecast(history, options.steps, known, dt=options.dt, t=t, level=options.level)
+    if isinstance(found, EnsembleForecast):
+        found = Band(found.values, found.lower, found.upper, found.level)
     band = found if isinstance(found, Band) else Band(found, None, None, math.nan)
     rows = tables.as_rows(*band[:3])
     if options.plot is not None:

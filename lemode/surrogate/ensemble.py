@@ -25,6 +25,7 @@ from .parallel import spread_over
 from .parameters import Parameters, check_count, check_number
 from .recipe import check_seed
 from .reliability import Calibration, Reliability, calibrate, cross_judged
+from .run import Stopped
 from .schema import check_types
 from .seeds import stream
 from .surrogate import Surrogate
@@ -115,8 +116,6 @@ class Ensemble(Estimator):
         Decides those of the members; that of `surrogate` is not used.
     n_jobs : int, optional
         How many members are fitted at a time, by joblib; ``joblib.parallel_config`` says so, too, and spreads them over machines.
-    verbose : int
-        0 is quiet.
 
     Attributes
     ----------
@@ -157,7 +156,6 @@ class Ensemble(Estimator):
         confidence: float = 0.9,
         seed: int = 0,
         n_jobs: int | None = None,
-        verbose: int = 1,
     ) -> None:
         self.n = n
         self.surrogate = surrogate
@@ -166,7 +164,6 @@ class Ensemble(Estimator):
         self.confidence = confidence
         self.seed = seed
         self.n_jobs = n_jobs
-        self.verbose = verbose
 
     # -- scikit-learn's protocol -------------------------------------------------------------------------------------
 
@@ -200,7 +197,7 @@ class Ensemble(Estimator):
 
     def __getattr__(self, name: str) -> Any:
         if name == "network_":
-            raise AttributeError("an Ensemble has no network of its own: each of its members_ has one.")
+            raise _NoNetworkError("an Ensemble has no network of its own: each of its members_ has one.")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -231,6 +228,8 @@ class Ensemble(Estimator):
             As `lemode.Surrogate.fit`; for too few calibration windows; for data of which no part can be held out.
         ImportError
             For ``n_jobs`` without joblib.
+        KeyboardInterrupt
+            By Ctrl-C or SIGTERM, also where a fit of a single surrogate would end with the best weights so far.
         """
         _no_target(y)
         worker = self._worker()
@@ -252,11 +251,6 @@ class Ensemble(Estimator):
         first = self.members_[0]
         self.names_, self.input_names_, self.step_ = first.names_, first.input_names_, first.step_
         self.training_table_, self.warmup_ = first.training_table_, first.warmup_
-        if self.table_.angles:
-            raise ValueError(
-                f"angles: the mean and the bands of an angle, {self.table_.angles[0]!r}, have no place on a line; observe its sine and "
-                "cosine."
-            )
         horizon = self.horizon if self.horizon is not None else self._usual_horizon(fresh, begin)
         networks = [member.network_ for member in self.members_]
         fresh_runs = free_runs(networks, fresh, self.table_, self.warmup_, horizon, FRESH, begin)
@@ -484,8 +478,15 @@ class Ensemble(Estimator):
             raise RuntimeError("this Ensemble is not fitted yet: call fit(trajectories) first, or Ensemble.load(path).")
 
 
+class _NoNetworkError(AttributeError, TypeError):
+    """For ``hasattr``, and for the commands of the shell, which end with the sentence."""
+
+
 def _fitted(model: Estimator, X: Any, validation: Any) -> Estimator:
-    return model.fit(X, validation=validation)
+    model.fit(X, validation=validation)
+    if model.history_.stopped == Stopped.INTERRUPTED:  # who ends one member means them all
+        raise KeyboardInterrupt
+    return model
 
 
 def _pattern(surrogate: Any) -> Estimator:
@@ -500,6 +501,11 @@ def _pattern(surrogate: Any) -> Estimator:
         )
     if surrogate.warm_start:
         raise ValueError("surrogate.warm_start=True: the members of an ensemble begin anew; leave it out.")
+    if getattr(surrogate, "angles", ()):
+        raise ValueError(
+            f"surrogate.angles={surrogate.angles!r}: the mean and the bands of an angle have no place on a line; observe its sine and "
+            "cosine."
+        )
     return surrogate
 
 

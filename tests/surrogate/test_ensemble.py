@@ -11,7 +11,9 @@ import torch
 
 import lemode
 from lemode import Ensemble, FieldSurrogate, Surrogate, Trajectories
+from lemode.cli import main
 from lemode.surrogate import storage
+from lemode.surrogate.run import History, Stopped
 
 pytestmark = pytest.mark.filterwarnings("ignore::lemode.surrogate.FitWarning", "ignore::lemode.surrogate.DataWarning")
 
@@ -182,6 +184,20 @@ def test_a_fit_that_fails_leaves_no_trace():
         np.testing.assert_array_equal(model.forecast(TEST[0, :10], 5).lower, before.lower)
 
 
+def test_who_interrupts_one_member_means_them_all(monkeypatch):
+    fits = []
+
+    def fit(self, X, **known):
+        fits.append(self)
+        self.history_ = History(stopped=Stopped.INTERRUPTED)
+        return self
+
+    monkeypatch.setattr(Surrogate, "fit", fit)
+    with pytest.raises(KeyboardInterrupt):
+        Ensemble(3, SMALL).fit(TRAINING, calibration=FRESH)
+    assert len(fits) == 1
+
+
 def test_what_is_held_out_calibrates():
     """A fifth of the series; of one long series the last fifth of its time, and the members have not seen it."""
     model = Ensemble(3, SMALL, horizon=4).fit(process(20, 30, 3))
@@ -279,7 +295,7 @@ def test_several_at_a_time_without_joblib(monkeypatch):
         ({"surrogate": Ensemble()}, "give a lemode.Surrogate"),
         ({"surrogate": {"units": 3}}, r"'units' is no hyper-parameter of Surrogate"),
         ({"surrogate": Surrogate(warm_start=True)}, "members of an ensemble begin anew"),
-        ({"surrogate": {**SMALL, "angles": "x0"}}, "angles: the mean and the bands of an angle, 'x0'"),
+        ({"surrogate": {**SMALL, "angles": "x0"}}, "angles='x0': the mean and the bands of an angle"),
         ({"horizon": 0}, "horizon=0: give a positive integer"),
         ({"threshold": -1}, "threshold=-1: give a positive number"),
         ({"confidence": 90}, "confidence=90: give a share below 1"),
@@ -317,3 +333,19 @@ def test_code_of_the_page_runs():
     small = re.sub(r"members = .*", "members = SMALL", use).replace("(8,", "(3,").replace("horizon=300", "horizon=12")
     exec(small, scope | {"SMALL": SMALL, "history": TEST[0, :10]})
     exec(spread.replace('"loky", n_jobs=8', '"threading", n_jobs=2'), scope | {"ensemble": Ensemble(3, SMALL, horizon=12)})
+
+
+def test_commands_take_an_ensemble_or_say_why_not(tmp_path, capsys):
+    model, table, saved = tmp_path / "m.lem", tmp_path / "data.csv", [str(tmp_path / "m.lem")]
+    frame = pd.DataFrame(process(1, 120, 0)[0], columns=["v", "w"])
+    frame.to_csv(table, index=False)
+    Ensemble(3, SMALL, horizon=5).fit(frame).save(model)
+    assert main(["forecast", *saved, str(table), "--steps", "4", "--out", str(tmp_path / "ahead.csv")]) == 0
+    written = pd.read_csv(tmp_path / "ahead.csv")
+    ahead = Ensemble.load(model).forecast(frame, 4)
+    np.testing.assert_allclose(written["v"], ahead.values["v"], rtol=1e-5)
+    np.testing.assert_allclose(written.filter(regex="lower").iloc[:, 0], ahead.lower["v"], rtol=1e-5)
+    assert main(["evaluate", *saved, str(table), "--horizon", "3", "--origins", "2"]) == 0
+    assert "v" in capsys.readouterr().out
+    assert main(["audit", *saved]) == 1
+    assert "an Ensemble has no network of its own" in capsys.readouterr().err
