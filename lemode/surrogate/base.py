@@ -563,6 +563,7 @@ class Estimator(Parameters):
             if readout is not None:
                 like = FieldReadoutNetwork.like if isinstance(model.network_, FieldNetwork) else ReadoutNetwork.like
                 model.network_ = like(model.network_, **readout)
+                check_sizes(model.network_, tensors)
             model.network_.load_state_dict(tensors)
             model.network_.set_core_dt(metadata.get("core_dt"))  # since format 2
         except Exception as e:  # whatever comes of contents that anybody may have written

@@ -233,7 +233,7 @@ def _put_back(run: Run, tensors: dict[str, torch.Tensor], metadata: dict[str, An
 
 
 def _same_sizes(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
-    return {name: tensor.shape for name, tensor in one.items()} == {name: tensor.shape for name, tensor in other.items()}
+    return {k: (v.shape, v.dtype) for k, v in one.items()} == {k: (v.shape, v.dtype) for k, v in other.items()}
 
 
 def _try_step(run: Run) -> None:

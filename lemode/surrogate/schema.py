@@ -133,7 +133,7 @@ def check_model(metadata: dict[str, Any], tensors: Mapping[str, Tensor]) -> None
 
 
 def check_sizes(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """ValueError unless a network, which may be on the device 'meta', has tensors of these names and shapes.
+    """ValueError unless a network, which may be on the device 'meta', has tensors of these names, shapes and types.
 
     Examples
     --------
@@ -144,12 +144,17 @@ def check_sizes(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     ...     print(error)
     weight has shape (3, 2), and the hyper-parameters are those of (100000, 100000)
     """
-    claimed = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    claimed = network.state_dict()
     if claimed.keys() != tensors.keys():
         raise ValueError(f"the tensors are {_short(sorted(tensors))}, and the network has {_short(sorted(claimed))}")
-    for name, shape in claimed.items():
-        if tuple(tensors[name].shape) != shape:
-            raise ValueError(f"{name} has shape {tuple(tensors[name].shape)}, and the hyper-parameters are those of {shape}")
+    for name, like in claimed.items():
+        given = tensors[name]
+        if given.shape != like.shape:
+            raise ValueError(
+                f"{name} has shape {tuple(given.shape)}, and the hyper-parameters are those of {tuple(like.shape)}"
+            )
+        if given.dtype != like.dtype:
+            raise ValueError(f"{name} is {given.dtype}, and the hyper-parameters are those of {like.dtype}")
 
 
 def _check(name: str, value: object, hint: Any) -> None:

@@ -168,6 +168,15 @@ class TestSizes:
         assert not list(tmp_path.iterdir())
 
 
+def test_tensors_of_another_type_are_refused(tmp_path):
+    """They would be cast, and weights be whole numbers."""
+    for source in (DATA / "format-4.lem", ROOT / "tests" / "golden" / "readout.lem"):
+        tensors, metadata = storage.read(source)
+        storage.write(tmp_path / "m.lem", tensors | {"increment": tensors["increment"].long()}, metadata)
+        with pytest.raises(ValueError, match=r"increment is torch.int64, and the hyper-parameters are those of torch.float64"):
+            lemode.Surrogate.load(tmp_path / "m.lem")
+
+
 class TestCheckpointsThatNobodyWrote:
     @pytest.mark.parametrize(
         "change",
