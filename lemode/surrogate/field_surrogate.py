@@ -126,7 +126,7 @@ class FieldSurrogate(Estimator):
         dt: float = 1.0,
         scheme: str = "imex",
         train: str = "all",
-        contain: float | None = 1.5,
+        contain: float | None = 1.2,
         budget: str | float = "standard",
         steps: int | None = None,
         max_time: float | None = None,

@@ -150,7 +150,7 @@ class Surrogate(Estimator):
         continuous: bool = False,
         train: str = "auto",
         width: int = 300,
-        contain: float | None = 1.5,
+        contain: float | None = 1.2,
         budget: str | float = "quick",
         steps: int | None = None,
         max_time: float | None = None,
