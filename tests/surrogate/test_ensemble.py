@@ -1,7 +1,9 @@
 """Ensembles: scikit-learn's manners, files, bands that cover, and what they refuse."""
 
+import copy
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from lemode import Ensemble, FieldSurrogate, Surrogate, Trajectories
 from lemode.cli import main
 from lemode.surrogate import storage
 from lemode.surrogate.run import History, Stopped
+from lemode.surrogate.trust_horizon import TrustRule
 
 pytestmark = pytest.mark.filterwarnings("ignore::lemode.surrogate.FitWarning", "ignore::lemode.surrogate.DataWarning")
 
@@ -99,6 +102,13 @@ def test_beyond_the_longest_lead_nothing_is_invented(fitted):
         assert short.members.shape == (3, 3, steps, 2)
     with pytest.raises(ValueError, match=r"level=0\.999: needs at least 999 calibration windows, and there are 300"):
         fitted.forecast(TEST[0, :10], 5, level=0.999)
+
+
+def test_what_is_stated_does_not_depend_on_how_far_one_looks(fitted):
+    """Half as far as the members agree, which they do at all twelve leads: five, whether three values are asked for or twenty."""
+    model = copy.copy(fitted)
+    model.calibration_ = replace(fitted.calibration_, rule=TrustRule(spread=1e9, factor=0.5))
+    assert [model.forecast(TEST[0, :10], steps).trust for steps in (1, 3, 5, 8, 12, 20)] == [1, 3, 5, 5, 5, 5]
 
 
 def test_survives_a_file(fitted, tmp_path):
