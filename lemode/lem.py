@@ -153,12 +153,14 @@ class LEM(Recurrent):
         Add a second cell per layer that reads the sequence backwards; the output has 2 d features.
     dt, scheme, allow_large_dt
         See `LEMCell`.
-    backend : {'auto', 'native', 'torch', 'reference'}
+    backend : {'auto', 'native', 'torch', 'reference', 'parallel'}
         How the recursion is run, see `lemode.kernels`. Same results; 'auto' takes the fastest there is.
     memory : {'full', 'low'}
         With 'low' the native backend keeps y and z only for the derivative and computes the gates again: a third of the memory.
     device, dtype
         As for every torch module.
+    tol : float, optional
+        For the backend 'parallel' only: the largest error of a state; 1e-5 in float32 and 1e-10 in float64 by default.
 
     Attributes
     ----------
@@ -194,6 +196,7 @@ class LEM(Recurrent):
         memory: str = "full",
         device: Any = None,
         dtype: torch.dtype | None = None,
+        tol: float | None = None,
     ) -> None:
         super().__init__()
         check_layers(num_layers, dropout)
@@ -201,7 +204,9 @@ class LEM(Recurrent):
             raise ValueError(f"backend={backend!r}: known backends are {', '.join(kernels.BACKENDS)}.")
         if memory not in ("full", "low"):
             raise ValueError(f"memory={memory!r}: give 'full' or 'low'.")
-        self.memory = memory
+        if tol is not None and backend != "parallel":
+            raise ValueError(f"tol={tol!r} is for backend='parallel': backend={backend!r} is exact up to rounding.")
+        self.memory, self.tol = memory, tol
         self.input_size, self.hidden_size, self.num_layers, self.bias = input_size, hidden_size, num_layers, bias
         self.batch_first, self.dropout, self.bidirectional, self.backend = batch_first, dropout, bidirectional, backend
         self.num_directions = 2 if bidirectional else 1
@@ -445,7 +450,7 @@ class LEM(Recurrent):
     def _recursion(
         self, ode: MultiscaleODE, scheme: Scheme, u: Tensor, y0: Tensor, z0: Tensor, dt: float | Tensor
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
-        return kernels.run(ode, scheme, u, y0, z0, dt, self.backend, self.memory)
+        return kernels.run(ode, scheme, u, y0, z0, dt, self.backend, self.memory, self.tol)
 
     def _run(
         self, seq: Tensor, initial: list[State], dt: float | Tensor | None, path: Path, parameters: torch.dtype
@@ -504,7 +509,7 @@ class LEM(Recurrent):
         text = f"{self.input_size}, {self.hidden_size}"
         for name, default in (
             ("num_layers", 1), ("batch_first", False), ("dropout", 0.0), ("bidirectional", False), ("backend", "auto"),
-            ("memory", "full"),
+            ("memory", "full"), ("tol", None),
         ):  # fmt: skip
             value = getattr(self, name)
             text += "" if value == default else f", {name}={value!r}"

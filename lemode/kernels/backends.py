@@ -2,6 +2,8 @@
 
 - ``reference``: the plain loop over `lemode.schemes`, differentiated by autograd. Every scheme, device and dtype.
 - ``torch``: forward and adjoint by hand in torch operations; schemes with a leak.
+- ``parallel``: sweeps over the whole sequence, `lemode.kernels.parallel`; schemes with a leak. What is no sequence, such as a free
+  run, goes by ``auto``.
 - ``native``: the compiled core, for float32 and float64 on the CPU; schemes with a leak.
 - ``auto``: ``native`` where it can; else ``torch`` where it is the faster one; else ``reference``.
 
@@ -23,7 +25,7 @@ from . import bridge, core
 
 __all__ = ["BACKENDS", "LEAKY", "Choice", "batched", "choose", "decide", "explain", "fits_core", "noted", "transformed"]
 
-BACKENDS = ("auto", "native", "torch", "reference")
+BACKENDS = ("auto", "native", "torch", "reference", "parallel")
 LEAKY = tuple(name for name, scheme in SCHEMES.items() if scheme.leak)
 TORCH_UP_TO = 128  # hidden units: beyond it the plain loop beats the hand-derived adjoint in torch operations
 
@@ -100,8 +102,8 @@ def decide(
         return Choice("operator", "operations are recorded or replaced: the sequence is one operator")
     if scheme.leak is None:
         return Choice("reference", f"scheme {scheme.name!r} has no leak: only the plain loop runs it")
-    if asked == "torch":
-        return Choice("torch", "asked for")
+    if asked in ("torch", "parallel"):
+        return Choice(asked, "asked for")
     fits = fits_core(tensors)
     if native and fits and core.available():
         return Choice("native", "the compiled core runs it")
