@@ -13,7 +13,7 @@ from .errors import DiscontinuityWarning, SolveError
 from .lem import LEM, LEMCell
 from .ode import MultiscaleODE
 from .supervised import LEMClassifier, LEMRegressor
-from .surrogate import DataWarning, Ensemble, FieldSurrogate, FitDivergedError, FitTimeWarning, FitWarning, Surrogate, fit
+from .surrogate import DataWarning, Ensemble, FieldSurrogate, FitDivergedError, FitTimeWarning, FitWarning, Surrogate, fit, tune
 from .trajectories import Trajectories
 
 __all__ = [
@@ -39,10 +39,11 @@ __all__ = [
     "fit",
     "solve",
     "systems",
+    "tune",
 ]
 
 # reached as attributes, and imported only then
-_LATE = ("analysis", "baselines", "convert", "init", "metrics", "plots", "tasks")
+_LATE = ("analysis", "baselines", "convert", "export", "init", "metrics", "plots", "tasks")
 
 
 for _old, _new in {
