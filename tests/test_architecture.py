@@ -33,6 +33,7 @@ ROOMS = {
     "surrogate": {"lemode.surrogate"},
     "baselines": {"lemode.baselines"},
     "supervised": {"lemode.supervised"},
+    "export": {"lemode.export"},
     "report": {"lemode.report"},
     "top": {"lemode"},
     "cli": {"lemode.cli", "lemode.__main__"},
@@ -56,7 +57,8 @@ BELOW = {
     "surrogate": MODEL | {"trajectories", "systems", "metrics"},
     "baselines": {"tools", "trajectories", "systems", "surrogate"},
     "supervised": MODEL | {"weights", "tasks", "surrogate"},
-    "report": set(ROOMS) - {"report", "cli", "top"},
+    "export": MODEL | {"surrogate"},
+    "report": set(ROOMS) - {"report", "export", "cli", "top"},
     "top": set(ROOMS) - {"cli", "top"},
     "cli": set(ROOMS) - {"cli"},
 }

@@ -29,6 +29,7 @@ ROOMS = {
     "Surrogates": ("lemode.surrogate",),
     "What a surrogate is compared with": ("lemode.baselines",),
     "Sequences with a label or a number": ("lemode.supervised", "lemode.tasks"),
+    "Models without Python": ("lemode.export",),
     "Judging and showing": ("lemode.metrics", "lemode.plots", "lemode.report"),
     "The package and its commands": ("lemode", "lemode.cli", "lemode.__main__"),
 }

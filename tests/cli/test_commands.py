@@ -285,3 +285,16 @@ def test_a_band_is_not_called_as_a_variable(plain, tmp_path, capsys):
     run(capsys, "fit", tmp_path / "data.csv", "-o", tmp_path / "m.lem", *FEW)
     said = run(capsys, "forecast", tmp_path / "m.lem", tmp_path / "data.csv", "--steps", 2, "--level", 0.9, status=1)
     assert "there is a variable v_lower" in said.err
+
+
+def test_export_writes_what_python_writes(plain, tmp_path, capsys):
+    out = run(capsys, "export", plain / "model.lem", "--c", tmp_path / "c").out
+    assert out.splitlines() == [f"Written: {tmp_path / 'c' / file}" for file in ("model.h", "model.c", "main.c")]
+    lemode.export.c(lemode.Surrogate.load(plain / "model.lem"), tmp_path / "python", "model")
+    for file in ("model.h", "model.c", "main.c"):
+        assert (tmp_path / "c" / file).read_text() == (tmp_path / "python" / file).read_text()
+    with pytest.raises(SystemExit) as stop:
+        main(["export", str(plain / "model.lem")])
+    assert stop.value.code == 2
+    said = run(capsys, "export", plain / "model.lem", "--c", tmp_path / "no", "--name", "1st", status=1)
+    assert "name='1st': give the files" in said.err

@@ -1,0 +1,330 @@
+/* A surrogate, written by lemode {{ version }}; see {{ name }}.h. */
+#include "{{ name }}.h"
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+{% set D = plan.names|length %}
+{% set W = plan.width %}
+{% set M = plan.inputs|length %}
+{% set P = plan.delays %}
+{% set L = layers|length %}
+{% set reads = W * (1 + P) + 2 * M %}
+#define VARIABLES {{ D }}
+#define WIDTH {{ W }}  /* coordinates: an angle has two */
+#define INPUTS {{ M }}
+#define DELAYS {{ P }}
+#define LAYERS {{ L }}
+#define UNITS {{ units }}  /* padded with units that do nothing */
+#define READS {{ reads }}
+#define FEATURES {{ features }}
+#define LANES 8
+
+const char *const {{ name }}_names[VARIABLES] = { {{- names|join(", ") -}} };
+const char *const {{ name }}_inputs[{{ [M, 1]|max }}] = { {{- inputs|join(", ") if M else "0" -}} };
+
+static const double mean[WIDTH] = {
+  {{ mean }}};
+static const double deviation[WIDTH] = {
+  {{ std }}};
+static const double increment[WIDTH] = {
+  {{ increment }}};
+{% if contained %}
+static const double lower[WIDTH] = {
+  {{ lower }}};
+static const double upper[WIDTH] = {
+  {{ upper }}};
+{% endif %}
+{% if robust %}
+static const double low[VARIABLES] = {
+  {{ low }}};
+static const double high[VARIABLES] = {
+  {{ high }}};
+{% endif %}
+{% if M %}
+static const double input_mean[INPUTS] = {
+  {{ input_mean }}};
+static const double input_deviation[INPUTS] = {
+  {{ input_std }}};
+{% endif %}
+{% for layer in layers %}
+static const double bias_{{ loop.index0 }}[4 * UNITS] = {
+  {{ layer.bias }}};
+static const double from_input_{{ loop.index0 }}[{{ layer.reads }} * 4 * UNITS] = {
+  {{ layer.input }}};
+static const double from_y_{{ loop.index0 }}[UNITS * 3 * UNITS] = {
+  {{ layer.state }}};
+static const double from_z_{{ loop.index0 }}[UNITS * UNITS] = {
+  {{ layer.zy }}};
+{% endfor %}
+static const double head[WIDTH * FEATURES] = {
+  {{ head }}};
+static const double head_bias[WIDTH] = {
+  {{ head_bias }}};
+
+/* By its bits, so that it is found with -ffast-math as well. */
+static int is_nan(double x) {
+  uint64_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  return (bits & UINT64_C(0x7fffffffffffffff)) > UINT64_C(0x7ff0000000000000);
+}
+
+static int is_infinite(double x) {
+  uint64_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  return (bits & UINT64_C(0x7fffffffffffffff)) == UINT64_C(0x7ff0000000000000);
+}
+
+/* exp(x) = s + s p with s = 2^k and p = exp(x - k ln 2) - 1 by its series; |x| <= 700. Without branches, for vectors. */
+static inline void exp_parts(double x, double *s, double *p) {
+  const int32_t k = (int32_t)(x * 0x1.71547652b82fep+0 + (x < 0.0 ? -0.5 : 0.5));
+  const double r = (x - k * 0x1.62e42fee00000p-1) - k * 0x1.a39ef35793c76p-33;
+  const uint64_t bits = (uint64_t)((int64_t)k + 1023) << 52;
+  double q = 1.0 / 6227020800.0;
+  q = q * r + 1.0 / 479001600.0;
+  q = q * r + 1.0 / 39916800.0;
+  q = q * r + 1.0 / 3628800.0;
+  q = q * r + 1.0 / 362880.0;
+  q = q * r + 1.0 / 40320.0;
+  q = q * r + 1.0 / 5040.0;
+  q = q * r + 1.0 / 720.0;
+  q = q * r + 1.0 / 120.0;
+  q = q * r + 1.0 / 24.0;
+  q = q * r + 1.0 / 6.0;
+  q = q * r + 0.5;
+  *p = r + r * r * q;
+  memcpy(s, &bits, sizeof bits);
+}
+
+static inline double at_most(double x, double limit) { return x > limit ? limit : x; }
+
+/* What is no number becomes the limit: a run that has blown up stays so by its x. */
+static inline double clamped(double x, double limit) { return at_most(x > -limit ? x : -limit, limit); }
+
+static inline double sigmoid(double x) {
+  double s, p;
+  exp_parts(-clamped(x, 700.0), &s, &p);
+  return 1.0 / (1.0 + (s + s * p));
+}
+
+/* tanh|x| = e / (e + 2) with e = exp(2|x|) - 1: relatively accurate near 0. */
+static inline double tangent(double x) {
+  double s, p, e;
+  const double a = clamped(x, 20.0);
+  exp_parts(2.0 * (a < 0.0 ? -a : a), &s, &p);
+  e = s * p + (s - 1.0);
+  e = e / (e + 2.0);
+  return a < 0.0 ? -e : e;
+}
+
+/* How far a unit goes to its target in a step h, by scheme '{{ plan.scheme }}'. */
+static inline double leak(double a, double h) {
+{% if plan.scheme in ("imex", "explicit") %}
+  return h * sigmoid(a);
+{% elif plan.scheme == "semi_implicit" %}
+  const double g = h * sigmoid(a);
+  return g / (1.0 + g);
+{% else %}
+  double s, p;
+  exp_parts(-at_most(h * sigmoid(a), 700.0), &s, &p);
+  return (1.0 - s) - s * p;
+{% endif %}
+}
+
+/* out += x_j times row j of the weights, for all j; n is a multiple of LANES. */
+static inline void add_rows(int n, int m, const double *weights, const double *x, double *out) {
+  int i, j, l;
+  for (i = 0; i < n; i += LANES) {
+    double sum[LANES];
+    for (l = 0; l < LANES; ++l) sum[l] = out[i + l];
+    for (j = 0; j < m; ++j)
+      for (l = 0; l < LANES; ++l) sum[l] += weights[j * n + i + l] * x[j];
+    for (l = 0; l < LANES; ++l) out[i + l] = sum[l];
+  }
+}
+
+{% if plan.scheme == "strang" %}
+static void relax(double *x, const double *rate, double h, const double *target) {
+  int i;
+  for (i = 0; i < UNITS; ++i) x[i] += leak(rate[i], h) * (tangent(target[i]) - x[i]);
+}
+
+{% endif %}
+/* One step of a layer: a has the blocks 1, 2, z, y of what its input and its biases contribute. */
+static inline void layer(double *a, const double *from_y, const double *from_z, double h, double *y, double *z) {
+  int i;
+{% if plan.scheme == "strang" %}
+  double b[4 * UNITS], c[4 * UNITS], middle[UNITS];
+  memcpy(b, a, sizeof b);
+  add_rows(3 * UNITS, UNITS, from_y, y, b);
+  relax(z, b, 0.5 * h, b + 2 * UNITS);
+  add_rows(UNITS, UNITS, from_z, z, a + 3 * UNITS);
+  for (i = 0; i < UNITS; ++i) middle[i] = y[i];
+  relax(middle, b + UNITS, 0.5 * h, a + 3 * UNITS);
+  memcpy(c, a, sizeof c);
+  add_rows(3 * UNITS, UNITS, from_y, middle, c);
+  relax(y, c + UNITS, h, a + 3 * UNITS);
+  add_rows(3 * UNITS, UNITS, from_y, y, a);
+  relax(z, a, 0.5 * h, a + 2 * UNITS);
+{% else %}
+  add_rows(3 * UNITS, UNITS, from_y, y, a);
+{% if plan.scheme == "explicit" %}
+  add_rows(UNITS, UNITS, from_z, z, a + 3 * UNITS);
+{% endif %}
+  for (i = 0; i < UNITS; ++i) z[i] += leak(a[i], h) * (tangent(a[2 * UNITS + i]) - z[i]);
+{% if plan.scheme != "explicit" %}
+  add_rows(UNITS, UNITS, from_z, z, a + 3 * UNITS);
+{% endif %}
+  for (i = 0; i < UNITS; ++i) y[i] += leak(a[UNITS + i], h) * (tangent(a[3 * UNITS + i]) - y[i]);
+{% endif %}
+}
+
+/* The head: in eight sums, which a vector adds up at once. */
+static inline double of_head(int row, const double *f) {
+  double sum[LANES] = {0.0};
+  int j, l;
+  for (j = 0; j < FEATURES; j += LANES)
+    for (l = 0; l < LANES; ++l) sum[l] += head[row * FEATURES + j + l] * f[j + l];
+  return ((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7])) + head_bias[row];
+}
+
+static inline double held(double x, int i) {
+{% if contained %}
+  return x < lower[i] ? lower[i] : x > upper[i] ? upper[i] : x;
+{% else %}
+  (void)i;
+  return x;
+{% endif %}
+}
+
+/* Values that are there in the place of predictions. */
+static int take({{ name }}_state *s, const double *x) {
+  double there[VARIABLES];
+  int i;
+  for (i = 0; i < VARIABLES; ++i) {
+    if (is_infinite(x[i])) return 1;
+    there[i] = !is_nan(x[i]);
+{% if robust %}
+    if (there[i] && (x[i] < low[i] || x[i] > high[i])) there[i] = 0;  /* an outlier is missing */
+{% endif %}
+  }
+  for (i = 0; i < VARIABLES; ++i) {
+    if (!there[i]) continue;
+    s->x[i] = held((x[i] - mean[i]) / deviation[i], i);
+  }
+{% for place in plan.angles %}
+  if (there[{{ place }}]) {
+    s->x[{{ place }}] = held((cos(x[{{ place }}]) - mean[{{ place }}]) / deviation[{{ place }}], {{ place }});
+    s->x[{{ D + loop.index0 }}] = held((sin(x[{{ place }}]) - mean[{{ D + loop.index0 }}]) / deviation[{{ D + loop.index0 }}], {{ D + loop.index0 }});
+  }
+{% endfor %}
+  return 0;
+}
+
+/* The inputs, normalised. */
+static int read_inputs(const double *u, double *e) {
+{% if M %}
+  int i;
+  for (i = 0; i < INPUTS; ++i) {
+    if (is_nan(u[i]) || is_infinite(u[i])) return 1;
+    e[i] = (u[i] - input_mean[i]) / input_deviation[i];
+  }
+{% else %}
+  (void)u;
+  (void)e;
+{% endif %}
+  return 0;
+}
+
+int {{ name }}_begin({{ name }}_state *s, const double *x, const double *u) {
+  {{ name }}_state fresh;
+  int i;
+  memset(&fresh, 0, sizeof fresh);
+  for (i = 0; i < WIDTH; ++i) fresh.x[i] = held(0.0, i);  /* what is missing begins at the mean */
+  if (take(&fresh, x) || read_inputs(u, fresh.u)) return 1;
+{% if P %}
+  for (i = 0; i < DELAYS; ++i) memcpy(fresh.past[i], fresh.x, sizeof fresh.x);
+{% endif %}
+  *s = fresh;
+  return 0;
+}
+
+int {{ name }}_see({{ name }}_state *s, const double *x) { return take(s, x); }
+
+int {{ name }}_step({{ name }}_state *s, const double *u) {
+  double input[READS], a[4 * UNITS], f[FEATURES];
+  double next[{{ [M, 1]|max }}];
+  int i, n = 0;
+  if (read_inputs(u, next)) return 1;
+  for (i = 0; i < WIDTH; ++i) input[n++] = s->x[i];
+{% if P %}
+  {
+    int j;  /* the newest first */
+    for (j = 0; j < DELAYS; ++j)
+      for (i = 0; i < WIDTH; ++i) input[n++] = s->past[j][i];
+  }
+{% endif %}
+{% if M %}
+  for (i = 0; i < INPUTS; ++i) input[n++] = s->u[i];
+  for (i = 0; i < INPUTS; ++i) input[n++] = next[i];
+  memcpy(s->u, next, sizeof next);
+{% endif %}
+{% for layer in layers %}
+  memcpy(a, bias_{{ loop.index0 }}, sizeof a);
+  add_rows(4 * UNITS, {{ layer.reads }}, from_input_{{ loop.index0 }}, {{ "input" if loop.first else "s->y[%d]" % (loop.index0 - 1) }}, a);
+  layer(a, from_y_{{ loop.index0 }}, from_z_{{ loop.index0 }}, {{ layer.dt }}, s->y[{{ loop.index0 }}], s->z[{{ loop.index0 }}]);
+{% endfor %}
+{% if plan.readout %}
+  /* the series, its differences, the inputs, and all of the state */
+  n = 0;
+  for (i = 0; i < WIDTH; ++i) f[n++] = input[i];
+  for (i = 0; i < WIDTH * DELAYS; ++i) f[n++] = (input[i] - input[i + WIDTH]) / increment[i % WIDTH];
+  for (i = WIDTH * (1 + DELAYS); i < READS; ++i) f[n++] = input[i];
+  while (n % LANES) f[n++] = 0.0;
+  for (i = 0; i < LAYERS; ++i) {
+    memcpy(f + n, s->y[i], sizeof s->y[i]);
+    memcpy(f + n + UNITS, s->z[i], sizeof s->z[i]);
+    n += 2 * UNITS;
+  }
+{% else %}
+  (void)n;
+  memcpy(f, s->y[LAYERS - 1], sizeof f);
+{% endif %}
+{% if P %}
+  for (i = DELAYS - 1; i > 0; --i) memcpy(s->past[i], s->past[i - 1], sizeof s->x);
+  memcpy(s->past[0], s->x, sizeof s->x);
+{% endif %}
+  for (i = 0; i < WIDTH; ++i) s->x[i] = held(input[i] + increment[i] * of_head(i, f), i);
+  return 0;
+}
+
+void {{ name }}_get(const {{ name }}_state *s, double *x) {
+  int i;
+  for (i = 0; i < VARIABLES; ++i) x[i] = s->x[i] * deviation[i] + mean[i];
+{% for place in plan.angles %}
+  x[{{ place }}] = atan2(s->x[{{ D + loop.index0 }}] * deviation[{{ D + loop.index0 }}] + mean[{{ D + loop.index0 }}], x[{{ place }}]);
+{% endfor %}
+}
+
+int {{ name }}_warm_up({{ name }}_state *s, const double *x, const double *u, long samples) {
+  {{ name }}_state run;
+  long k;
+  if (samples < 1 || {{ name }}_begin(&run, x, u)) return 1;
+  for (k = 1; k < samples; ++k) {
+    if ({{ name }}_step(&run, {{ "u + k * INPUTS" if M else "u" }}) || {{ name }}_see(&run, x + k * VARIABLES)) return 1;
+  }
+  *s = run;
+  return 0;
+}
+
+int {{ name }}_forecast({{ name }}_state *s, const double *u, long steps, double *x) {
+  {{ name }}_state run = *s;
+  long k;
+  for (k = 0; k < steps; ++k) {
+    if ({{ name }}_step(&run, {{ "u + k * INPUTS" if M else "u" }})) return 1;
+    {{ name }}_get(&run, x + k * VARIABLES);
+  }
+  *s = run;
+  return 0;
+}
