@@ -1,16 +1,19 @@
 """A search finds what it was asked for, goes on where it was cut off, and cuts short what is bad."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 import lemode
-from lemode import FitWarning, Surrogate, tune
+from lemode import FitWarning, Surrogate
 from lemode.surrogate.search import _Pruner, _usual
 
 optuna = pytest.importorskip("optuna", reason="pip install 'lemode[tune]'")
 
 T = 0.2 * np.arange(120)
 WAVES = np.stack([np.sin(T + p) for p in range(6)])[..., None]
+tune = partial(lemode.tune, horizon=5)  # each trial is judged by so many steps of free runs
 MODEL = Surrogate(train="all", steps=10, hidden_size=3, window=40, washout=10, verbose=0)
 
 
