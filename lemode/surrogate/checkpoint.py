@@ -89,8 +89,7 @@ class Checkpoint:
     def held(self) -> Iterator[None]:
         """The file is this fit's alone in the block; BlockingIOError where another fit, of any process, holds it.
 
-        The lock is the system's, and goes with its process, however that ends. What a process that was killed has left half written is
-        removed.
+        The lock is the system's, and goes with its process, however that ends.
         """
         import filelock  # torch needs it, too
 
@@ -104,7 +103,6 @@ class Checkpoint:
         except OSError as e:
             raise storage.failed(e, self.path) from e
         try:
-            storage.sweep(self.path)
             yield
         finally:
             Path(lock.lock_file).unlink(missing_ok=True)  # while it is held: who opens it now makes a new one
@@ -160,8 +158,9 @@ class Checkpoint:
         """Put what `save` wrote back into `run`, if there is a file; ValueError if it belongs to another fit.
 
         That is, one of other data, seed or hyper-parameters. The file of an older lemode does not say what data it is of: it is taken, with
-        a FitWarning.
+        a FitWarning. What a process that was killed has left half written is removed.
         """
+        storage.sweep(self.path)
         if not os.path.exists(self.path):
             return
         tensors, metadata = storage.read(self.path, FORMAT)

@@ -217,15 +217,18 @@ class TestOneFitOneFile:
         assert os.listdir(tmp_path) == []
 
     def test_what_a_kill_left_half_written_is_removed(self, tmp_path, monkeypatch):
+        """Of both files of a continuous fit, and of nothing else."""
         with monkeypatch.context() as m:
             m.setattr(os, "replace", lambda *_: cut())
             m.setattr(Path, "unlink", lambda *_, **__: None)
-            with pytest.raises(PowerCut):
-                storage.write(tmp_path / "c", {"x": torch.zeros(1)}, {})
-        assert [name[-4:] for name in os.listdir(tmp_path)] == [".tmp"]
+            for name in ("c", "c.discrete"):
+                with pytest.raises(PowerCut):
+                    storage.write(tmp_path / name, {"x": torch.zeros(1)}, {})
+        assert [name[-4:] for name in os.listdir(tmp_path)] == [".tmp", ".tmp"]
         (tmp_path / ".lemode-of-another.tmp").touch()
-        with Checkpoint(tmp_path / "c", {}).held():
-            assert sorted(os.listdir(tmp_path)) == [".lemode-of-another.tmp", "c.lock"]
+        make, data, _ = KINDS["continuous"]
+        make().fit(data, checkpoint=tmp_path / "c")
+        assert sorted(os.listdir(tmp_path)) == [".lemode-of-another.tmp", "c"]
 
 
 def test_clocks_that_jump_are_never_asked_how_long_something_took():
