@@ -50,6 +50,7 @@ from .stability import (
     lyapunov_bounds,
 )
 from .statements import STATEMENTS, Statement
+from .sweeps import PromisedSweeps, promised_sweeps
 from .time_scales import KnownScale, Timescales, timescales
 from .trapping import TrappingRegion, trapping_region
 from .tube import Tube, tube_along
@@ -67,6 +68,7 @@ __all__ = [
     "Linearisation",
     "LyapunovBounds",
     "LyapunovSpectrum",
+    "PromisedSweeps",
     "Row",
     "Statement",
     "StepJacobian",
@@ -109,6 +111,7 @@ __all__ = [
     "lyapunov_bounds",
     "lyapunov_spectrum",
     "parameter_jacobian",
+    "promised_sweeps",
     "psi",
     "psi_r",
     "quadratic_pull",
