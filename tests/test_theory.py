@@ -33,13 +33,25 @@ def test_every_statement_has_a_script_and_a_line_in_the_index():
     assert all(f"``{path.stem}``" in index for path in scripts())
 
 
+def test_the_command_says_what_stands_behind_a_statement(tmp_path):
+    script = tmp_path / "claim.py"
+    for text, said in [
+        ("x = 1", "numbers"),
+        ("# **Proof.** Clear.", "prose"),
+        ("# Proof\n# -----\nimport sympy\nnp.random.default_rng(0)", "prose, algebra, samples"),
+    ]:
+        script.write_text(text)
+        assert evidence(script) == said
+    assert all("prose" in evidence(path) for path in scripts())  # no statement is only checked
+
+
 def test_a_failing_script_makes_the_exit_code_1(tmp_path, capsys):
     (tmp_path / "holds.py").write_text("STATEMENTS = ('one is one',)\nassert 1 == 1\n")
     assert main(tmp_path) == 0
     (tmp_path / "wrong.py").write_text("STATEMENTS = ('x',)\nassert 1 == 2\n")
     assert main(tmp_path) == 1
     out = capsys.readouterr().out
-    assert "ok    holds  one is one" in out
+    assert "ok    holds  one is one  [numbers]" in out
     assert "FAIL  wrong" in out
     assert "AssertionError" in out
 
