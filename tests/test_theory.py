@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 # theory/ is a folder of scripts, not an installed package
 runner = runpy.run_path(str(ROOT / "theory" / "__main__.py"))
-main, scripts = runner["main"], runner["scripts"]
+evidence, main, scripts = runner["evidence"], runner["main"], runner["scripts"]
 
 
 @pytest.mark.parametrize("path", scripts(), ids=lambda path: path.stem)
