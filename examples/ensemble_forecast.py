@@ -39,8 +39,8 @@ def noisy(n, samples, seed):
 
 
 members = {"hidden_size": 40, "train": "readout", "delays": 2, "washout": 100, "verbose": 0}
-neuron = lemode.Ensemble(3, members, horizon=100, seed=seed).fit(noisy(30, 301, seed), calibration=noisy(600, 200, seed + 1))
-new_spikes = noisy(600, 200, seed + 2)
+neuron = lemode.Ensemble(3, members, horizon=100, seed=seed).fit(noisy(20, 301, seed), calibration=noisy(400, 200, seed + 1))
+new_spikes = noisy(400, 200, seed + 2)
 print("FitzHugh-Nagumo, noisy\n" + neuron.reliability(new_spikes).table([1, 10, 30, 100]))
 
 # %%
@@ -52,11 +52,11 @@ print("FitzHugh-Nagumo, noisy\n" + neuron.reliability(new_spikes).table([1, 10, 
 
 lorenz, step = lemode.systems.Lorenz63(), 0.05
 members = {"hidden_size": 40, "train": "readout", "delays": 0, "verbose": 0}
-chaos = lemode.Ensemble(8, members, horizon=250, seed=seed)
-calibration, new_orbits = (lorenz.trajectories(600, step * np.arange(300), seed=seed + k) for k in (1, 2))
-chaos.fit(lorenz.trajectories(12, step * np.arange(601), seed=seed), calibration=calibration)
+chaos = lemode.Ensemble(8, members, horizon=230, seed=seed)
+calibration, new_orbits = (lorenz.trajectories(400, step * np.arange(280), seed=seed + k) for k in (1, 2))
+chaos.fit(lorenz.trajectories(10, step * np.arange(501), seed=seed), calibration=calibration)
 judged = chaos.reliability(new_orbits)
-print("\nLorenz63\n" + judged.table([1, 20, 50, 100, 150, 250]))
+print("\nLorenz63\n" + judged.table([1, 20, 50, 100, 150, 230]))
 
 # %%
 # A measured series
@@ -65,7 +65,7 @@ print("\nLorenz63\n" + judged.table([1, 20, 50, 100, 150, 250]))
 # after 2000, which had none. Windows of one series are not exchangeable, and bands from the nineties are too wide. With a rate bands
 # follow what comes of them, month by month, and that holds for any series.
 
-sst = sm.datasets.elnino.load_pandas().data.iloc[:, 1:].to_numpy(dtype=float).ravel()
+sst = sm.datasets.elnino.load_pandas().data.iloc[:, 1:].to_numpy(dtype=float).reshape(-1, 1)
 first_test = 12 * 50
 members = {"hidden_size": 40, "train": "readout", "season": 12, "washout": 24, "verbose": 0}
 ocean = lemode.Ensemble(3, members, horizon=12, seed=seed).fit(sst[:first_test])
@@ -94,12 +94,20 @@ def show(ax, found, past, truth, dt, name, trusted=True):
 
 x = new_spikes[0]
 show(axes[0, 0], neuron.forecast(x[:100], 100), x[:100, 0], x[100:, 0], 1.0, "FitzHugh-Nagumo, v")
-orbits = chaos.forecast(new_orbits.x[:50, :50], 250)
+orbits = chaos.forecast(new_orbits.x[:50, :50], 230)
 for ax, i in zip((axes[0, 1], axes[1, 0]), (int(orbits.trust.argmin()), int(orbits.trust.argmax()))):
     x = new_orbits.x[i]
-    show(ax, chaos.forecast(x[:50], 250), x[:50, 0], x[50:, 0], step, "Lorenz63, x")
+    show(ax, chaos.forecast(x[:50], 230), x[:50, 0], x[50:, 0], step, "Lorenz63, x")
 now = ocean.adapted(sst[:-12], begin=first_test)
-show(axes[1, 1], now.forecast(sst[:-12], 12), sst[-60:-12], sst[-12:], 1.0, "El Nino, temperature (C), months", trusted=False)
+show(
+    axes[1, 1],
+    now.forecast(sst[:-12], 12),
+    sst[-60:-12, 0],
+    sst[-12:, 0],
+    1.0,
+    "El Nino, temperature (C), months",
+    trusted=False,
+)
 fig.savefig(options.out / "bands.png", dpi=150)
 
 # %%
