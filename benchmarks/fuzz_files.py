@@ -301,13 +301,15 @@ def fuzz(files: int, seed: int, folder: Path, watch: Watch) -> tuple[dict[str, c
         else:
             expected[source] = {"digest": digest(lemode.Surrogate.load(target))}
         assert read(target, expected[source]) == "the same", source
-    watch.learning, most, grown = False, 0.0, 0.0
+    watch.learning, most, grown, peak = False, 0.0, 0.0, 0
     for k in range(files):
         source, mutation = FILES[k % len(FILES)], MUTATIONS[(k // len(FILES)) % len(MUTATIONS)]
         content = mutation(contents[source], rng)
         path = folder / f"file{source.suffix}"
         path.write_bytes(content)
-        del_peak()
+        if memory("VmHWM") > peak:
+            del_peak()
+            peak = memory("VmHWM")
         before, size = memory("VmRSS"), max(len(content), 1)
         watch.on = True
         try:

@@ -296,7 +296,8 @@ class Estimator(Parameters):
             "interval": self.step_,
             "training data": digest(data.training),
             "validation data": digest(data.validation),
-            "weights to start from": digest(*self.network_.state_dict().values()),
+            # not its buffers: they follow from the data, and the next lemode may have others
+            "weights to start from": digest(*self.network_.parameters()),
         }
 
     def _recipe(self, names: tuple[str, ...]) -> Recipe:
