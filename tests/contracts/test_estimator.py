@@ -161,7 +161,7 @@ class TestCheckpoints:
         changed = data.copy()
         changed[0, 7, 0] = np.nextafter(changed[0, 7, 0], 9)
         for what, call in {
-            "training data, validation data, weights to start from": lambda: make().fit(1000 + 500 * data, checkpoint=path),
+            "training data, validation data": lambda: make().fit(1000 + 500 * data, checkpoint=path),
             "training data": lambda: make().fit(changed, checkpoint=path),
             "validation data": lambda: make().fit(data, validation=data, checkpoint=path),
             "seed": lambda: make(seed=5).fit(data, checkpoint=path),
