@@ -30,6 +30,8 @@ TEMPLATES = Environment(
 
 # units are padded with such that do nothing to a multiple of this: compilers then find whole vectors, of eight doubles at most
 LANES = 8
+# and what a layer reads to a multiple of this, so many of which are added up at a time
+ROWS = 4
 
 # what C has taken, and main.c
 TAKEN = {
@@ -120,7 +122,7 @@ def _content(plan: Plan, name: str) -> dict[str, Any]:
         "names": [_text(n) for n in plan.names],
         "inputs": [_text(n) for n in plan.inputs],
         "units": padded,
-        "layers": [_layer(layer, d, padded) for layer in plan.layers],
+        "layers": [_layer(layer, d, padded, k > 0) for k, layer in enumerate(plan.layers)],
         "head": _array(_head(plan, padded).ravel()),
         "features": _head(plan, padded).shape[1],
         "contained": contained,
@@ -133,13 +135,14 @@ def _content(plan: Plan, name: str) -> dict[str, Any]:
     }
 
 
-def _layer(layer: LayerNumbers, d: int, padded: int) -> dict[str, Any]:
+def _layer(layer: LayerNumbers, d: int, padded: int, above: bool) -> dict[str, Any]:
     """A row of outputs for every input, so that a product is a sum of rows."""
-    first = layer.weight_ih.shape[1]
+    reads = padded if above else -(-layer.weight_ih.shape[1] // ROWS) * ROWS
+    of_input = np.pad(_blocks(layer.weight_ih, 4, d, padded), ((0, 0), (0, reads - layer.weight_ih.shape[1])))
     return {
         "dt": layer.dt.hex(),
-        "reads": first,
-        "input": _array(_blocks(layer.weight_ih, 4, d, padded).T.ravel()),
+        "reads": reads,
+        "input": _array(of_input.T.ravel()),
         "state": _array(np.pad(_blocks(layer.weight_hh, 3, d, padded), ((0, 0), (0, padded - d))).T.ravel()),
         "zy": _array(np.pad(layer.weight_zy, (0, padded - d)).T.ravel()),
         "bias": _array(_blocks(layer.bias[:, None], 4, d, padded).ravel()),

@@ -5,6 +5,8 @@ increments are a tenth of them.
 """
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -95,3 +97,15 @@ def test_without_onnx_it_is_said_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setitem(__import__("sys").modules, "onnx", None)
     with pytest.raises(ImportError, match=r"pip install 'lemode\[onnx\]'"):
         export.onnx(fitted(), tmp_path)
+
+
+def test_code_of_the_page_on_deployment_runs(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    model = fitted()
+    export.onnx(model, "out")
+    np.savetxt("history.csv", X[:50], delimiter=",", header="a,b", comments="", fmt="%.17g")
+    scope = {}
+    for code in re.findall(r"```python\n(.*?)```", (Path(__file__).parents[2] / "docs" / "deployment.md").read_text(), re.S):
+        exec(code, scope)
+    np.testing.assert_allclose(scope["ahead"][:, 0], model.forecast(X[:50], 24), atol=1e-10, rtol=0)
+    np.testing.assert_allclose(scope["predicted"], model.forecast(X[:50], 1), atol=1e-10, rtol=0)

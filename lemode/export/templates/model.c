@@ -18,6 +18,7 @@
 #define LAYERS {{ L }}
 #define UNITS {{ units }}  /* padded with units that do nothing */
 #define READS {{ reads }}
+#define PADDED {{ layers[0].reads }}  /* of these, with zeros behind */
 #define FEATURES {{ features }}
 #define LANES 8
 
@@ -76,46 +77,62 @@ static int is_infinite(double x) {
   return (bits & UINT64_C(0x7fffffffffffffff)) == UINT64_C(0x7ff0000000000000);
 }
 
-/* exp(x) = s + s p with s = 2^k and p = exp(x - k ln 2) - 1 by its series; |x| <= 700. Without branches, for vectors. */
+/* exp(x) = s + s p with s = 2^k and p = exp(x - k ln 2) - 1, minimax as in lemode's core; |x| <= 700. No branches, for vectors. */
 static inline void exp_parts(double x, double *s, double *p) {
-  const int32_t k = (int32_t)(x * 0x1.71547652b82fep+0 + (x < 0.0 ? -0.5 : 0.5));
+  const int32_t k = (int32_t)(x * 0x1.71547652b82fep+0 + 1024.5) - 1024;
   const double r = (x - k * 0x1.62e42fee00000p-1) - k * 0x1.a39ef35793c76p-33;
   const uint64_t bits = (uint64_t)((int64_t)k + 1023) << 52;
-  double q = 1.0 / 6227020800.0;
-  q = q * r + 1.0 / 479001600.0;
-  q = q * r + 1.0 / 39916800.0;
-  q = q * r + 1.0 / 3628800.0;
-  q = q * r + 1.0 / 362880.0;
-  q = q * r + 1.0 / 40320.0;
-  q = q * r + 1.0 / 5040.0;
-  q = q * r + 1.0 / 720.0;
-  q = q * r + 1.0 / 120.0;
-  q = q * r + 1.0 / 24.0;
-  q = q * r + 1.0 / 6.0;
-  q = q * r + 0.5;
+  double q = 2.5114312986385839992e-8;
+  q = q * r + 2.7627724830795940844e-7;
+  q = q * r + 2.7557228750830681928e-6;
+  q = q * r + 2.4801501032694161787e-5;
+  q = q * r + 0.00019841269901771841083;
+  q = q * r + 0.0013888888935122487239;
+  q = q * r + 0.008333333333315365599;
+  q = q * r + 0.041666666666565559239;
+  q = q * r + 0.16666666666666684444;
+  q = q * r + 0.50000000000000061875;
   *p = r + r * r * q;
   memcpy(s, &bits, sizeof bits);
 }
 
-static inline double at_most(double x, double limit) { return x > limit ? limit : x; }
+/* |x|, at most a limit, and the sign: by bits, which are ordered as numbers are. What is no number becomes the limit: a run that has
+ * blown up stays so by its x. */
+static inline double size_of(double x, double limit, uint64_t *sign) {
+  int64_t bits, most;
+  uint64_t all;
+  memcpy(&all, &x, sizeof all);
+  memcpy(&most, &limit, sizeof most);
+  *sign = all & UINT64_C(0x8000000000000000);
+  bits = (int64_t)(all ^ *sign);
+  bits = bits > most ? most : bits;
+  memcpy(&x, &bits, sizeof x);
+  return x;
+}
 
-/* What is no number becomes the limit: a run that has blown up stays so by its x. */
-static inline double clamped(double x, double limit) { return at_most(x > -limit ? x : -limit, limit); }
+static inline double with_sign(double x, uint64_t sign) {
+  uint64_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  bits ^= sign;
+  memcpy(&x, &bits, sizeof x);
+  return x;
+}
 
 static inline double sigmoid(double x) {
   double s, p;
-  exp_parts(-clamped(x, 700.0), &s, &p);
+  uint64_t sign;
+  const double a = size_of(x, 700.0, &sign);
+  exp_parts(-with_sign(a, sign), &s, &p);
   return 1.0 / (1.0 + (s + s * p));
 }
 
 /* tanh|x| = e / (e + 2) with e = exp(2|x|) - 1: relatively accurate near 0. */
 static inline double tangent(double x) {
   double s, p, e;
-  const double a = clamped(x, 20.0);
-  exp_parts(2.0 * (a < 0.0 ? -a : a), &s, &p);
+  uint64_t sign;
+  exp_parts(2.0 * size_of(x, 20.0, &sign), &s, &p);
   e = s * p + (s - 1.0);
-  e = e / (e + 2.0);
-  return a < 0.0 ? -e : e;
+  return with_sign(e / (e + 2.0), sign);
 }
 
 /* How far a unit goes to its target in a step h, by scheme '{{ plan.scheme }}'. */
@@ -127,20 +144,19 @@ static inline double leak(double a, double h) {
   return g / (1.0 + g);
 {% else %}
   double s, p;
-  exp_parts(-at_most(h * sigmoid(a), 700.0), &s, &p);
+  uint64_t sign;
+  exp_parts(-size_of(h * sigmoid(a), 700.0, &sign), &s, &p);
   return (1.0 - s) - s * p;
 {% endif %}
 }
 
-/* out += x_j times row j of the weights, for all j; n is a multiple of LANES. */
-static inline void add_rows(int n, int m, const double *weights, const double *x, double *out) {
-  int i, j, l;
-  for (i = 0; i < n; i += LANES) {
-    double sum[LANES];
-    for (l = 0; l < LANES; ++l) sum[l] = out[i + l];
-    for (j = 0; j < m; ++j)
-      for (l = 0; l < LANES; ++l) sum[l] += weights[j * n + i + l] * x[j];
-    for (l = 0; l < LANES; ++l) out[i + l] = sum[l];
+/* out += x_j times row j of the weights, for all j; four rows at a time, and m is a multiple of four. */
+static inline void add_rows(int n, int m, const double *weights, const double *x, double *restrict out) {
+  int i, j;
+  for (j = 0; j < m; j += 4) {
+    const double *w = weights + j * n;
+    const double a = x[j], b = x[j + 1], c = x[j + 2], d = x[j + 3];
+    for (i = 0; i < n; ++i) out[i] += (w[i] * a + w[n + i] * b) + (w[2 * n + i] * c + w[3 * n + i] * d);
   }
 }
 
@@ -253,7 +269,7 @@ int {{ name }}_begin({{ name }}_state *s, const double *x, const double *u) {
 int {{ name }}_see({{ name }}_state *s, const double *x) { return take(s, x); }
 
 int {{ name }}_step({{ name }}_state *s, const double *u) {
-  double input[READS], a[4 * UNITS], f[FEATURES];
+  double input[PADDED] = {0.0}, a[4 * UNITS], f[FEATURES];
   double next[{{ [M, 1]|max }}];
   int i, n = 0;
   if (read_inputs(u, next)) return 1;
