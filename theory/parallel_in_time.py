@@ -93,7 +93,7 @@ STATEMENTS = ("9.1",)
 # :math:`\Pr[\mathrm{Bin}(n - 1, p_2) \ge k]`, by whether the last trial succeeds. The last claim is :math:`\Pr[\mathrm{Bin}(m, p) \ge k] \le \binom{m}{k} p^k`. ∎
 #
 # What is *not* said: a number of Newton sweeps beyond (b). They are quadratic near the solution, and often very few, but how near is near is not
-# bounded here; the solver takes one only where the last sweep has moved little, and throws it away where it moves more than that.
+# bounded here; the solver takes one only where the last sweep has moved little.
 
 # %%
 # (c) on drawn networks, sweep by sweep, and the number that is promised.

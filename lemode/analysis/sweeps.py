@@ -95,8 +95,6 @@ def promised_sweeps(cell: LEMCell, u: Tensor, tol: float, state: State | None = 
     >>> bool((found.ys - lemode.kernels.run(cell.ode, cell.scheme, u, zero, zero, cell.dt)[0]).abs().max() <= 1e-8)
     True
     """
-    from scipy.signal import lfilter
-
     cell = unit_cube_cell(cell)
     if not 0 < tol < np.inf:
         raise ValueError(f"tol={tol:g}: give a positive number.")
@@ -108,27 +106,53 @@ def promised_sweeps(cell: LEMCell, u: Tensor, tol: float, state: State | None = 
     sizes = [0.0] if state is None else [float(s.detach().abs().max()) for s in state]
     if not max(sizes) <= 1:
         raise ValueError(f"state of size {max(sizes):g}: nothing is promised outside the cube |y|, |z| <= 1; begin within it.")
-    w, steps = row_sums(cell), len(inputs)
-    share1, p1 = _gate(cell, "1", inputs)
-    share2, p2 = _gate(cell, "2", inputs)
-    row1, row2 = share1 * w.w1, share2 * w.w2
-    growth_z = psi(row1, w.wz)
-    outward = 1 + 4 * np.finfo(np.float64).eps * (steps + 10)  # sums of positive numbers over all steps
-
-    def relaxed(p: float, target: Array) -> Array:
-        return outward * np.asarray(lfilter([p], [1.0, p - 1.0], target))
-
+    bounds, steps = SweepBounds.of(cell, inputs), len(inputs)
     # before a step: how far y may have gone from the initial state, which is the guess
-    before = (1.0 + sizes[0]) * -np.expm1(np.arange(steps) * np.log1p(-min(p2, 1 - 1e-16))) * outward
+    before = (1.0 + sizes[0]) * -np.expm1(np.arange(steps) * np.log1p(-min(bounds.p2, 1 - 1e-16))) * (1 + 1e-12)
     errors = [1.0 + max(sizes)]
     while errors[-1] > tol and len(errors) <= min(TOO_MANY, steps):
-        C = np.minimum(relaxed(p1, (_ratio(row1, before) * growth_z[:, None]).max(0) * before), 2.0)
-        target = (_ratio(row2, before) * psi(row2[:, None] * before, w.wy[:, None] * C)).max(0)
-        B = np.minimum(relaxed(p2, target), 2.0)  # both are in the cube
+        B, C = bounds.after(before)
         before = np.concatenate([[0.0], B[:-1]])
         errors.append(float(max(B[-1], C[-1])))
     enough = len(errors) - 1 if errors[-1] <= tol else steps
-    return PromisedSweeps(enough, float(psi(row2, w.wy * growth_z.max()).max()), np.array(errors), steps)
+    return PromisedSweeps(enough, bounds.rate, np.array(errors), steps)
+
+
+class SweepBounds(NamedTuple):
+    """What the recursion of 9.1 reads of a network: for both gates the rows times one minus the least gate, and the largest leak."""
+
+    row1: Array
+    row2: Array
+    wz: Array
+    wy: Array
+    p1: float
+    p2: float
+
+    @classmethod
+    def of(cls, cell: LEMCell, inputs: Array) -> SweepBounds:
+        """Over the cube and these inputs."""
+        w = row_sums(cell)
+        share1, p1 = _gate(cell, "1", inputs)
+        share2, p2 = _gate(cell, "2", inputs)
+        return cls(share1 * w.w1, share2 * w.w2, w.wz, w.wy, p1, p2)
+
+    @property
+    def rate(self) -> float:
+        """rho(0)."""
+        return float(psi(self.row2, self.wy * float(psi(self.row1, self.wz).max())).max())
+
+    def after(self, before: Array) -> tuple[Array, Array]:
+        """Bounds on the errors of y and of z after a sweep, ``(L,)`` each, by those of the y that it reads, which do not fall."""
+        from scipy.signal import lfilter
+
+        outward = 1 + 4 * np.finfo(np.float64).eps * (len(before) + 10)  # sums of positive numbers over all steps
+
+        def relaxed(p: float, target: Array) -> Array:
+            return np.minimum(outward * np.asarray(lfilter([p], [1.0, p - 1.0], target)), 2.0)  # both are in the cube
+
+        C = relaxed(self.p1, (_ratio(self.row1, before) * psi(self.row1, self.wz)[:, None]).max(0) * before)
+        target = _ratio(self.row2, before) * psi(self.row2[:, None] * before, self.wy[:, None] * C)
+        return relaxed(self.p2, target.max(0)), C
 
 
 def _gate(cell: LEMCell, index: str, inputs: Array) -> tuple[Array, float]:

@@ -11,8 +11,9 @@ sweep before,
 
 It keeps the unit cube, whatever the weights. A *Newton* sweep linearises the step itself,
 :math:`x^{k+1}_n = F(x^k_{n-1}) + J_n\,(x^{k+1}_{n-1} - x^k_{n-1})`, and is then held in the cube, where the solution is. Far from the
-solution it may go astray, and a leaky sweep is taken in its place: that is the damping. After k sweeps of either kind the first k states
-are exact. How many are enough is statement 9.1, ``theory/parallel_in_time.py`` and `lemode.analysis.promised_sweeps`.
+solution it may go astray, and a leaky sweep is taken in its place while sweeps move much: that is the damping. After k sweeps of either
+kind the first k states are exact. How many are enough is statement 9.1, ``theory/parallel_in_time.py`` and
+`lemode.analysis.promised_sweeps`.
 
 The derivative is that of the solution: the adjoint recurrence is linear, one scan.
 
@@ -277,9 +278,8 @@ def _solve_block(
             ys, zs = new_ys, new_zs
             continue
         before, moved = moved, max(_largest(new_ys - ys), _largest(new_zs - zs))
-        if near and not moved < before:
-            near = False  # and this sweep is thrown away
-            moved = before
+        if near and not math.isfinite(moved):  # products of Jacobians overflow
+            near, moved = False, before
             continue
         ys, zs = new_ys, new_zs
         if not math.isfinite(moved):

@@ -182,6 +182,32 @@ def test_chaos_is_given_up_or_right():
     assert not found.converged or distance(found, truth) <= 1e-6
 
 
+def test_slow_convergence_is_not_taken_for_convergence():
+    """Candidates with slopes of 0.95 make a sweep shrink an error to 0.9 only: much is left when little moves."""
+    cell, u, y0, z0 = problem(L=600, N=1, d=1, m=1, dt=1.0, scale=0.0)
+    cell.ode.weight_hh[2:], cell.ode.weight_zy[:] = 0.95, 0.95
+    cell.ode.weight_ih[2:] = 1e-3
+    u = torch.ones_like(u)
+    found = solved(cell, u, 0 * y0, 0 * z0, tol=1e-5, newton=False, max_sweeps=300)
+    assert found.converged
+    assert distance(found, sequential(cell, u, 0 * y0, 0 * z0)) <= 1e-5
+
+
+def test_a_newton_sweep_that_overflows_is_thrown_away(monkeypatch):
+    made = problem()
+    monkeypatch.setattr(parallel._Steps, "newton", lambda self, part, y, z: (y + torch.nan, z))
+    found = solved(*made, newton=True)
+    assert found.converged
+    assert distance(found, sequential(*made)) <= 1e-10
+
+
+def test_weights_for_which_newton_alone_goes_astray():
+    made = problem(L=300, N=1, dt=1.0, scale=10.0)
+    found = solved(*made, newton=True)
+    assert found.converged
+    assert distance(found, sequential(*made)) <= 1e-10
+
+
 def test_float32_is_as_close_as_it_says():
     made = problem(L=500, dtype=torch.float32)
     found = solved(*made)
