@@ -131,7 +131,7 @@ class Ensemble(Estimator):
     --------
     >>> t = np.linspace(0, 20, 101)
     >>> waves = np.sin(t + np.arange(30)[:, None])[..., None] + 0.01 * np.random.default_rng(0).normal(size=(30, 101, 1))
-    >>> settings = {"hidden_size": 2, "train": "all", "steps": 20, "window": 40, "washout": 10, "verbose": 0}
+    >>> settings = {"hidden_size": 2, "train": "all", "steps": 20, "window": 40, "washout": 10, "verbose": 0, "contain": None}
     >>> model = Ensemble(3, settings, horizon=20).fit(waves[:10], calibration=waves[10:25])
     >>> found = model.forecast(waves[-1, :81], steps=20, level=0.9)
     >>> found.values.shape, found.lower.shape, 0 <= found.trust <= 20
@@ -361,7 +361,7 @@ class Ensemble(Estimator):
         >>> rng = np.random.default_rng(0)
         >>> wave = np.sin(0.3 * np.arange(500))[:, None] + 0.1 * rng.normal(size=(500, 1))
         >>> wave[400:] += 0.3 * rng.normal(size=(100, 1))  # noisier than it was
-        >>> settings = {"hidden_size": 2, "train": "all", "steps": 5, "window": 40, "washout": 10, "verbose": 0}
+        >>> settings = {"hidden_size": 2, "train": "all", "steps": 5, "window": 40, "washout": 10, "verbose": 0, "contain": None}
         >>> model = Ensemble(3, settings, horizon=5).fit(wave[:400])
         >>> now = model.adapted(wave, begin=400)
         >>> before, after = (m.forecast(wave, 3) for m in (model, now))
@@ -382,7 +382,7 @@ class Ensemble(Estimator):
         Examples
         --------
         >>> waves = np.sin(np.linspace(0, 20, 101) + np.arange(30)[:, None])[..., None]
-        >>> settings = {"hidden_size": 2, "train": "all", "steps": 5, "window": 40, "washout": 10, "verbose": 0}
+        >>> settings = {"hidden_size": 2, "train": "all", "steps": 5, "window": 40, "washout": 10, "verbose": 0, "contain": None}
         >>> model = Ensemble(3, settings, horizon=20).fit(waves[:10], calibration=waves[10:20])
         >>> bool(model.reliability(waves[20:]).coverage[1].mean() > 0.8)  # of the bands of 90 %
         True
