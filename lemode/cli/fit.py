@@ -48,6 +48,9 @@ def add(commands: Any) -> None:
         "--checkpoint", type=Path, metavar="FILE", help="written as the fit goes on; if it is there, the fit goes on from it"
     )
     command.add_argument(
+        "--checkpoint-every", type=float, metavar="SECONDS", help="write it so often as well, and not at validations only"
+    )
+    command.add_argument(
         "--field", action="store_true", help="the columns are a field on a periodic grid: fit a FieldSurrogate"
     )
     command.add_argument("--json", action="store_true", help="say what was done as JSON")
@@ -102,19 +105,19 @@ def _said(doc: str) -> dict[str, tuple[str, str]]:
 
 
 def literal(text: str) -> Any:
-    """An integer, a number, or the text.
+    """An integer, a number, None, or the text.
 
     Examples
     --------
-    >>> literal("3"), literal("1e-3"), literal("quick")
-    (3, 0.001, 'quick')
+    >>> literal("3"), literal("1e-3"), literal("none"), literal("quick")
+    (3, 0.001, None, 'quick')
     """
     for kind in (int, float):
         try:
             return kind(text)
         except ValueError:
             continue
-    return text
+    return None if text.lower() == "none" else text
 
 
 def _pair(text: str) -> tuple[str, Any]:
@@ -147,7 +150,8 @@ def _run(options: argparse.Namespace) -> int:
     names = (*given["observe"], *given.get("inputs", ())) if "observe" in given else None
     data = [tables.read(path, options, names) for path in options.data]
     validation = None if options.validation is None else tables.read(options.validation, options, names)
-    model.fit(data[0] if len(data) == 1 else data, validation=validation, checkpoint=options.checkpoint)
+    every = {} if options.checkpoint_every is None else {"checkpoint_every": options.checkpoint_every}
+    model.fit(data[0] if len(data) == 1 else data, validation=validation, checkpoint=options.checkpoint, **every)
     model.save(options.out)
     history = model.history_
     facts = {

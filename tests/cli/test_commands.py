@@ -84,7 +84,7 @@ def test_fit_is_that_of_python(folder):
 def test_fit_says_what_it_did_as_json(folder, tmp_path, capsys):
     said = run(
         capsys, "fit", folder / "past.csv", "-o", tmp_path / "m.lem", "--group", "site", "--observe", "v", "--inputs", "I", *FEW,
-        "--json", "--validation", folder / "past.csv", "--checkpoint", tmp_path / "checkpoint",
+        "--json", "--validation", folder / "past.csv", "--checkpoint", tmp_path / "checkpoint", "--checkpoint-every", 30,
     )  # fmt: skip
     facts = json.loads(said.out)
     assert (facts["names"], facts["inputs"], facts["interval"], facts["steps"]) == (["v"], ["I"], 3600, 4)
@@ -102,12 +102,12 @@ def test_every_hyper_parameter_of_python_is_an_option():
 def test_hyper_parameters_arrive_as_python_takes_them(plain, tmp_path, capsys):
     run(
         capsys, "fit", plain / "data.csv", "-o", tmp_path / "m.lem", *FEW, "--observe", "v", "w", "--weights", "v=2", "--season", "12.5",
-        "--stages", "one-step", "--dtype", "float32", "--seed", "3", "--no-continuous", "--lr", "1e-3", "--budget", "60",
+        "--stages", "one-step", "--dtype", "float32", "--seed", "3", "--no-continuous", "--lr", "1e-3", "--budget", "60", "--contain", "none",
     )  # fmt: skip
     params = lemode.Surrogate.load(tmp_path / "m.lem").get_params()
     wanted = {
         "observe": ("v", "w"), "weights": {"v": 2}, "season": (12.5,), "stages": ("one-step",), "dtype": "float32", "seed": 3,
-        "continuous": False, "lr": 1e-3, "budget": 60,
+        "continuous": False, "lr": 1e-3, "budget": 60, "contain": None,
     }  # fmt: skip
     assert {name: params[name] for name in wanted} == wanted
 
