@@ -359,11 +359,11 @@ class Ensemble(Estimator):
         Examples
         --------
         >>> rng = np.random.default_rng(0)
-        >>> wave = np.sin(0.3 * np.arange(500))[:, None] + 0.1 * rng.normal(size=(500, 1))
-        >>> wave[400:] += 0.3 * rng.normal(size=(100, 1))  # noisier than it was
+        >>> wave = np.sin(0.3 * np.arange(160))[:, None] + 0.1 * rng.normal(size=(160, 1))
+        >>> wave[120:] += rng.normal(size=(40, 1))  # noisier than it was
         >>> settings = {"hidden_size": 2, "train": "all", "steps": 5, "window": 40, "washout": 10, "verbose": 0, "contain": None}
-        >>> model = Ensemble(3, settings, horizon=5).fit(wave[:400])
-        >>> now = model.adapted(wave, begin=400)
+        >>> model = Ensemble(3, settings, horizon=3).fit(wave[:120])
+        >>> now = model.adapted(wave, begin=120, rate=0.05)
         >>> before, after = (m.forecast(wave, 3) for m in (model, now))
         >>> bool((after.upper - after.lower > before.upper - before.lower).all())
         True
