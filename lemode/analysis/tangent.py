@@ -15,6 +15,9 @@ from ..types import Array
 
 __all__ = ["LyapunovSpectrum"]
 
+# standard errors by which a number has to differ from zero
+SURE = 2.0
+
 
 @dataclass(frozen=True)
 class LyapunovSpectrum:
@@ -25,9 +28,10 @@ class LyapunovSpectrum:
     exponents : (k,)
         Largest first, per unit of time, in natural logarithms. -inf for a direction that a step erases.
     standard_error : (k,)
-        By batch means: the averages over `blocks` equal, consecutive pieces (of every member of an ensemble) are treated as
-        independent samples. Right when a piece is longer than the correlation time; too large for an exponent that is zero
-        because of the time shift, whose pieces cancel.
+        By batch means, the averages over `blocks` equal, consecutive pieces (of every member of an ensemble) as independent samples,
+        and of where a run happens to begin and to end: with S(t) the sum of the logarithms, the standard deviation over time of
+        :math:`S(t) - \lambda t`, times :math:`\sqrt 2 / T`. That is all there is of a periodic orbit, of which the pieces are the same;
+        of a quasi-periodic one, whose pieces cancel, the error is too large.
     times : (n,)
         End of every orthonormalisation interval, counted from the end of the transient.
     trace : (n, k)
@@ -54,28 +58,40 @@ class LyapunovSpectrum:
 
     @property
     def lyapunov_time(self) -> float:
-        """Time in which a small error grows by e: one over the largest exponent; inf unless that is positive."""
+        """Time in which a small error grows by e: one over the largest exponent; inf unless that is positive by two standard errors."""
         top = float(self.exponents[0])
-        return 1.0 / top if top > 0 else float("inf")
+        return 1.0 / top if top > SURE * self.standard_error[0] and top > 0 else float("inf")
 
     @property
     def kaplan_yorke(self) -> float:
         r"""Kaplan-Yorke dimension :math:`j + \sum_{i \le j} \lambda_i / |\lambda_{j+1}|`, j the last index with a sum that is >= 0.
 
-        0 if every exponent is negative, the dimension of the state if the sum of all is not, and nan if exponents that were not
-        computed would be needed.
+        A sum within two standard errors of zero is zero: 1 for a limit cycle, 0 for a fixed point. The dimension of the state if the sum of
+        all is not negative, and nan if exponents that were not computed would be needed.
         """
-        sums = np.cumsum(self.exponents)
-        j = int(np.sum(np.cumprod(sums >= 0)))
+        return self._kaplan_yorke()[0]
+
+    @property
+    def kaplan_yorke_error(self) -> float:
+        """Its standard error, those of the exponents taken as independent; 0 where it is an integer, nan where it is."""
+        return self._kaplan_yorke()[1]
+
+    def _kaplan_yorke(self) -> tuple[float, float]:
+        sums, errors = np.cumsum(self.exponents), np.sqrt(np.cumsum(np.square(self.standard_error)))
+        j = int(np.sum(np.cumprod(~(sums < -SURE * np.nan_to_num(errors)))))
         if j == len(sums):
-            return float(self.dimension) if j == self.dimension else float("nan")
-        return j + (float(sums[j - 1] / -self.exponents[j]) if j else 0.0)
+            return (float(self.dimension), 0.0) if j == self.dimension else (float("nan"), float("nan"))
+        top, below = (float(sums[j - 1]) if j else 0.0), -float(self.exponents[j])
+        if not j or top <= SURE * errors[j - 1] or not np.isfinite(below):
+            return float(j), 0.0
+        return j + top / below, float(np.hypot(errors[j - 1], top / below * self.standard_error[j]) / below)
 
     def __str__(self) -> str:
         pairs = (f"{v:.6g} +- {e:.1g}" for v, e in zip(self.exponents, self.standard_error))
+        dimension, error = self._kaplan_yorke()
         return (
             f"Lyapunov exponents over t = {self.times[-1]:g}: {', '.join(pairs)}\n"
-            f"Lyapunov time {self.lyapunov_time:.4g}, Kaplan-Yorke dimension {self.kaplan_yorke:.4g}"
+            f"Lyapunov time {self.lyapunov_time:.4g}, Kaplan-Yorke dimension {dimension:.4g}{f' +- {error:.1g}' if error else ''}"
         )
 
 
@@ -114,8 +130,10 @@ def qr_spectrum(
                 rates[i] = np.log(np.abs(np.diagonal(R, axis1=-2, axis2=-1))) / interval
         rates = rates.reshape(count, -1, k)
         means = np.concatenate([b.mean(0) for b in np.array_split(rates, blocks)])
-        error = means.std(0, ddof=1) / np.sqrt(len(means))
-        trace = np.cumsum(rates.mean(1), 0) / np.arange(1, count + 1)[:, None]
+        sums = np.cumsum(rates.mean(1), 0)
+        trace = sums / np.arange(1, count + 1)[:, None]
+        ends = (sums - trace[-1] * np.arange(1, count + 1)[:, None]).std(0) / count
+        error = np.sqrt(means.var(0, ddof=1) / len(means) + 2 * ends**2)
     order = np.argsort(-trace[-1], kind="stable")
     times = interval * np.arange(1, count + 1, dtype=np.float64)
     return LyapunovSpectrum(trace[-1][order], error[order], times, trace[:, order], D)

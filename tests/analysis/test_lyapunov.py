@@ -297,13 +297,65 @@ def test_blow_up_says_when():
 def test_kaplan_yorke_by_hand():
     def dimension(*exponents, D=None):
         e = np.array(exponents)
-        return LyapunovSpectrum(e, e, e, e[None], D or len(e)).kaplan_yorke
+        return LyapunovSpectrum(e, 0 * np.nan_to_num(e, neginf=0), e, e[None], D or len(e)).kaplan_yorke
 
     assert dimension(1.0, 0.0, -2.0) == 2.5
     assert dimension(-1.0, -2.0) == 0.0
     assert dimension(1.0, 0.5) == 2.0
     assert dimension(1.0, -np.inf) == 1.0
     assert np.isnan(dimension(1.0, 0.5, D=3))
+
+
+@pytest.mark.parametrize(
+    ("exponents", "errors", "dimension", "error"),
+    [
+        ((-1e-4, -2.0), (1e-3, 0.01), 1.0, 0.0),  # a limit cycle
+        ((1e-4, -2.0), (1e-3, 0.01), 1.0, 0.0),
+        ((-0.5, -2.0), (1e-3, 0.01), 0.0, 0.0),  # a fixed point
+        ((1.0, 1e-4, -4.0), (0.01, 1e-3, 0.02), 2.25, np.hypot(np.hypot(0.01, 1e-3), 0.25 * 0.02) / 4),
+    ],
+)
+def test_what_is_zero_within_its_error_is_zero(exponents, errors, dimension, error):
+    e = np.array(exponents)
+    found = LyapunovSpectrum(e, np.array(errors), e, e[None], len(e))
+    assert found.kaplan_yorke == pytest.approx(dimension, abs=1e-4)
+    assert found.kaplan_yorke_error == pytest.approx(error, rel=1e-3)
+    assert np.isinf(found.lyapunov_time) == (exponents[0] < 0.1)
+
+
+def henon(x):
+    return np.stack([1 - 1.4 * x[..., 0] ** 2 + x[..., 1], 0.3 * x[..., 0]], -1)
+
+
+def henon_jacobian(x):
+    J = np.zeros((*x.shape, 2))
+    J[..., 0, 0], J[..., 0, 1], J[..., 1, 0] = -2.8 * x[..., 0], 1.0, 0.3
+    return J
+
+
+def turning(x):
+    """The golden ratio of a turn a step."""
+    return (x + (np.sqrt(5) - 1) / 2) % 1
+
+
+SHORT = {  # a map, its derivative, and the largest exponent: of Henon by Sprott, Chaos and Time-Series Analysis (2003)
+    "Henon": (henon, henon_jacobian, lambda rng: np.array([0.1, 0.1]) + 0.05 * rng.random(2), 0.41922),
+    "quasi-periodic": (turning, lambda x: np.exp(np.cos(2 * np.pi * x))[..., None], lambda rng: rng.random(1), 0.0),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SHORT)
+def test_errors_of_short_runs_are_what_they_are_said_to_be(name):
+    """200 runs, each some of its own standard errors off: these have a standard deviation of one, known to 5 %."""
+    step, jacobian, start, truth = SHORT[name]
+    rng, z = np.random.default_rng(0), []
+    for _ in range(200):
+        found = spectrum_of_map(step, start(rng), 300, jacobian=jacobian, transient=100)
+        z.append((found.exponents[0] - truth) / found.standard_error[0])
+    assert np.std(z) < 1.25
+    # pieces of what comes back cancel, so that their scatter says too much
+    assert np.std(z) > (0.1 if name == "quasi-periodic" else 0.8)
 
 
 def _surrogate(inputs=0):
@@ -406,7 +458,7 @@ def test_a_frame_as_history_is_read_by_name():
     pandas = pytest.importorskip("pandas")
     t = 0.1 * np.arange(200)
     frame = pandas.DataFrame({"a": np.sin(t), "b": 5 * np.cos(t)}, index=t)
-    model = lemode.Surrogate(hidden_size=3, steps=5, window=40, washout=10, train="all", verbose=0).fit(frame)
+    model = lemode.Surrogate(hidden_size=3, steps=5, window=40, washout=10, train="all", contain=None, verbose=0).fit(frame)
     plain = spectrum_of_closed_loop(model, frame.to_numpy(), steps=20).exponents
     turned = frame.assign(c=0.0)[["c", "b", "a"]]
     np.testing.assert_array_equal(spectrum_of_closed_loop(model, turned, steps=20).exponents, plain)
