@@ -32,7 +32,7 @@ COMMON = {"window": 20, "washout": 5, "batch_size": 4, "verbose": 0}
 KINDS = {
     "all": (lambda: Surrogate(4, train="all", steps=300, stages=("one-step", "closed-loop"), horizon=4, **COMMON), WAVES),
     "auto": (lambda: Surrogate(4, train="auto", width=30, delays=0, steps=300, **COMMON), WAVES),
-    "readout": (lambda: Surrogate(60, train="readout", delays=0, **COMMON), WAVES[:3]),
+    "readout": (lambda: Surrogate(100, train="readout", **COMMON), WAVES),
     "continuous": (lambda: Surrogate(4, train="all", continuous=True, steps=150, **COMMON), WAVES),
     "field": (lambda: FieldSurrogate(4, kernel_size=3, steps=300, verbose=0), FIELD),
 }
