@@ -10,7 +10,7 @@ env: .venv/.installed
 .venv/.installed: pyproject.toml constraints.txt CMakeLists.txt $(wildcard lemode/kernels/csrc/*)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test,dev,baselines]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test,dev,baselines,tune,onnx]'
 	touch $@
 
 demo: env
