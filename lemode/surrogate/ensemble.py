@@ -501,9 +501,10 @@ def _pattern(surrogate: Any) -> Estimator:
         )
     if surrogate.warm_start:
         raise ValueError("surrogate.warm_start=True: the members of an ensemble begin anew; leave it out.")
-    if getattr(surrogate, "angles", ()):
+    angles = getattr(surrogate, "angles", ())
+    if angles:
         raise ValueError(
-            f"surrogate.angles={surrogate.angles!r}: the mean and the bands of an angle have no place on a line; observe its sine and "
+            f"surrogate.angles={angles!r}: the mean and the bands of an angle have no place on a line; observe its sine and "
             "cosine."
         )
     return surrogate
