@@ -22,8 +22,8 @@ def spend(phases: Phases, name: str, seconds: float) -> None:
     >>> phases["data"]["seconds"], phases["data"]["peak_memory"] > 1e6
     (0.75, True)
     """
-    before = phases.get(name, {"seconds": 0.0})
-    phases[name] = {"seconds": before["seconds"] + seconds, "peak_memory": peak_memory()}
+    before = phases.get(name, {}).get("seconds", 0.0)  # a file may say anything
+    phases[name] = {"seconds": before + seconds, "peak_memory": peak_memory()}
 
 
 def together(before: Mapping[str, Mapping[str, float]], after: Mapping[str, Mapping[str, float]]) -> Phases:
@@ -36,10 +36,10 @@ def together(before: Mapping[str, Mapping[str, float]], after: Mapping[str, Mapp
     """
     found = {name: dict(phase) for name, phase in before.items()}
     for name, phase in after.items():
-        known = found.get(name, {"seconds": 0.0, "peak_memory": 0})
+        known = found.get(name, {})
         found[name] = {
-            "seconds": known["seconds"] + phase["seconds"],
-            "peak_memory": max(known["peak_memory"], phase["peak_memory"]),
+            "seconds": known.get("seconds", 0.0) + phase.get("seconds", 0.0),
+            "peak_memory": max(known.get("peak_memory", 0), phase.get("peak_memory", 0)),
         }
     return found
 

@@ -203,6 +203,17 @@ class TestCheckpointsThatNobodyWrote:
             lemode.Surrogate(**golden.settings()).fit(golden.data(), checkpoint=path)
 
 
+def test_a_checkpoint_whose_phases_say_nothing(tmp_path):
+    """Found by the fuzzing: a fit that goes on adds to them."""
+    path = tmp_path / "c"
+    whole = lemode.Surrogate(**golden.settings()).fit(golden.data(), checkpoint=path)
+    tensors, metadata = storage.read(path, "lemode checkpoint")
+    metadata["history"]["phases"] = {"one-step": {}}
+    storage.write(path, tensors, metadata, "lemode checkpoint")
+    again = lemode.Surrogate(**golden.settings()).fit(golden.data(), checkpoint=path)
+    assert again.history_.loss == whole.history_.loss
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("command", ["kill_fits.py --kinds all --kills 3", "fuzz_files.py --files 60 --seed 3"])
 def test_the_long_versions_run(command):
