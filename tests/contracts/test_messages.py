@@ -140,7 +140,12 @@ def test_the_table_holds_every_function():
     functions = {n for n in analysis.__all__ if callable(getattr(analysis, n)) and not isinstance(getattr(analysis, n), type)}
     functions |= {n for n in metrics.__all__ if not isinstance(getattr(metrics, n), type)}
     # given a fitted model, whose checks are its own
-    assert functions - {name for name, *_ in CALLS} == {"certified_horizon", "inverse_step", "spectrum_of_closed_loop"}
+    assert functions - {name for name, *_ in CALLS} == {
+        "certified_horizon",
+        "inverse_step",
+        "spectrum_of_closed_loop",
+        "trapping_region",
+    }
 
 
 # -- audits ---------------------------------------------------------------------------------------------------------------
