@@ -166,7 +166,7 @@ class ConvLEM(Stepped):
         Odd width of Wy, which acts on z; `recurrent_kernel_size` by default.
     num_layers, batch_first, dropout, bidirectional
         As for `LEM`: layers and the reading of fields ``(n, T, ...)``; every layer has kernels of the same widths.
-    backend : {'auto', 'native', 'torch', 'reference', 'parallel'}
+    backend : {'auto', 'native', 'torch', 'reference', 'parallel', 'triton'}
         How the recursion is run: same results. 'native' is for recurrent widths of 1; 'torch' has its derivative by hand, once
         differentiable; 'reference' is the plain loop over torch's convolution. 'auto' takes the fastest there is.
     device, dtype

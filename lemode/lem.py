@@ -153,7 +153,7 @@ class LEM(Recurrent):
         Add a second cell per layer that reads the sequence backwards; the output has 2 d features.
     dt, scheme, allow_large_dt
         See `LEMCell`.
-    backend : {'auto', 'native', 'torch', 'reference', 'parallel'}
+    backend : {'auto', 'native', 'torch', 'reference', 'parallel', 'triton'}
         How the recursion is run, see `lemode.kernels`. Same results; 'auto' takes the fastest there is.
     memory : {'full', 'low'}
         With 'low' the native backend keeps y and z only for the derivative and computes the gates again: a third of the memory.

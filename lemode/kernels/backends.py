@@ -4,6 +4,8 @@
 - ``torch``: forward and adjoint by hand in torch operations; schemes with a leak.
 - ``parallel``: sweeps over the whole sequence, `lemode.kernels.parallel`; schemes with a leak. What is no sequence, such as a free
   run, goes by ``auto``.
+- ``triton``: one launch on a GPU, `lemode.kernels.triton`; schemes with a leak, float32, up to 128 units. What it does not run goes by
+  ``auto``. Not yet measured on a GPU, so ``auto`` does not choose it.
 - ``native``: the compiled core, for float32 and float64 on the CPU; schemes with a leak.
 - ``auto``: ``native`` where it can; else ``torch`` where it is the faster one; else ``reference``.
 
@@ -25,7 +27,7 @@ from . import bridge, core
 
 __all__ = ["BACKENDS", "LEAKY", "Choice", "batched", "choose", "decide", "explain", "fits_core", "noted", "transformed"]
 
-BACKENDS = ("auto", "native", "torch", "reference", "parallel")
+BACKENDS = ("auto", "native", "torch", "reference", "parallel", "triton")
 LEAKY = tuple(name for name, scheme in SCHEMES.items() if scheme.leak)
 TORCH_UP_TO = 128  # hidden units: beyond it the plain loop beats the hand-derived adjoint in torch operations
 
@@ -102,7 +104,7 @@ def decide(
         return Choice("operator", "operations are recorded or replaced: the sequence is one operator")
     if scheme.leak is None:
         return Choice("reference", f"scheme {scheme.name!r} has no leak: only the plain loop runs it")
-    if asked in ("torch", "parallel"):
+    if asked in ("torch", "parallel", "triton"):
         return Choice(asked, "asked for")
     fits = fits_core(tensors)
     if native and fits and core.available():

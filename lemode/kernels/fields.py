@@ -88,8 +88,8 @@ def run(
     tensors = [u, y0, z0, *weights, *([dt] if isinstance(dt, Tensor) else [])]
     _check(u, y0, z0, dt, weights)
     wide, d = is_wide(ode), ode.hidden_size
-    if wide and backend == "parallel":
-        backend = "auto"  # a step joins the points of the grid: its Jacobian has no small blocks
+    if wide and backend in ("parallel", "triton"):
+        backend = "auto"  # a step joins the points of the grid: no small blocks
     # the width decides how fast the hand-derived adjoint is, not the hidden size: 0 units are always few
     choice = decide(
         backend, scheme, tensors, 0, native=not wide, why_not="recurrent kernels wider than 1 join the points of the grid"

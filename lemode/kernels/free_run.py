@@ -58,7 +58,7 @@ def rollout(
         Known inputs, appended to x.
     lower, upper : (D,), optional
         Bounds between which every x is held; what is no number stays so.
-    backend : {'auto', 'native', 'torch', 'reference', 'parallel'}
+    backend : {'auto', 'native', 'torch', 'reference', 'parallel', 'triton'}
         As in `lemode.kernels.run`. Where a gradient is needed 'auto' takes the torch loop, which autograd differentiates.
 
     Raises
@@ -85,7 +85,7 @@ def rollout(
     scheme = next((s for s in schemes if s.leak is None), schemes[0])  # what one layer needs all get
     if backend == "torch":
         backend = "reference"  # the same loop: here torch has one way only
-    if backend == "parallel":
+    if backend in ("parallel", "triton"):
         backend = "auto"  # a step reads what the one before it predicted
     why_not = "a derivative is wanted, which the core's free run does not have"
     choice = choose(backend, scheme, tensors, layers[-1].weight_zy.shape[0], native=not gradient, why_not=why_not)

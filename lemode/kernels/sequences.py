@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..ode import MultiscaleODE
 from ..schemes import Scheme
-from . import adjoint, bridge, native, parallel, reference
+from . import adjoint, bridge, native, parallel, reference, triton
 from .backends import choose
 
 __all__ = ["run"]
@@ -50,12 +50,16 @@ def run(
     tensors = [u, y0, z0, *weights, *([dt] if isinstance(dt, Tensor) else [])]
     if backend == "parallel" and len(u) == 1:
         backend = "auto"  # one step is no sequence
+    if backend == "triton" and triton.why_not(tensors, ode.hidden_size):
+        backend = "auto"
     choice = choose(backend, scheme, tensors, ode.hidden_size)
     if choice.backend == "native":
         return native.run(ode, scheme, u, y0, z0, dt, memory)
     bridge.check_sequence(u, y0, z0, dt, *weights)
     if choice.backend == "operator":
         return native.run_operator(ode, scheme, u, y0, z0, dt, memory)
+    if choice.backend == "triton":
+        return triton.run(ode, scheme, u, y0, z0, dt)
     if choice.backend == "parallel":
         found = parallel.run(ode, scheme, u, y0, z0, dt, tol)
         if found is None:
