@@ -81,7 +81,7 @@ def trapping_region(model: Any) -> TrappingRegion:
 
     Examples
     --------
-    >>> wave = np.sin(0.1 * np.arange(300))[:, None]
+    >>> wave = np.sin(0.05 * np.pi * np.arange(300))[:, None]
     >>> model = lemode.Surrogate(hidden_size=2, steps=5, window=50, washout=10, verbose=0, train="all").fit(wave)
     >>> print(trapping_region(model))
     no free run leaves -1.2 <= x0 <= 1.2, whatever it starts from (8.4)

@@ -101,7 +101,9 @@ def edges(network: IncrementNetwork, values: Tensor) -> Tensor:
 
 
 def warn_of_outside(network: IncrementNetwork, read: Series, names: Sequence[str]) -> None:
-    """DataWarning where what was observed, and is to be read, is beyond the bounds: it is read as the bound.
+    """DataWarning where what was observed, and is to be read, is far beyond the bounds, or often: it is read as the bound.
+
+    One value in a hundred may be beyond them, by less than what they span: so it is with noise.
 
     Examples
     --------
@@ -115,10 +117,14 @@ def warn_of_outside(network: IncrementNetwork, read: Series, names: Sequence[str
     1 value of 'v' lies beyond what was seen in training and is read as its edge
     """
     beyond = (read.x < network.lower) | (read.x > network.upper)
-    there = (beyond if read.mask is None else beyond & read.mask).flatten(0, -2).sum(0)
-    if not bool(there.any()):
+    beyond &= torch.ones_like(beyond) if read.mask is None else read.mask
+    span = network.upper - network.lower
+    far = beyond & ((read.x < network.lower - span) | (read.x > network.upper + span))
+    there, share = (flat(0) for flat in (beyond.flatten(0, -2).sum, beyond.flatten(0, -2).double().mean))
+    told = (share > SELDOM) | far.flatten(0, -2).any(0)
+    if not bool(told.any()):
         return
-    j = int(there.nonzero()[0])
+    j = int(told.nonzero()[0])
     low, high = (_units(network, end, j) for end in (network.lower, network.upper))
     count = f"1 value of {names[j]!r} lies" if there[j] == 1 else f"{int(there[j])} values of {names[j]!r} lie"
     warnings.warn(

@@ -143,6 +143,7 @@ def test_the_table_holds_every_function():
     assert functions - {name for name, *_ in CALLS} == {
         "certified_horizon",
         "inverse_step",
+        "promised_sweeps",
         "spectrum_of_closed_loop",
         "trapping_region",
     }

@@ -35,9 +35,7 @@ def test_the_best_trial_is_the_model_that_is_returned():
 
 def test_the_score_is_of_series_that_no_trial_has_seen():
     other = 5 * WAVES  # for which no trial was prepared
-    near, far = (
-        tune(WAVES, MODEL, {"lr": [1e-2]}, trials=1, validation=v, verbose=0).score for v in (WAVES + 0.0, other)
-    )
+    near, far = (tune(WAVES, MODEL, {"lr": [1e-2]}, trials=1, validation=v, verbose=0).score for v in (WAVES + 0.0, other))
     assert far > 2 * near
 
 

@@ -342,7 +342,9 @@ class TestCheckpoint:
         model = quick().fit(waves(), checkpoint=path)
         tensors, metadata = storage.read(path, "lemode checkpoint")
         del metadata["reached"], metadata["recipe"]["free_steps"], metadata["history"]["free_power"], metadata["fingerprint"]
-        tensors = {name: tensor for name, tensor in tensors.items() if name != "generator_now" and not name.startswith("refreshed.")}
+        tensors = {
+            name: tensor for name, tensor in tensors.items() if name != "generator_now" and not name.startswith("refreshed.")
+        }
         storage.write(path, tensors, metadata, "lemode checkpoint")
         with pytest.warns(FitWarning, match=r"older lemode, which does not say of which class, seed, .* it is"):
             again = quick().fit(waves(), checkpoint=path)

@@ -206,7 +206,7 @@ def test_from_the_shell(capsys):
     out = capsys.readouterr().out
     assert "y1 at 4e4 = 0.03898337708" in out
     assert "t in s" in out
-    assert main(["systems", "robertsen"]) == 2
+    assert main(["systems", "robertsen"]) == 1
     assert "did you mean Robertson?" in capsys.readouterr().err
 
 
