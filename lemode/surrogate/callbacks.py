@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import math
@@ -11,6 +12,7 @@ import time
 import traceback
 import warnings
 from contextvars import ContextVar
+from importlib import import_module
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -222,6 +224,10 @@ def append_line(path: str | os.PathLike[str], line: str) -> None:
     """Append a line in one piece, or nothing of it: behind what a power cut left of another one, it is a line of its own."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
     try:
+        # while another one writes, the file ends in the middle of its line
+        with contextlib.suppress(ImportError, OSError):  # Windows, and file systems without locks
+            fcntl: Any = import_module("fcntl")
+            fcntl.flock(handle, fcntl.LOCK_EX)
         size = os.fstat(handle).st_size
         torn = size > 0 and os.lseek(handle, size - 1, os.SEEK_SET) >= 0 and os.read(handle, 1) != b"\n"
         content = f"{chr(10) if torn else ''}{line}\n".encode()
