@@ -44,6 +44,7 @@ def write_generated(folder: Path) -> None:
             "sequence_tasks*.md", "python benchmarks/sequence_tasks.py adding permuted noise long fat"
         ),
         "irregular.md": committed("irregular*.md", "python benchmarks/irregular.py"),
+        "glitches.md": committed("glitches.md", "python benchmarks/glitches.py --seeds 2"),
         "measured.md": committed("measured*.md", "python benchmarks/measured.py"),
         "uncertainty.md": committed("uncertainty*.md", "python benchmarks/uncertainty.py fhn lorenz nino ks --seeds 3"),
         "contracts.md": committed("contracts.md", "python benchmarks/contracts.py"),
