@@ -3,7 +3,7 @@ BIN    := .venv/bin
 # one thread a process: small recurrent networks gain nothing from more, and two test workers share two cores
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: env demo test slow theory lowest sanitize lint docs docs-quick docs-check docs-env clean
+.PHONY: env demo test slow study theory lowest sanitize lint docs docs-quick docs-check docs-env clean
 
 env: .venv/.installed
 
@@ -23,6 +23,10 @@ test: env
 slow: env
 	$(BIN)/python -m pytest -n 2 -m slow
 	HYPOTHESIS_PROFILE=full $(BIN)/python -m pytest -n 2 tests/properties
+
+# what takes longer still, and is in a benchmark or a gallery as well
+study: env
+	$(BIN)/python -m pytest -n 2 -m study
 
 # every proof: the scripts of theory/, each with its assertions
 theory: env

@@ -27,7 +27,7 @@ def test_a_table_of_your_own_takes_less_than_25_lines():
     assert len([line for line in yours.splitlines() if line.strip()]) < 25
 
 
-@pytest.mark.slow
+@pytest.mark.study
 def test_a_table_of_your_own(tmp_path):
     done = subprocess.run([sys.executable, "-W", "error", str(TABLE), "--out", str(tmp_path)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -51,7 +51,7 @@ def test_adding_problem(tmp_path):
     assert (tmp_path / "adding.png").stat().st_size > 10_000
 
 
-@pytest.mark.slow
+@pytest.mark.study
 def test_series_classification(tmp_path):
     script = EXAMPLES / "series_classification.py"
     done = subprocess.run([sys.executable, "-W", "error", str(script), "--out", str(tmp_path)], capture_output=True, text=True)

@@ -18,7 +18,8 @@ STEPS = 140
 KINDS = {
     "trained, float32": {"train": "all", "hidden_size": 5, "dtype": "float32"},
     "two layers and delays": {"train": "all", "hidden_size": 4, "num_layers": 2, "delays": 2},
-    "another scheme": {"train": "all", "hidden_size": 5, "scheme": "exponential", "dt": 2.0},
+    # without bounds, which its wide radii would meet
+    "another scheme": {"train": "all", "hidden_size": 5, "scheme": "exponential", "dt": 2.0, "contain": None},
     "readout": {"train": "readout", "hidden_size": 6},
     "readout of two layers": {"train": "readout", "hidden_size": 4, "num_layers": 2},
 }

@@ -214,7 +214,7 @@ def test_a_checkpoint_whose_phases_say_nothing(tmp_path):
     assert again.history_.loss == whole.history_.loss
 
 
-@pytest.mark.slow
+@pytest.mark.study
 @pytest.mark.parametrize("command", ["kill_fits.py --kinds all --kills 3", "fuzz_files.py --files 60 --seed 3"])
 def test_the_long_versions_run(command):
     """Kills by signal 9 at random moments; files with the audit hooks on."""

@@ -65,8 +65,9 @@ def test_with_a_few_samples(model_file, tmp_path, capsys):
 
 
 @pytest.mark.filterwarnings("ignore:free runs leave the attractor")
-@pytest.mark.slow
-@pytest.mark.parametrize("conserve", [None, "mean"])
+@pytest.mark.parametrize(
+    "conserve", [pytest.param(None, marks=pytest.mark.study), pytest.param("mean", marks=pytest.mark.slow)]
+)
 def test_of_a_field_is_about_what_each_point_runs(conserve, tmp_path, capsys):
     x = np.linspace(0, 2 * np.pi, 16, endpoint=False)
     waves = np.sin(x - 0.1 * np.arange(120)[:, None] + np.arange(5)[:, None, None])

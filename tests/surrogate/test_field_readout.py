@@ -153,7 +153,7 @@ def test_a_report_and_exponents():
     assert spectrum.exponents.shape == (2,)
 
 
-@pytest.mark.slow
+@pytest.mark.study
 def test_kuramoto_sivashinsky():
     """Better than a network trained for minutes (4.7 Lyapunov times), with few units and little data; and it stays."""
     step, rate = 0.5, 0.0482
