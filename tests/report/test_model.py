@@ -28,7 +28,7 @@ def page_of(arguments, path, capsys):
     return text
 
 
-@pytest.mark.slow
+@pytest.mark.study
 def test_with_a_system(model_file, tmp_path, capsys):
     text = page_of([model_file, "--system", "fitzhugh-nagumo", "--out", tmp_path / "r.html"], tmp_path / "r.html", capsys)
     for heading in ("Training", "One step ahead and running free", "Time scales", "Audit", "Stability", "Settings"):
@@ -83,7 +83,7 @@ def test_of_a_field_is_about_what_each_point_runs(conserve, tmp_path, capsys):
     assert main(["audit", str(tmp_path / "field.lem")]) == 0  # on white noise
 
 
-@pytest.mark.slow
+@pytest.mark.study
 @pytest.mark.filterwarnings("ignore:free runs leave the attractor")
 def test_of_a_field_of_two_quantities_shows_both(tmp_path, capsys, monkeypatch):
     """The first point of either instead of three points of one, and a map of space and time of each."""

@@ -568,7 +568,7 @@ class TestBadInput:
 
 
 class TestFitInOneCall:
-    @pytest.mark.slow
+    @pytest.mark.study
     def test_van_der_pol_in_two_lines(self, capsys):
         model = lemode.fit(
             lambda t, x: np.array([x[1], 5 * (1 - x[0] ** 2) * x[1] - x[0]]),
