@@ -35,7 +35,7 @@ ROUNDS = 5
 def competitors(m: int, d: int) -> dict[str, Callable[[], torch.nn.Module]]:
     """By name, each made when it is its turn."""
     made: dict[str, Callable[[], torch.nn.Module]] = {
-        f"LEM, {backend}": lambda backend=backend: LEM(m, d, backend=backend)  # type: ignore[misc]
+        f"LEM, {backend}": lambda backend=backend: LEM(m, d, backend=backend)
         for backend in ("triton", "parallel", "torch", "reference")
     }
     return {**made, "nn.LSTM": lambda: torch.nn.LSTM(m, d), "nn.GRU": lambda: torch.nn.GRU(m, d)}

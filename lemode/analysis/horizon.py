@@ -273,7 +273,8 @@ class ClosedLoop:
 
     def is_held(self, v: Array, e: Array) -> bool:
         """Whether the values in the box within e of v may be at the bounds of the network, beyond which its derivative is another."""
-        x, reach = v[self.states :], outward(e[self.states :], 2)
+        x = v[self.states :]
+        reach = outward(e[self.states :] + 2 * U * np.abs(x), 2)  # the sums below are rounded
         return bool((x - reach <= self.lower).any() or (x + reach >= self.upper).any())
 
     def enclose(self, v: Array, e: Array, known: Array) -> tuple[Array, Ball, Array, Array]:

@@ -291,7 +291,7 @@ class Estimator(Parameters):
         return {
             "class": type(self).__name__,
             "seed": self.seed,
-            **{name: _listed(self.fitted_with_[name]) for name in self._architecture},
+            **{name: _listed(self.fitted_with_[name]) for name in (*self._architecture, "contain")},
             "names": [*self.names_, *self.input_names_],
             "interval": self.step_,
             "training data": digest(data.training),

@@ -17,8 +17,10 @@ __all__ = ["hold_out_calibration"]
 SERIES = 5
 
 
-def hold_out_calibration(X: Any) -> tuple[Any, Any, int]:
+def hold_out_calibration(X: Any, name: str = "calibration", call: str = "fit") -> tuple[Any, Any, int]:
     """What is left for the members, the calibration series, and the sample of these from which on they are new.
+
+    A refusal speaks of the argument `name` of `call`, which takes such series.
 
     Raises
     ------
@@ -53,8 +55,8 @@ def hold_out_calibration(X: Any) -> tuple[Any, Any, int]:
         cut = _cut(len(x))
         return x.iloc[:cut], x, cut
     raise ValueError(
-        f"calibration: of {type(x).__module__.split('.')[0]}'s {type(x).__name__} no part is held out for it; give series of their own, "
-        "fit(X, calibration=...)."
+        f"{name}: of {type(x).__module__.split('.')[0]}'s {type(x).__name__} no part is held out for it; give series of their own, "
+        f"{call}(X, {name}=...)."
     )
 
 

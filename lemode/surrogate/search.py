@@ -149,7 +149,7 @@ def tune(
     ranges = _checked(pattern, _usual(pattern) if space is None else space)
     wanted, seed = check_count("trials", trials), check_seed(seed)
     limit = None if max_time is None else check_number("max_time", max_time)
-    rest, fresh, begin = (X, validation, 0) if validation is not None else hold_out_calibration(X)
+    rest, fresh, begin = (X, validation, 0) if validation is not None else hold_out_calibration(X, "validation", "tune")
     steps = None if horizon is None else check_count("horizon", horizon)
     settings = {**pattern.get_params(), "verbose": 0, "warm_start": False}
 

@@ -200,3 +200,11 @@ def test_a_field_of_two_channels_keeps_its_bounds_on_another_grid():
     net = wide.network_
     upper = net.denormalise(net.upper)
     np.testing.assert_allclose(upper, np.repeat([1.2 * FIELD.max(), 10 + 3.6 * FIELD.max()], 16), rtol=2e-3)
+
+
+def test_a_checkpoint_of_other_bounds_is_refused(tmp_path):
+    """Its network has them, and they would be taken over in silence."""
+    settings = {**SMALL, "train": "all"}
+    Surrogate(**settings).fit(WAVES, checkpoint=tmp_path / "fit.ckpt")
+    with pytest.raises(ValueError, match="the checkpoint of a fit with other contain; remove the file"):
+        Surrogate(**settings, contain=None).fit(WAVES, checkpoint=tmp_path / "fit.ckpt")

@@ -102,6 +102,14 @@ def test_a_space_that_is_none(space, message):
         tune(WAVES, MODEL, space, trials=1, verbose=0)
 
 
+def test_series_that_cannot_be_cut_are_asked_for_by_name():
+    two = [WAVES[0], WAVES[1, :90]]
+    with pytest.raises(
+        ValueError, match=r"validation: of builtins's list no part is held out for it; .*tune\(X, validation=\.\.\.\)"
+    ):
+        tune(two, MODEL, {"lr": [1e-2]}, trials=1, verbose=0)
+
+
 def test_a_model_that_is_none():
     with pytest.raises(ValueError, match="model=3: give a lemode"):
         tune(WAVES, 3)
