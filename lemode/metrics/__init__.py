@@ -1,5 +1,6 @@
-"""Measures of a forecast: how long it holds, how well it oscillates, its climate, and its worth from many origins."""
+"""Measures of a forecast: how long it holds, how well it oscillates, its climate and attractor, and its worth from many origins."""
 
+from .attractor import smape, smoothed_spectrum_distance, state_space_divergence
 from .climate import (
     correlation_dimension,
     drift,
@@ -29,9 +30,12 @@ __all__ = [
     "phase_error",
     "power_spectrum",
     "rmse",
+    "smape",
+    "smoothed_spectrum_distance",
     "spectrum_distance",
     "spectrum_excess",
     "spike_f1",
+    "state_space_divergence",
     "valid_prediction_time",
     "wasserstein",
 ]

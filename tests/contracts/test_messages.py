@@ -82,6 +82,8 @@ def calls():
         "drift": {"quantity": t, "scale": 1.0}, "energy_ratio": pair, "wasserstein": pair, "rmse": pair,
         "kl_divergence": {**pair, "components": 2, "bins": 5}, "nrmse": {**pair, "scale": 1.0},
         "power_spectrum": {"x": x[0], "dt": 0.1, "segment": 20}, "spectrum_distance": {**pair, "dt": 0.1, "segment": 20},
+        "state_space_divergence": {**pair, "bins": 5, "smoothing": 1e-5}, "smape": pair,
+        "smoothed_spectrum_distance": {**pair, "sigma": 2.0},
         "spectrum_excess": {**pair, "dt": 0.1, "segment": 20},
         "spike_f1": {"prediction": [1.0], "truth": [1.1], "tolerance": 0.2},
         "evaluate": {"models": {}, "x": x[0], "horizon": 3, "origins": [20, 30], "inputs": x[1], "season": 12},
