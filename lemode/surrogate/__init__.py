@@ -23,10 +23,10 @@ series, judge     what is trained on, and what chooses the weights; grid: either
 ================  ==================================================================================================
 
 Each file stands on those before it: parameters, seeds, errors, clock, frames, labelled, reading, optimizers; data_checks, series, recipe,
-network, containment, scaling, circle, data, field_network, flow_network, forecast, bands, losses, phases, run, worth, plain_json, storage,
-schema, callbacks, checkpoint, progress, interrupts, training, least_squares, readout_network, side_by_side, field_readout_network, readout,
-field_readout, fitters, base, surrogate, field_surrogate, fit_system; conformal, trust_horizon, parallel, origins, reliability,
-ensemble_split, ensemble, search.
+network, containment, scaling, circle, data, field_network, flow_network, forecast, bands, losses, phases, run, worth, plain_json,
+storage, schema, callbacks, processes, checkpoint, progress, interrupts, training, least_squares, parallel, tsqr, readout_network,
+side_by_side, field_readout_network, readout, field_readout, fitters, base, surrogate, field_surrogate, fit_system; conformal,
+trust_horizon, origins, reliability, ensemble_split, ensemble, search.
 """
 
 from .._renamed import moved

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-__all__ = ["spread_over"]
+__all__ = ["spread_over", "workers"]
 
 
 def spread_over(
@@ -46,3 +46,18 @@ def spread_over(
             "at a time, and fits a checkpoint of their own each, to go on from."
         ) from e
     return found
+
+
+def workers() -> int:
+    """How many at a time the context says, ``joblib.parallel_config``: one outside of it, within another one's work, and without joblib.
+
+    Examples
+    --------
+    >>> workers()
+    1
+    """
+    try:
+        import joblib
+    except ImportError:
+        return 1
+    return int(joblib.effective_n_jobs(None))

@@ -6,6 +6,7 @@ by free runs on the validation series. Nothing is admitted that is worse there t
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Sequence
@@ -27,6 +28,7 @@ from .readout_network import Heads, ReadoutNetwork, random_core
 from .run import History, Stopped
 from .seeds import torch_stream
 from .series import Series
+from .tsqr import over_workers
 
 __all__ = ["DRAWS", "FLOOR", "NOISES", "RIDGES", "Draw", "Judge", "Regression", "draw", "fit_readout", "luck"]
 
@@ -164,8 +166,7 @@ class Regression:
         # of the variables that are missing at the same times, a factor
         self.groups = [list(range(D))] if known is None else _alike(network.by_point(known))
         self.data, self.noise = ([self._factor(len(g)) for g in self.groups] for _ in range(2))
-        for rows in torch.arange(series.x.shape[1]).split(64):
-            self._add(series.cut(0, len(series.x), rows), None if known is None else known[:, rows])
+        self.data = over_workers(self._taken_in, series, known, 2.0 * len(series.x) * self._numbers(series) * self.columns)
         if series.x.shape[1] < BEGINNINGS:
             places = _spread(series.x, min(BEGINNING, len(series.x)), BEGINNINGS - series.x.shape[1])
             part = series.map(lambda s: _windows(s, places, BEGINNING))
@@ -178,9 +179,22 @@ class Regression:
     def _factor(self, targets: int) -> StreamingQR:
         return StreamingQR(self.columns, targets, 1 + self.network.linear)
 
+    @torch.no_grad()
+    def _taken_in(self, series: Series, known: Tensor | None) -> list[StreamingQR]:
+        """The factors of these series alone."""
+        alone = copy.copy(self)
+        alone.data = [self._factor(len(g)) for g in self.groups]
+        for begin in range(0, series.x.shape[1], 64):
+            rows = torch.arange(begin, min(begin + 64, series.x.shape[1]))
+            alone._add(series.cut(0, len(series.x), rows), None if known is None else known[:, rows])
+        return alone.data
+
+    def _numbers(self, series: Series) -> int:
+        """Of the rows at one time."""
+        return self.network.by_point(series.x[:1])[..., 0].numel() * self.columns
+
     def _blocks(self, series: Series) -> range:
-        numbers = self.network.by_point(series.x[:1])[..., 0].numel() * self.columns
-        return range(0, len(series.x) - 1, max(BLOCK // numbers, 1))
+        return range(0, len(series.x) - 1, max(BLOCK // self._numbers(series), 1))
 
     def _add(self, series: Series, known: Tensor | None) -> None:
         net, state, blocks = self.network, None, self._blocks(series)
