@@ -18,6 +18,7 @@ def make(name):
         "GRU": QUICK,
         "EchoStateNetwork": {"units": 50, "washout": 5},
         "NeuralODE": {"hidden_size": 8, "steps": 30},
+        "AlmostLinearRNN": {"units": 6, "rectified": 2, "window": 20, "steps": 20},
         "SINDy": {"degree": 1},
     }
     if name in ("EchoStateNetwork", "SINDy"):
@@ -25,7 +26,9 @@ def make(name):
     return getattr(baselines, name)(**options.get(name, {}))
 
 
-@pytest.mark.parametrize("name", ["Persistence", "Autoregression", "LSTM", "GRU", "EchoStateNetwork", "NeuralODE", "SINDy"])
+@pytest.mark.parametrize(
+    "name", ["Persistence", "Autoregression", "LSTM", "GRU", "EchoStateNetwork", "NeuralODE", "SINDy", "AlmostLinearRNN"]
+)
 def test_common_surface(name):
     model = make(name)
     assert model.fit(WAVES, validation=WAVES) is model
