@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import inspect
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
 from ..surrogate import FieldSurrogate, Surrogate
+from ..surrogate.processes import Processes
 from ..surrogate.run import Stopped
 from ..surrogate.storage import check_writable
 from . import tables
@@ -33,7 +35,8 @@ def add(commands: Any) -> None:
     command = commands.add_parser(
         "fit", help="learn from a table", allow_abbrev=False,
         description="Fit a surrogate to the columns of a table and save it. Empty cells are missing, rows may be missing or uneven in "
-        "time. Without --validation a fifth of the data is held out, which decides between models.",
+        "time. Without --validation a fifth of the data is held out, which decides between models. Over several processes: "
+        "torchrun --nproc-per-node 2 -m lemode fit ...",
     )  # fmt: skip
     command.add_argument(
         "data",
@@ -144,16 +147,28 @@ def _given(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _run(options: argparse.Namespace) -> int:
+    with Processes() as group:
+        return _fit(options, first=group.rank == 0, several=group.size > 1)
+
+
+def _fit(options: argparse.Namespace, first: bool, several: bool) -> int:
+    """Of several processes the first one alone writes, and says what all of them know."""
+    if several and Path("-") in options.data:
+        raise ValueError("the standard input is one process's alone: name a file, which all processes of torchrun read.")
+    if not first:
+        warnings.simplefilter("ignore", UserWarning)
     check_writable(options.out)  # before the fit, which may take an hour
     given = _given(options)
-    model = (FieldSurrogate if options.field else Surrogate)(verbose=0 if options.quiet else 1).set_params(**given)
+    model = (FieldSurrogate if options.field else Surrogate)(verbose=0 if options.quiet or not first else 1).set_params(**given)
     names = (*given["observe"], *given.get("inputs", ())) if "observe" in given else None
     data = [tables.read(path, options, names) for path in options.data]
     validation = None if options.validation is None else tables.read(options.validation, options, names)
     every = {} if options.checkpoint_every is None else {"checkpoint_every": options.checkpoint_every}
     model.fit(data[0] if len(data) == 1 else data, validation=validation, checkpoint=options.checkpoint, **every)
-    model.save(options.out)
     history = model.history_
+    if not first:
+        return 130 if history.stopped == Stopped.INTERRUPTED else 0
+    model.save(options.out)
     facts = {
         "model": options.out,
         "class": type(model).__name__,

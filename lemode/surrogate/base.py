@@ -32,6 +32,7 @@ from .forecast import fill, run_ahead
 from .network import BOUNDS, IncrementNetwork
 from .parameters import Parameters, check_count, check_number
 from .phases import Phases, spend
+from .processes import processes
 from .reading import Form, Table
 from .readout_network import ReadoutNetwork
 from .recipe import Recipe, check_seed, checked_recipe
@@ -244,6 +245,8 @@ class Estimator(Parameters):
         contain(network, data.training, data.validation, factor)
         series, judge = network.series(data.training), network.series(data.validation)
         going_on = None if checkpoint is None else Checkpoint(checkpoint, self._fingerprint(data), every)
+        if processes().size > 1:
+            processes().check_alike({**self._fingerprint(data), "recipe": recipe})
         with contextlib.nullcontext() if going_on is None else going_on.held():
             laid_out = time.monotonic()
             self.network_, self.history_ = fitter.fit(network, series, judge, recipe, self.seed, self.verbose, going_on)

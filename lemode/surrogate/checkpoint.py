@@ -18,6 +18,7 @@ import torch
 
 from . import storage
 from .errors import FitWarning
+from .processes import processes
 from .recipe import Recipe
 from .run import History, Run
 from .schema import check_fields, check_types
@@ -93,6 +94,9 @@ class Checkpoint:
         """
         import filelock  # torch needs it, too
 
+        if processes().rank:  # the first process holds it for all
+            yield
+            return
         lock = filelock.FileLock(f"{os.path.realpath(self.path)}.lock", timeout=0)
         try:
             lock.acquire()
@@ -122,8 +126,11 @@ class Checkpoint:
     def save(self, run: Run) -> None:
         """Write weights, best weights, optimizer, random generator, schedule and history; replaces the file atomically.
 
-        Where that cannot be done, on a full disk, what was there stays, a FitWarning says so, and the fit goes on.
+        Where that cannot be done, on a full disk, what was there stays, a FitWarning says so, and the fit goes on. Of several processes
+        the first one writes.
         """
+        if processes().rank:
+            return
         try:
             self._write(run)
             self._failed = False
@@ -160,7 +167,8 @@ class Checkpoint:
         That is, one of other data, seed or hyper-parameters. The file of an older lemode does not say what data it is of: it is taken, with
         a FitWarning. What a process that was killed has left half written is removed.
         """
-        storage.sweep(self.path)
+        if not processes().rank:
+            storage.sweep(self.path)
         if not os.path.exists(self.path):
             return
         tensors, metadata = storage.read(self.path, FORMAT)

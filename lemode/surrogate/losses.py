@@ -20,12 +20,9 @@ def one_step_loss(
     washout: int,
     weights: tuple[float, ...] | None = None,
     state: Any = None,
-    noise: float | Tensor = 0.0,
-    generator: torch.Generator | None = None,
+    noise: Tensor | None = None,
 ) -> Tensor:
-    """Mean square error of the scaled increments. With noise (in increments) on what is read, the target is still the true next value.
-
-    The noise is one number, or ``(n, 1)``, one for each series.
+    """Mean square error of the scaled increments. With noise ``(T - 1, n, D)`` on what is read, the target is still the true next value.
 
     Examples
     --------
@@ -38,8 +35,8 @@ def one_step_loss(
     (0.5, 1.0)
     """
     x = window.x[:-1]
-    if isinstance(noise, Tensor) or noise:
-        x = x + noise * network.increment * torch.randn(x.shape, generator=generator, dtype=x.dtype)
+    if noise is not None:
+        x = x + noise
     increments, _ = network(*window.part(0, -1)._replace(x=x).known(state))
     target = (window.x[1:] - x) / network.increment
     seen = None if window.mask is None else trust(window.mask)[washout:]

@@ -7,13 +7,17 @@ exact fit. The first process alone writes files.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from .callbacks import Ended
+from .interrupts import Interrupted, Interrupts
 
 __all__ = ["Processes", "processes"]
 
@@ -94,6 +98,26 @@ class Processes:
         """Fill a tensor with what it is in the first process."""
         if self.size > 1:
             _answered(lambda: dist.broadcast(numbers, 0))
+
+    @contextmanager
+    def ending_together(self, interrupts: Interrupts) -> Iterator[None]:
+        """The end of a step: a signal, or a callback that ends the fit in the block, ends it in all processes, after this step."""
+        ended: Ended | None = None
+        try:
+            yield
+        except Ended as e:
+            ended = e
+        if self.size == 1:
+            if ended is not None:
+                raise ended
+            interrupts.check()
+            return
+        signals, ends = self.sum(float(interrupts.came is not None), float(ended is not None))
+        if signals:
+            interrupts.check()
+            raise Interrupted("another process was interrupted")
+        if ends:
+            raise ended or Ended(self)
 
     def check_alike(self, facts: dict[str, Any]) -> None:
         """ValueError in all processes where they are not of one fit: a fact is another one than in the first process."""

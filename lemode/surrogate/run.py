@@ -19,7 +19,7 @@ from .phases import Phases, together
 from .recipe import FREE_POWER, Recipe
 from .series import Series
 
-__all__ = ["FREE_RUNS", "History", "Run", "Starts", "Stopped"]
+__all__ = ["FREE_RUNS", "History", "Run", "Starts", "Stopped", "take"]
 
 # of the validation series, whose free runs are looked at during a fit
 FREE_RUNS = 4
@@ -267,7 +267,7 @@ class Starts:
             rows = rows[alive[rows]] if alive.any() else rows
         rows = rows[:batch_size]
         window = self.series.cut(begin, begin + self.window + 1, self.rows[rows])
-        return window, _take(state, rows), 0 if begin == 0 and self.start_counts else washout
+        return window, take(state, rows), 0 if begin == 0 and self.start_counts else washout
 
 
 def _beside(windows: Sequence[Series]) -> Series:
@@ -283,8 +283,14 @@ def _joined(states: Sequence[Any]) -> Any:
     return None if states[0] is None else torch.cat(list(states), 1)
 
 
-def _take(state: Any, rows: Tensor) -> Any:
-    """The rows of every tensor in a nested state; in all of them the series are the second dimension."""
+def take(state: Any, rows: Tensor) -> Any:
+    """The rows of every tensor in a nested state; in all of them the series are the second dimension.
+
+    Examples
+    --------
+    >>> take((None, torch.tensor([[[1.0], [2.0]]])), torch.tensor([1]))
+    (None, tensor([[[2.]]]))
+    """
     if isinstance(state, tuple):
-        return tuple(_take(s, rows) for s in state)
+        return tuple(take(s, rows) for s in state)
     return None if state is None else state[:, rows]

@@ -6,6 +6,7 @@ import copy
 import math
 import time
 import warnings
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,12 +17,13 @@ from .checkpoint import Checkpoint
 from .errors import FitDivergedError, FitWarning
 from .flow_network import FlowNetwork
 from .interrupts import AGAIN, Interrupted, Interrupts, again
-from .losses import closed_loop_loss, one_step_loss
+from .losses import closed_loop_loss, one_step_loss, trust
 from .network import IncrementNetwork
 from .phases import spend
+from .processes import Processes, processes
 from .progress import Progress
 from .recipe import FINE, FULL_MATRIX_LIMIT, LEAST_NOISE, Recipe, make_optimizer
-from .run import History, Run, Starts, Stopped
+from .run import History, Run, Starts, Stopped, take
 from .series import Series
 
 __all__ = ["train"]
@@ -66,6 +68,7 @@ def train(
     run = Run(network, make_optimizer(network, recipe), generator, recipe, starts)
     if checkpoint is not None:
         checkpoint.load(run)
+        processes().check_alike({"checkpoint": (run.stage, run.step)})
     history = run.history
     small = sum(p.numel() for p in network.parameters()) <= FULL_MATRIX_LIMIT
     progress = Progress(recipe.steps, len(history.loss), verbose)
@@ -75,7 +78,8 @@ def train(
             try:
                 while run.stage < len(recipe.stages) and history.stopped == Stopped.ALL_DONE:
                     _run_stage(run, validation, start, progress, checkpoint, interrupts)
-                interrupts.check()
+                with processes().ending_together(interrupts):
+                    pass
             except (Interrupted, Ended):
                 if checkpoint is not None:  # the step is done; one that was broken off in its middle is no state to go on from
                     checkpoint.save(run)
@@ -124,7 +128,7 @@ def _persistence(validation: Series, network: IncrementNetwork) -> float:
 def _run_stage(
     run: Run, validation: Series, start: float, progress: Progress, checkpoint: Checkpoint | None, interrupts: Interrupts
 ) -> None:
-    recipe, history, network = run.recipe, run.history, run.network
+    recipe, history, network, group = run.recipe, run.history, run.network, processes()
     name, steps = recipe.stages[run.stage], recipe.steps_of(run.stage)
     fine = run.stage > 0
     label = f"continuous {name}" if isinstance(network, FlowNetwork) and not network.discrete else name
@@ -137,6 +141,7 @@ def _run_stage(
         history.seconds = time.monotonic() - start
         run.progress = run.step / steps
         if recipe.max_time is not None:
+            history.seconds = group.first(history.seconds)
             run.progress = max(run.progress, (history.seconds / recipe.max_time - opens) / (closes - opens))
             if run.progress >= 1:
                 if history.validation and history.validation[-1][0] < len(history.loss):
@@ -148,15 +153,16 @@ def _run_stage(
                 break
         rise = min(1.0, (run.step + 1) / recipe.lr_rise)
         rate = rise * 0.5 * (1 + math.cos(math.pi * run.progress)) * (FINE if fine else 1.0)
-        for group in run.optimizer.param_groups:
-            group["lr"] = run.peak * rate
+        for parameters in run.optimizer.param_groups:
+            parameters["lr"] = run.peak * rate
         run.optimizer.zero_grad(set_to_none=True)
         loss = _stage_loss(name, run)
         loss.backward()
+        group.add_gradients(network.parameters())
         run.optimizer.step()
         run.step += 1
         run.update_averages()
-        history.loss.append(loss.item())
+        history.loss.append(group.sum(loss.item())[0])
         run.bad = run.bad + 1 if not math.isfinite(history.loss[-1]) else 0
         error = None
         if run.step % recipe.validate_every == 0 or run.step == steps:
@@ -171,10 +177,10 @@ def _run_stage(
         if checkpoint is not None and due:
             checkpoint.save(run)
         # from here on the step is done
-        progress.step(stage=label, loss=history.loss[-1], lr=run.peak * rate, seconds=time.monotonic() - start)
-        if error is not None:
-            progress.validated(error, run.best, stage=label, seconds=time.monotonic() - start)
-        interrupts.check()
+        with group.ending_together(interrupts):
+            progress.step(stage=label, loss=history.loss[-1], lr=run.peak * rate, seconds=time.monotonic() - start)
+            if error is not None:
+                progress.validated(error, run.best, stage=label, seconds=time.monotonic() - start)
     if run.bad >= MOST_BAD:
         history.stopped = Stopped.DIVERGED
         return
@@ -193,11 +199,14 @@ def _run_stage(
 
 
 def _stage_loss(name: str, run: Run) -> Tensor:
-    recipe, network = run.recipe, run.network
+    """Of the series of a batch that are this process's; those of all processes add up to the mean over the batch."""
+    recipe, network, group = run.recipe, run.network, processes()
     window, state, washout = run.starts.draw(recipe.batch_size, min(recipe.washout, recipe.window) // 5, run.generator)
     if name == "closed-loop":
         warmup = max(1, min(recipe.washout, len(window.x) // 2))
-        return closed_loop_loss(network, window.part(0, warmup + recipe.horizon), warmup, recipe.weights, state)
+        window = window.part(0, warmup + recipe.horizon)
+        mine, state, _, share = _share(window, state, None, group, None if window.mask is None else window.mask[warmup:])
+        return share * closed_loop_loss(network, mine, warmup, recipe.weights, state)
     level: float | Tensor = 0.0
     if name == "noise":
         level = recipe.noise * run.reached
@@ -208,4 +217,29 @@ def _stage_loss(name: str, run: Run) -> Tensor:
         n = window.x.shape[1]  # in random order
         noisy = torch.arange(n) < max(1, round(recipe.noisy * n))
         level = max(falling, least) * noisy[:, None].to(window.x.dtype)
-    return one_step_loss(network, window, washout, recipe.weights, state, level, run.generator)
+    noise = None
+    if isinstance(level, Tensor) or level:
+        x = window.x[:-1]
+        noise = level * network.increment * torch.randn(x.shape, generator=run.generator, dtype=x.dtype)
+    mine, state, noise, share = _share(
+        window, state, noise, group, None if window.mask is None else trust(window.mask)[washout:]
+    )
+    return share * one_step_loss(network, mine, washout, recipe.weights, state, noise)
+
+
+def _share(
+    window: Series, state: Any, noise: Tensor | None, group: Processes, counts: Tensor | None
+) -> tuple[Series, Any, Tensor | None, float]:
+    """The series of a batch that are this process's, with their states and noise, and their weight in the mean; `counts` weighs the errors.
+
+    A process that has none computes the first one, with weight 0.
+    """
+    if group.size == 1:
+        return window, state, noise, 1.0
+    n = window.x.shape[1]
+    rows = group.mine(n)
+    counts = torch.ones(1, n, 1) if counts is None else counts
+    of_all = float(counts.sum(dtype=torch.float64))
+    share = float(counts[:, rows].sum(dtype=torch.float64)) / of_all if of_all else 0.0
+    rows = rows if len(rows) else torch.zeros(1, dtype=torch.int64)
+    return window.cut(0, len(window.x), rows), take(state, rows), None if noise is None else noise[:, rows], share
