@@ -25,7 +25,8 @@ series, judge     what is trained on, and what chooses the weights; grid: either
 Each file stands on those before it: parameters, seeds, errors, clock, frames, labelled, reading, optimizers; data_checks, series, recipe,
 network, containment, scaling, circle, data, field_network, flow_network, forecast, bands, losses, phases, run, worth, plain_json,
 storage, schema, callbacks, processes, checkpoint, progress, interrupts, training, least_squares, parallel, tsqr, readout_network,
-side_by_side, field_readout_network, readout, field_readout, fitters, base, surrogate, field_surrogate, fit_system; conformal,
+side_by_side, field_readout_network, readout, field_readout, fitters, base, stream, stream_readout, surrogate,
+field_surrogate, fit_system; conformal,
 trust_horizon, origins, reliability, ensemble_split, ensemble, search.
 """
 
@@ -36,7 +37,9 @@ from .ensemble import Ensemble
 from .errors import FitDivergedError, FitTimeWarning, FitWarning
 from .field_surrogate import FieldSurrogate
 from .fit_system import fit
+from .processes import Processes
 from .search import Tuned, tune
+from .stream import Stream
 from .surrogate import Surrogate
 
 __all__ = [
@@ -49,6 +52,8 @@ __all__ = [
     "FitWarning",
     "JSONLog",
     "LivePlot",
+    "Processes",
+    "Stream",
     "Surrogate",
     "TensorBoard",
     "Tuned",

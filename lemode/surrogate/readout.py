@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from threadpoolctl import threadpool_limits
@@ -165,8 +165,8 @@ class Regression:
         D = network.head.out_features
         # of the variables that are missing at the same times, a factor
         self.groups = [list(range(D))] if known is None else _alike(network.by_point(known))
-        self.data, self.noise = ([self._factor(len(g)) for g in self.groups] for _ in range(2))
-        self.data = over_workers(self._taken_in, series, known, 2.0 * len(series.x) * self._numbers(series) * self.columns)
+        self.noise = [self._factor(len(g)) for g in self.groups]
+        self.data = self._rows(series, known)
         if series.x.shape[1] < BEGINNINGS:
             places = _spread(series.x, min(BEGINNING, len(series.x)), BEGINNINGS - series.x.shape[1])
             part = series.map(lambda s: _windows(s, places, BEGINNING))
@@ -179,15 +179,29 @@ class Regression:
     def _factor(self, targets: int) -> StreamingQR:
         return StreamingQR(self.columns, targets, 1 + self.network.linear)
 
+    def _rows(self, series: Series, known: Tensor | None) -> list[StreamingQR]:
+        """The factors of all series."""
+        n, effort = series.x.shape[1], 2.0 * len(series.x) * self._numbers(series) * self.columns
+
+        def part(rows: Tensor) -> tuple[Series, Tensor | None]:
+            return series.cut(0, len(series.x), rows), None if known is None else known[:, rows]
+
+        return over_workers(self._taken_in, lambda rows: (series, known) if len(rows) == n else part(rows), n, effort)
+
     @torch.no_grad()
     def _taken_in(self, series: Series, known: Tensor | None) -> list[StreamingQR]:
         """The factors of these series alone."""
-        alone = copy.copy(self)
-        alone.data = [self._factor(len(g)) for g in self.groups]
+        alone = self._empty()
         for begin in range(0, series.x.shape[1], 64):
             rows = torch.arange(begin, min(begin + 64, series.x.shape[1]))
             alone._add(series.cut(0, len(series.x), rows), None if known is None else known[:, rows])
         return alone.data
+
+    def _empty(self) -> Regression:
+        """One that has seen no rows yet."""
+        alone = copy.copy(self)
+        alone.data = [self._factor(len(g)) for g in self.groups]
+        return alone
 
     def _numbers(self, series: Series) -> int:
         """Of the rows at one time."""
@@ -196,14 +210,16 @@ class Regression:
     def _blocks(self, series: Series) -> range:
         return range(0, len(series.x) - 1, max(BLOCK // self._numbers(series), 1))
 
-    def _add(self, series: Series, known: Tensor | None) -> None:
-        net, state, blocks = self.network, None, self._blocks(series)
+    def _add(self, series: Series, known: Tensor | None, state: Any = None) -> Any:
+        """Take in the rows of these series, and return the state before their last sample."""
+        net, blocks = self.network, self._blocks(series)
         for begin in blocks:
             end = min(begin + blocks.step, len(series.x) - 1)
             part = series.part(begin, end)
             f, state = net.features(*part.known(state))
             target = (series.x[begin + 1 : end + 1] - net.base(part.x)) / net.increment
             self._reflect(self.data, f, target, part.r, None if known is None else known[begin:end], net.constant)
+        return state
 
     def _add_noise(self, series: Series, known: Tensor | None, generator: torch.Generator) -> None:
         net, state, blocks = self.network, None, self._blocks(series)
@@ -562,8 +578,12 @@ class Judge(NamedTuple):
         self, network: ReadoutNetwork, series: Series, known: Tensor | None, few: bool = False, linear: bool = False
     ) -> Choice:
         """The best head of a core; of few candidates, in a quicker look; or the linear one."""
-        pairs = () if linear else FEW_HEADS if few else HEADS
-        heads = Regression(network, series, known, torch_stream(self.seed, "noise")).heads([*pairs, (0.0, FLOOR)])
+        return self.best(Regression(network, series, known, torch_stream(self.seed, "noise")), few, linear)
+
+    def best(self, regression: Regression, few: bool = False, linear: bool = False) -> Choice:
+        """The best of the heads that a regression has."""
+        pairs, network = () if linear else FEW_HEADS if few else HEADS, regression.network
+        heads = regression.heads([*pairs, (0.0, FLOOR)])
         horizon, finalists = (max(self.horizon // 2, 1), 0) if few else (self.horizon, FINALISTS)
         starts = FEW_STARTS if few else STARTS
         return choose(network, heads[:-1], pairs, heads[-1], self.validation, self.warmup, horizon, finalists, starts)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+import warnings
 from typing import Any
 
 import torch
@@ -10,12 +12,16 @@ import torch
 from ..lem import LEM
 from .base import Estimator
 from .data import FitData, lay_out_fit
+from .errors import FitWarning
 from .fitters import Fitter, choose_fitter
 from .flow_network import FlowNetwork
 from .network import IncrementNetwork, check_core
 from .parameters import check_count, names_of
+from .phases import spend
 from .readout_network import ReadoutNetwork
 from .scaling import SCALES
+from .stream import Stream, as_stream
+from .stream_readout import check_streamed, extremes, solve_streamed
 
 __all__ = ["Surrogate"]
 
@@ -204,6 +210,34 @@ class Surrogate(Estimator):
 
     def _fitter(self) -> Fitter:
         return choose_fitter(self.train, self.continuous, self.delays, check_count("width", self.width))
+
+    def _learn(
+        self,
+        X: Any,
+        validation: Any,
+        checkpoint: str | os.PathLike[str] | None,
+        every: float | None,
+        former: Estimator | None,
+    ) -> None:
+        """Of data that are on disk and large the choice of the core sees a part, and the head all."""
+        stream = X if isinstance(X, Stream) else as_stream(X) if self.train == "readout" else None
+        if stream is None:
+            return super()._learn(X, validation, checkpoint, every, former)
+        check_streamed(self)
+        began = time.monotonic()
+        pieces, held = stream.hold_out() if validation is None else (stream.whole(), [])
+        judge_by = stream.trajectories(held) if validation is None else validation
+        ends, sample = extremes(stream, pieces), stream.trajectories(stream.sample(pieces))
+        looked = time.monotonic() - began
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FitWarning)  # of the part; the whole is judged below
+            super()._learn(sample, judge_by, checkpoint, every, former)
+        solving = time.monotonic()
+        solve_streamed(self, stream, pieces, sample, judge_by, ends)
+        phases, solved = self.history_.phases, time.monotonic() - solving
+        spend(phases, "data", looked)
+        spend(phases, "stream", solved)
+        self.history_.seconds += looked + solved
 
     def _check_same_network(self, former: Estimator, data: FitData) -> None:
         if self.train == "readout" and not isinstance(former.network_, ReadoutNetwork):

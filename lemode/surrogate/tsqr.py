@@ -25,7 +25,6 @@ from torch import Tensor
 from .least_squares import StreamingQR
 from .parallel import spread_over, workers
 from .processes import Processes, processes
-from .series import Series
 
 __all__ = ["merged", "of_dask", "over_processes", "over_workers"]
 
@@ -53,34 +52,32 @@ def merged(factors: Sequence[StreamingQR]) -> StreamingQR:
 
 
 def over_workers(
-    factor: Callable[[Series, Tensor | None], list[StreamingQR]], series: Series, known: Tensor | None, effort: float
+    factor: Callable[..., list[StreamingQR]], share: Callable[[Tensor], tuple[Any, ...]], n: int, effort: float
 ) -> list[StreamingQR]:
-    """What `factor` finds for all series, of which every worker has a share: a process of torchrun, and in it the jobs of joblib.
+    """What `factor` finds for n series, of which every worker has a share: a process of torchrun, and in it the jobs of joblib.
 
-    With one worker `factor` is called once, with the arguments as they are.
+    With one worker `factor` is called once, for all of them.
 
     Parameters
     ----------
-    factor : of some series and of what is known of them, as in `lemode.surrogate.readout.Regression`, to some factors
+    factor : from a share to some factors
+    share : its arguments, for these of the series; there may be none
     effort : in multiplications; a small one is not spread
 
     Examples
     --------
-    >>> def mean(series, known):
+    >>> def mean(x):
     ...     factor = StreamingQR(columns=1)
-    ...     factor.add(np.ones((series.x.numel(), 1)), series.x.reshape(-1, 1))
+    ...     factor.add(np.ones((len(x), 1)), x)
     ...     return [factor]
-    >>> over_workers(mean, Series(torch.tensor([[1.0, 2.0, 6.0]])[..., None]), None, effort=0.0)[0].solve([0.0])[0].coefficients
+    >>> x = np.array([[1.0], [2.0], [6.0]])
+    >>> over_workers(mean, lambda rows: (x[rows],), n=3, effort=0.0)[0].solve([0.0])[0].coefficients
     array([[3.]])
     """
     group, jobs = (processes(), workers()) if effort > LEAST else (Processes(environment=False), 1)
-    n = series.x.shape[1]
     mine = group.mine(n)
     shares = [mine[k::jobs] for k in range(min(jobs, max(len(mine), 1)))]
-    calls = [
-        (series, known) if len(rows) == n else (series.cut(0, len(series.x), rows), None if known is None else known[:, rows])
-        for rows in shares
-    ]
+    calls = [share(rows) for rows in shares]
     found = spread_over(factor, calls, None) if len(calls) > 1 else [factor(*calls[0])]
     return [over_processes(merged(some), group) for some in zip(*found, strict=True)]
 
