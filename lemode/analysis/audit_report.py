@@ -13,13 +13,12 @@ from .statements import statement
 
 __all__ = ["AuditReport", "GradientFlow", "Row"]
 
-# measured values and bounds carry rounding errors of many float64 operations
-RTOL, ATOL = 1e-9, 1e-13
-
 
 @dataclass(frozen=True)
 class Row:
     """One statement beside its measurement; ``lower`` marks a floor, which the measured value must not fall below.
+
+    The bound is rounded outward; the exact value is within ``rounding`` of the measured one. So there are three answers.
 
     Examples
     --------
@@ -28,6 +27,9 @@ class Row:
     (True, 0.8)
     >>> Row("5.2", "|dE_N/dx_k|_1", "layer 0", measured=1e-3, bound=1e-2, lower=True).holds  # below its floor
     False
+    >>> close = Row("J1", "||J||_inf", "layer 0", measured=1.5, bound=1.5, rounding=1e-15)
+    >>> close.holds, close.reason
+    (None, 'the measured value is known to 1e-15, and that near to its bound')
     """
 
     statement: str
@@ -36,15 +38,27 @@ class Row:
     measured: float
     bound: float
     lower: bool = False
+    rounding: float = 0.0
 
     def __post_init__(self) -> None:
         statement(self.statement)  # one of the list
 
     @property
-    def holds(self) -> bool:
-        """Whether the statement holds on these data, up to rounding."""
-        slack = RTOL * abs(self.bound) + ATOL
-        return self.measured >= self.bound - slack if self.lower else self.measured <= self.bound + slack
+    def holds(self) -> bool | None:
+        """Whether the statement holds on these data; None where the rounding of the measured value leaves it undecided."""
+        low, high = between(self.measured, self.rounding)
+        if self.lower:
+            return True if low >= self.bound else False if high < self.bound else None
+        return True if high <= self.bound else False if low > self.bound else None
+
+    @property
+    def reason(self) -> str:
+        """Why it is undecided; empty where it is not."""
+        if self.holds is not None:
+            return ""
+        if not math.isfinite(self.rounding):
+            return "what rounding has done to the measured value could not be bounded"
+        return f"the measured value is known to {self.rounding:.1g}, and that near to its bound"
 
     @property
     def vacuous(self) -> bool:
@@ -63,8 +77,24 @@ class Row:
         """The row with plain values."""
         return {
             "statement": self.statement, "quantity": self.quantity, "scope": self.scope, "measured": self.measured,
-            "bound": self.bound, "ratio": self.ratio, "holds": self.holds, "vacuous": self.vacuous,
+            "rounding": self.rounding, "bound": self.bound, "ratio": self.ratio, "holds": self.holds, "reason": self.reason,
+            "vacuous": self.vacuous,
         }  # fmt: skip
+
+
+def between(measured: Any, rounding: Any) -> tuple[Any, Any]:
+    """The numbers between which the exact value is, for numbers or arrays.
+
+    Examples
+    --------
+    >>> low, high = between(1.0, 1e-20)
+    >>> bool(low < 1.0 < high), bool(between(1.0, 0.0)[0] == 1.0)
+    (True, True)
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        low, high = np.nextafter(measured - rounding, -np.inf), np.nextafter(measured + rounding, np.inf)
+    exact = np.asarray(rounding) == 0
+    return np.where(exact, measured, low)[()], np.where(exact, measured, high)[()]
 
 
 @dataclass(frozen=True)
@@ -112,17 +142,19 @@ class AuditReport:
     notes: list[str] = field(default_factory=list)
 
     @property
-    def holds(self) -> bool:
-        """Whether every row holds."""
-        return all(row.holds for row in self.rows)
+    def holds(self) -> bool | None:
+        """Whether every row holds: False if one does not, None if none is violated and one is undecided."""
+        answers = {row.holds for row in self.rows}
+        return False if False in answers else None if None in answers else True
 
     @property
     def verdict(self) -> str:
         """How many statements hold, of those that say something."""
         telling = [row for row in self.rows if not row.vacuous]
-        empty = len(self.rows) - len(telling)
+        empty, open = len(self.rows) - len(telling), sum(row.holds is None for row in telling)
+        undecided = f", {open} {'is' if open == 1 else 'are'} undecided within rounding" if open else ""
         more = f" {empty} more say nothing: their bound is infinite, or a floor of 0." if empty else ""
-        return f"{sum(row.holds for row in telling)} of {len(telling)} statements hold.{more}"
+        return f"{sum(row.holds is True for row in telling)} of {len(telling)} statements hold{undecided}.{more}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, numbers and strings, ready for json."""
@@ -149,7 +181,7 @@ class AuditReport:
         head = ("statement", "quantity", "scope", "measured", "bound", "ratio", "holds")
         lines = [
             (r.statement, r.quantity, r.scope, f"{r.measured:.4g}", f"{'>=' if r.lower else '<='} {r.bound:.4g}", f"{r.ratio:.2g}",
-             "vacuous" if r.vacuous else "yes" if r.holds else "NO")
+             "vacuous" if r.vacuous else {True: "yes", False: "NO", None: f"undecided: {r.reason}"}[r.holds])
             for r in self.rows
         ]  # fmt: skip
         width = [max(map(len, column)) for column in zip(head, *lines, strict=True)]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +20,8 @@ from ..continuous.integrators import refreshed, rk4_step
 from ..lem import LEM, LEMCell
 from ..threads import one_thread
 from ..types import Array, State
-from .audit_report import AuditReport, GradientFlow, Row
+from .adjoint import StepsAlong, adjoint, steps_along
+from .audit_report import AuditReport, GradientFlow, Row, between
 from .bounds import (
     growth_rate,
     input_bound,
@@ -29,12 +31,13 @@ from .bounds import (
     step_distance_bound,
 )
 from .discretization import global_error_bound, local_error_bound
+from .enclosure import Ball, LayerStep
 from .gradients import gradient_bound, quadratic_pull
-from .inverse import inverse_bound, inverse_bound_posterior
-from .jacobian import input_jacobian, step_jacobian, trajectory_vjp
-from .network import GROUPS, plain, unit_cube_cell, weights
+from .inverse import floors, inverse_bound, inverse_bound_posterior
+from .network import GROUPS, plain, row_sums, unit_cube_cell, weights
 from .products import row_sums_of_products
-from .recursion import adjoint_bound, block_recursion, posterior_recursion, recursion
+from .recursion import block_recursion, posterior_bounds, recursion
+from .rounding import FUNCTION, U, dot_above, inward, outward
 from .stability import contraction_certificate, logarithmic_norm
 
 __all__ = ["audit"]
@@ -67,6 +70,10 @@ def audit(
     **Stacked layers.** Every statement covers one layer, driven by its own input. Each layer is therefore audited by itself: on the
     output of the layer below, and with the gradient that actually reaches its output from the layers above (measured, then
     taken as given). No row bounds the product of several layers.
+
+    **Rounding.** Bounds are rounded outward, and each measured value comes with a bound on its own rounding: where the two are nearer than
+    that, a row is undecided, and says so. What is measured is the network's weights, whatever their dtype, run in float64; of the states
+    that were met the derivatives are the exact ones. The rows of 6.2 are measured against a Runge-Kutta method, whose error is estimated.
 
     Parameters
     ----------
@@ -135,7 +142,7 @@ def audit(
             notes.append(
                 f"layer {layer.index}: contraction (5.4) is not certified, Psi = {certificate.Psi:.3g} >= 1; G_unif does not apply."
             )
-        growth = row_sums_of_products(layer.cell, len(seq))[0][-1] / math.log(10)
+        growth = float(row_sums_of_products(layer.cell, len(seq))[0][-1]) * math.log10(2)
         if growth > 6:
             notes.append(
                 f"layer {layer.index}: a step may grow a perturbation by {jacobian_bound(layer.cell):.3g} (J1), {len(seq)} steps by "
@@ -158,6 +165,7 @@ class _Layer:
     every: Tensor  # (2, N + 1, samples, d): all samples, y and z
     gradient: dict[str, Tensor]
     pull: Tensor  # N times the gradient of one sample's E by y_n through the layers above, (N, samples, d)
+    along: StepsAlong
 
     @property
     def x0(self) -> float:
@@ -274,7 +282,8 @@ def _layers(net: LEM, seq: Tensor, start: list[State] | list[None], picked: Tens
         with torch.no_grad():
             ys, zs = kernels.run(cell.ode, cell.scheme, seq, y0, z0, cell.dt)
         ys, zs = torch.cat([y0[None], ys]), torch.cat([z0[None], zs])
-        yield _Layer(k, cell, seq[:, picked], ys[:, picked], zs[:, picked], torch.stack([ys, zs]).abs(), {}, ys[:0])
+        some = seq[:, picked], ys[:, picked], zs[:, picked]
+        yield _Layer(k, cell, *some, torch.stack([ys, zs]).abs(), {}, ys[:0], steps_along(cell, *some))
         seq = ys[1:]
 
 
@@ -297,27 +306,36 @@ def _backward(layers: list[_Layer], goal: Tensor, readout: tuple[Tensor, ...] | 
         reaching = found[0]
 
 
-def _worst(
-    statement: str, quantity: str, scope: str, measured: Tensor | Array, bound: Tensor | Array | float, lower: bool = False
-) -> Row:
-    """The row at the entry whose bound is the closest to being violated."""
-    x, y = np.broadcast_arrays(np.asarray(measured, dtype=float), np.asarray(bound, dtype=float))
+def _worst(statement: str, quantity: str, scope: str, known: Sequence[Any] | Array, bound: Any, lower: bool = False) -> Row:
+    """The row at the entry that is violated, or undecided, or whose bound is the closest to being either.
+
+    What is known are the measured values and their roundings.
+    """
+    x, e, y = np.broadcast_arrays(*(np.asarray(a, dtype=float) for a in (*known, bound)))
+    low, high = between(x, e)
     with np.errstate(all="ignore"):
         ratio = np.nan_to_num(y / x if lower else x / y, nan=0.0, posinf=np.inf)
-    k = np.unravel_index(np.argmax(ratio), ratio.shape)
-    return Row(statement, quantity, scope, float(x[k]), float(y[k]), lower)
+    violated, met = (high < y, low >= y) if lower else (low > y, high <= y)
+    rank = violated * 2 + ~met * 1
+    worst = rank == rank.max()
+    k = np.unravel_index(np.argmax(np.where(worst, ratio, -1.0)), ratio.shape)
+    return Row(statement, quantity, scope, float(x[k]), float(y[k]), lower, float(e[k]))
 
 
 def _state_rows(layer: _Layer) -> Iterator[Row]:
     cell, steps = layer.cell, len(layer.u)
     r = state_radius(cell.dt, np.arange(steps + 1), x0=layer.x0, scheme=cell.scheme.name)
+    # a step of a run rounds by some units of what it is bounded by, but never leaves the cube: S4
+    rounds = np.where(r == 1, 0.0, 8 * U * np.arange(steps + 1))
     for name, x in zip("yz", layer.every, strict=True):
-        yield _worst("S1", f"|{name}_n|", layer.scope, x.amax((1, 2))[1:], r[1:])
+        yield _worst("S1", f"|{name}_n|", layer.scope, (x.amax((1, 2))[1:], rounds[1:]), r[1:])
     with torch.no_grad():
         g1, g2 = cell.ode.gates(layer.ys[:-1], layer.u)
-    for name, x, g in (("y", layer.ys, g2), ("z", layer.zs, g1)):
+    rad = layer.along.rad
+    for name, x, g, off in (("y", layer.ys, g2, rad.keep_y), ("z", layer.zs, g1, rad.keep_z)):
         bound = state_radius(cell.dt, steps, gates=g.numpy(), x0=x[0].numpy(), scheme=cell.scheme.name)
-        yield _worst("S1 a posteriori", f"|{name}_N|", layer.scope, x[-1].abs(), bound)
+        wrong = np.where(bound == 1, 0.0, outward(2 * off.sum(0).numpy() + 8 * U * steps, steps))
+        yield _worst("S1 a posteriori", f"|{name}_N|", layer.scope, (x[-1].abs(), wrong), bound)
 
 
 def _jacobian_rows(layer: _Layer, states: int) -> Iterator[Row]:
@@ -325,48 +343,101 @@ def _jacobian_rows(layer: _Layer, states: int) -> Iterator[Row]:
     flat = [x.reshape(-1, x.shape[-1]) for x in (layer.u, layer.ys[:-1], layer.zs[:-1])]
     index = _evenly(len(flat[0]), states)
     certificate = contraction_certificate(cell, layer.u)
-    t = torch.ones(2 * cell.ode.hidden_size, dtype=torch.float64)
+    t = np.ones(2 * cell.ode.hidden_size)
     t[: len(t) // 2] = certificate.r
+    # a few states at a time: each has a matrix of (2 d)^2 numbers, and some copies of it
+    parts = [
+        _measured(cell, flat[0][some], (flat[1][some], flat[2][some]), t) for some in index.split(max(BLOCK // len(t) ** 2, 1))
+    ]
+    m = {name: np.concatenate([part[name] for part in parts], -1) for name in parts[0]}
+    yield _worst("J1", "||J||_inf", scope, m["inf"], jacobian_bound(cell))
+    yield _worst("J2 a posteriori", "||J||_inf", scope, m["inf"], m["rho"])
+    yield _worst("J3", "||J||_1", scope, m["one"], jacobian_bound(cell, 1))
+    yield _worst("J4", "||J||_2", scope, m["two"], jacobian_bound(cell, 2))
+    yield _worst("J5", "||dx_n/du_n||_inf", scope, m["inputs"], input_bound(cell))
+    yield _worst("J6", "||J - I||_inf", scope, m["distance"], step_distance_bound(cell, float(m["most"].max())))
+    if math.isfinite(inverse_bound(cell)):
+        yield _worst("5.2", "||1/J||_inf", scope, m["inverse"], inverse_bound(cell))
+    known = np.isfinite(m["inverse_rho"]) & np.isfinite(m["inverse"][0])
+    if known.any():
+        yield _worst("5.2 a posteriori", "||1/J||_inf", scope, m["inverse"][:, known], m["inverse_rho"][known])
+    yield _worst("5.3", "mu_inf(DF)", scope, m["mu"], growth_rate(cell.ode))
+    if certificate.holds:
+        yield _worst("5.4", "||J||_r", scope, m["weighted"], certificate.factor(cell))
+    yield _worst("5.4", "least gate", scope, m["least"], certificate.gate_min, lower=True)
+
+
+def _measured(cell: LEMCell, u: Tensor, state: State, t: Array) -> dict[str, Array]:
+    """What the rows of the Jacobian are about, at each state: values and their roundings, ``(2, n)``, or bounds, ``(n,)``."""
+    y, z, e = (a.numpy() for a in (*state, u))
+    found = LayerStep(cell).enclose(np.concatenate([z, y], -1), np.zeros(len(t)), e, np.zeros(e.shape[-1]), U)
+    J, by_u = found.state, found.input
     with torch.no_grad():
-        # a few states at a time: each has a matrix of (2 d)^2 numbers, and some copies of it
-        parts = [
-            _measured(cell, flat[0][some], (flat[1][some], flat[2][some]), t)
-            for some in index.split(max(BLOCK // len(t) ** 2, 1))
-        ]
-        m = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-        yield _worst("J1", "||J||_inf", scope, m["inf"], jacobian_bound(cell))
-        yield _worst("J2 a posteriori", "||J||_inf", scope, m["inf"], m["rho"])
-        yield _worst("J3", "||J||_1", scope, m["one"], jacobian_bound(cell, 1))
-        yield _worst("J4", "||J||_2", scope, m["two"], jacobian_bound(cell, 2))
-        yield _worst("J5", "||dx_n/du_n||_inf", scope, m["inputs"], input_bound(cell))
-        yield _worst("J6", "||J - I||_inf", scope, m["distance"], step_distance_bound(cell, float(m["most"].max())))
-        if math.isfinite(inverse_bound(cell)):
-            yield _worst("5.2", "||1/J||_inf", scope, m["inverse"], inverse_bound(cell))
-        known = torch.isfinite(m["inverse_rho"]) & torch.isfinite(m["inverse"])
-        if bool(known.any()):
-            yield _worst("5.2 a posteriori", "||1/J||_inf", scope, m["inverse"][known], m["inverse_rho"][known])
-        yield Row("5.3", "mu_inf(DF)", scope, float(m["mu"].max()), growth_rate(cell.ode))
-        if certificate.holds:
-            yield _worst("5.4", "||J||_r", scope, m["weighted"], certificate.factor(cell))
-        yield Row("5.4", "least gate", scope, float(m["least"].min()), certificate.gate_min, lower=True)
-
-
-def _measured(cell: LEMCell, u: Tensor, state: State, t: Tensor) -> dict[str, Tensor]:
-    """What the rows of the Jacobian are about, for each state."""
-    J = step_jacobian(cell, state, u).matrix()
-    g = torch.stack(cell.ode.gates(state[0], u))
-    # a saturated gate at dt = 1 makes J singular: its inverse then has no finite norm to report
-    singular = torch.linalg.inv_ex(J)
+        g, mu = torch.stack(cell.ode.gates(state[0], u)).numpy(), logarithmic_norm(cell.ode, state, u).numpy()
+    off_a = _argument_errors(cell, state, u)
+    with np.errstate(over="ignore"):  # the logarithm of the slope, g (1 - g), has one of at most 1
+        off_g = np.minimum(outward(g * (1 - g + 2 * U) * off_a[:2] * np.exp(off_a[:2]) + FUNCTION * U * g, 6), 1.0)
+    least = g.reshape(2, len(e), -1).transpose(1, 0, 2).reshape(len(e), -1)
+    which = least.argmin(-1)[:, None]
+    off_least = np.take_along_axis(off_g.transpose(1, 0, 2).reshape(len(e), -1), which, -1)[:, 0]
     return {
-        "inf": J.abs().sum(-1).amax(-1), "one": J.abs().sum(-2).amax(-1), "two": torch.linalg.matrix_norm(J, 2),
-        "rho": jacobian_bound_posterior(cell, state, u), "most": g.amax((0, 2)), "least": g.amin((0, 2)),
-        "distance": (J - torch.eye(J.shape[-1], dtype=J.dtype)).abs().sum(-1).amax(-1),
-        "inputs": torch.cat(input_jacobian(cell, state, u), -2).abs().sum(-1).amax(-1),
-        "mu": logarithmic_norm(cell.ode, state, u),
-        "inverse": torch.where(singular.info == 0, singular.inverse.abs().sum(-1).amax(-1), math.inf),
-        "inverse_rho": inverse_bound_posterior(cell, state, u),
-        "weighted": (t[:, None] * J / t).abs().sum(-1).amax(-1),
+        "inf": _row_norm(J), "one": _row_norm(Ball(J.mid.swapaxes(-1, -2), J.rad.swapaxes(-1, -2))), "two": _norm2(J),
+        "rho": jacobian_bound_posterior(cell, state, u).numpy(), "most": (g + off_g).max((0, 2)).clip(max=1.0),
+        "least": np.stack([np.take_along_axis(least, which, -1)[:, 0], off_least]),
+        "distance": _row_norm(J.plus(Ball.exact(-np.eye(len(t))))), "inputs": _row_norm(by_u),
+        "mu": np.stack([mu, _field_error(cell, off_a)]), "inverse": _inverse_norm(J),
+        "inverse_rho": inverse_bound_posterior(cell, state, u).numpy(),
+        "weighted": _row_norm(Ball(t[:, None] * J.mid / t, outward(t[:, None] * J.rad / t + 4 * U * np.abs(t[:, None] * J.mid / t), 4))),
     }  # fmt: skip
+
+
+def _row_norm(A: Ball) -> Array:
+    rows, n = np.abs(A.mid).sum(-1), A.mid.shape[-1]
+    off = outward(A.rad.sum(-1) + 2 * n * U * rows, n)
+    largest = rows.max(-1)  # the exact one is between those of the rows' ends
+    ends = np.maximum((rows + off).max(-1) - largest, largest - (rows - off).max(-1))
+    return np.stack([largest, outward(ends + 4 * U * largest, 2)])
+
+
+def _norm2(A: Ball) -> Array:
+    """The error of the singular values themselves is LAPACK's: a modest multiple of the order, in units of the largest."""
+    sizes, n = np.linalg.norm(A.mid, 2, (-2, -1)), A.mid.shape[-1]
+    return np.stack([sizes, outward(np.sqrt(np.square(A.rad).sum((-2, -1))) + 8 * n * U * sizes, n * n)])
+
+
+def _inverse_norm(A: Ball) -> Array:
+    """Of X, about the inverse of A: if ||1 - X A|| <= r < 1, the norm of the inverse is within ||X|| r/(1 - r) of ||X||."""
+    n = A.mid.shape[-1]
+    inverse = torch.linalg.inv_ex(torch.from_numpy(A.mid))
+    X = inverse.inverse.numpy()
+    with np.errstate(over="ignore", invalid="ignore"):
+        sizes = np.abs(X).sum(-1).max(-1)
+        rest = np.abs(X @ A.mid - np.eye(n)) + np.abs(X) @ (A.rad + 2 * (n + 2) * U * np.abs(A.mid))
+        r = outward(rest.sum(-1).max(-1), 2 * n)
+        off = np.where(r < 1, outward(sizes * r / (1 - r) + 2 * n * U * sizes, n), math.inf)
+    # a saturated gate at dt = 1 makes J singular: its inverse then has no finite norm to report
+    known = (inverse.info.numpy() == 0) & np.isfinite(sizes)
+    return np.stack([np.where(known, sizes, math.inf), np.where(known & np.isfinite(off), off, math.inf)])
+
+
+def _argument_errors(cell: LEMCell, state: State, u: Tensor) -> Array:
+    """What the arguments of the gates and candidates 1, 2, z, y of the ODE lack, ``(4, n, d)``."""
+    y, z, e = (a.abs().numpy() for a in (*state, u))
+    w = {name: np.abs(x) for name, x in weights(cell).items()}
+    terms = y.shape[-1] + e.shape[-1] + 2
+    sizes = [x @ w["W" + k].T + e @ w["V" + k].T + w["b" + k] for k, x in (("1", y), ("2", y), ("z", y), ("y", z))]
+    return np.asarray(outward(2 * terms * U * np.stack(sizes), terms))
+
+
+def _field_error(cell: LEMCell, off: Array) -> Array:
+    """What rounding may have done to the logarithmic norm: the slopes of g, g (1 - g) and 1 - tanh^2 are at most 1/4, 1/10 and 4/5."""
+    r, few = row_sums(cell), 32 * U
+    one, two, of_z, of_y = off
+    rows_z = one / 4 + r.w1 * (one / 5 + of_z / 4 + few) + r.wz * (one / 4 + 0.8 * of_z + few)
+    rows_y = two / 4 + r.w2 * (two / 5 + of_y / 4 + few) + r.wy * (two / 4 + 0.8 * of_y + few)
+    terms = 2 * U * (2 * r.w1.shape[0] + 8)
+    sums = 1 + np.maximum((r.w1 + r.wz).max(), (r.w2 + r.wy).max())
+    return np.asarray(outward(np.maximum(rows_z.max(-1), rows_y.max(-1)) + few + terms * sums, 8))
 
 
 def _error_rows(layer: _Layer) -> Iterator[Row]:
@@ -378,15 +449,28 @@ def _error_rows(layer: _Layer) -> Iterator[Row]:
         flat = [x.reshape(-1, x.shape[-1]) for x in (layer.u, layer.ys[:-1], layer.zs[:-1], layer.ys[1:], layer.zs[1:])]
         index = _evenly(len(flat[0]), 200)
         u, y, z, y_next, z_next = (x[index] for x in flat)
-        y, z = _flow_map(cell, u, y, z)
-        error = torch.maximum((y - y_next).abs(), (z - z_next).abs()).amax(-1)
-        yield _worst("6.2", "one-step error", layer.scope, error, local_error_bound(cell))
-        y, z, errors = layer.ys[0], layer.zs[0], []
+        # what a step rounds by, here and in each of the reference's
+        own = float(np.concatenate([layer.along.rad.keep_z, layer.along.rad.keep_y]).max()) + float(
+            outward(_argument_errors(cell, (y, z), u).max(), 0)
+        )
+        rounds = 8 * own + 1000 * U
+        fine, coarse = _flow_map(cell, u, y, z), _flow_map(cell, u, y, z, 8)
+        yield _worst(
+            "6.2", "one-step error", layer.scope, (_apart(fine, (y_next, z_next)), _apart(fine, coarse) + rounds),
+            local_error_bound(cell),
+        )  # fmt: skip
+        fine = coarse = layer.ys[0], layer.zs[0]
+        errors, wrong = [], []
         for n in range(steps):
-            y, z = _flow_map(cell, layer.u[n], y, z)
-            errors.append(float(torch.maximum((y - layer.ys[n + 1]).abs(), (z - layer.zs[n + 1]).abs()).max()))
+            fine, coarse = _flow_map(cell, layer.u[n], *fine), _flow_map(cell, layer.u[n], *coarse, 8)
+            errors.append(float(_apart(fine, (layer.ys[n + 1], layer.zs[n + 1])).max()))
+            wrong.append(float(_apart(fine, coarse).max()) + (n + 1) * rounds)
         bounds = np.array([global_error_bound(cell, n + 1, layer.u) for n in range(steps)])
-        yield _worst("6.2", f"error, {steps} steps", layer.scope, np.array(errors), bounds)
+        yield _worst("6.2", f"error, {steps} steps", layer.scope, (np.array(errors), np.array(wrong)), bounds)
+
+
+def _apart(a: State, b: State) -> Tensor:
+    return torch.maximum((a[0] - b[0]).abs(), (a[1] - b[1]).abs()).amax(-1)
 
 
 def _flow_map(cell: LEMCell, u: Tensor, y: Tensor, z: Tensor, substeps: int = 16) -> State:
@@ -399,27 +483,29 @@ def _flow_map(cell: LEMCell, u: Tensor, y: Tensor, z: Tensor, substeps: int = 16
 def _flow(layer: _Layer) -> tuple[GradientFlow, list[Row]]:
     """The last step's loss, flowing back through the layer's own recursion."""
     cell, steps = layer.cell, len(layer.u)
-    v = layer.pull[-1]
-    with torch.no_grad():
-        vys, vzs = trajectory_vjp(cell, layer.u, layer.ys, layer.zs, (v, torch.zeros_like(v)))
-        rho = jacobian_bound_posterior(cell, (layer.ys[:-1], layer.zs[:-1]), layer.u)
-    measured = (vys.abs().sum(-1) + vzs.abs().sum(-1)).numpy()  # (N + 1, samples)
-    lag = np.arange(steps, -1, -1)[:, None]
-    start = measured[-1]
-    with np.errstate(over="ignore", under="ignore", divide="ignore"):  # of logarithms: nothing times inf is nothing
+    pull = torch.zeros_like(layer.pull)
+    v = pull[-1] = layer.pull[-1]
+    found = adjoint(layer.along, pull, windows=True)
+    measured = (found.y.abs().sum(-1) + found.z.abs().sum(-1)).numpy()  # (N + 1, samples)
+    rounds = np.nan_to_num(outward(found.error.numpy() + 4 * v.shape[-1] * U * measured, 2), nan=np.inf)
+    rounds[:, measured[-1] == 0] = 0.0  # what nothing pulls on has no gradient
+    start = outward(measured[-1], 2 * v.shape[-1])
+    with np.errstate(over="ignore"):
         # |v J_N ... J_k|_1 <= |v| |J_N ... J_k| 1, and v acts on y
         scale, rows_of = row_sums_of_products(cell, steps)
-        ceiling = np.exp(scale[:, None] + np.log(rows_of[:, v.shape[-1] :] @ v.abs().numpy().T))[::-1]
-        growth = np.concatenate([np.cumsum(rho.log().numpy()[::-1], 0)[::-1], np.zeros((1, len(start)))])
-        posterior = np.exp(np.log(start) + growth)
-        posterior = np.minimum(posterior, ceiling)
-        floor = start * inverse_bound(cell) ** -lag.astype(float)
+        ceiling = np.ldexp(dot_above(rows_of[:, v.shape[-1] :], v.abs().numpy().T), scale[:, None].astype(np.int32))[::-1]
+        posterior, one_more = [start], layer.along.norm.numpy()
+        for n in range(steps - 1, -1, -1):
+            posterior.append(outward(one_more[n] * posterior[-1], 1))
+        posterior = np.fmin(np.stack(posterior[::-1]), ceiling)
+        floor = inward(inward(measured[-1], 2 * v.shape[-1]) * floors(cell, np.arange(steps, -1, -1))[:, None], 1)
+    known = measured[:-1], rounds[:-1]
     rows = [
-        _worst("J7", "|dE_N/dx_k|_1", layer.scope, measured[:-1], ceiling[:-1]),
-        _worst("J2 a posteriori", "|dE_N/dx_k|_1", layer.scope, measured[:-1], posterior[:-1]),
+        _worst("J7", "|dE_N/dx_k|_1", layer.scope, known, ceiling[:-1]),
+        _worst("J2 a posteriori", "|dE_N/dx_k|_1", layer.scope, known, posterior[:-1]),
     ]
     if math.isfinite(inverse_bound(cell)):
-        rows.append(_worst("5.2", "|dE_N/dx_k|_1", layer.scope, measured[:-1], floor[:-1], lower=True))
+        rows.append(_worst("5.2", "|dE_N/dx_k|_1", layer.scope, known, floor[:-1], lower=True))
     flow = GradientFlow(
         layer.index, measured.min(1), np.median(measured, 1), measured.max(1), floor.min(1), ceiling.max(1), posterior.max(1)
     )
@@ -433,17 +519,17 @@ def _gradient_rows(layer: _Layer, pull: Array, condition: str) -> Iterator[Row]:
         priori = recursion(cell, pull, groups, size, layer.x0).max(1)
     else:
         priori = np.array([block_recursion(cell, pull, group, size, layer.x0) for group in groups])
-    with torch.no_grad():
-        # the loss is the mean over samples, and so is its bound
-        data = layer.pull, groups, layer.u, layer.ys, layer.zs
-        posterior, adjoint = (f(cell, *data).mean(0) for f in (posterior_recursion, adjoint_bound))
+    # the loss is the mean over samples, and so is its bound
+    seen = posterior_bounds(layer.along, layer.pull, groups, layer.u, layer.ys, layer.zs)
+    posterior, by_adjoint, rounds = (outward(x.mean(0), x.shape[0]).where(x.sum(0) > 0, 0.0).numpy() for x in seen)
     closed = {"inf": "G_inf", "one": "G_1", "ref": "G_ref", "uniform": "G_unif"}
     for k, group in enumerate(groups):
-        measured, quantity, scope = float(layer.gradient[group].abs().max()), f"|dE/d{group}|", layer.scope + condition
+        quantity, scope = f"|dE/d{group}|", layer.scope + condition
+        rows = layer.gradient[group].abs().reshape(cell.ode.hidden_size, -1).amax(1).numpy()
+        measured, wrong = float(rows.max()), float(rounds[k].max())
         values = {name: gradient_bound(cell, steps, pull, group, kind, u_max=size, u=layer.u) for kind, name in closed.items()}
         best = min(values, key=lambda name: values[name])
-        yield Row(best, quantity, scope, measured, values[best])
-        yield Row("G_rec", quantity, scope, measured, float(priori[k]))
-        rows = layer.gradient[group].abs().reshape(cell.ode.hidden_size, -1).amax(1)
-        yield _worst("G_rec a posteriori", quantity, scope, rows, posterior[k])
-        yield _worst("G_adj a posteriori", quantity, scope, rows, adjoint[k])
+        yield Row(best, quantity, scope, measured, values[best], rounding=wrong)
+        yield Row("G_rec", quantity, scope, measured, float(priori[k]), rounding=wrong)
+        yield _worst("G_rec a posteriori", quantity, scope, (rows, rounds[k]), posterior[k])
+        yield _worst("G_adj a posteriori", quantity, scope, (rows, rounds[k]), by_adjoint[k])

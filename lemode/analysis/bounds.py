@@ -1,8 +1,8 @@
 r"""Bounds on the state and on one step's Jacobian that hold for every state in the unit cube and every input.
 
 Notation of the theory: w1, w2, wz, wy and v1, ..., vy are absolute row sums of W1, ..., Vy; :math:`\gamma, \beta, \psi` are the
-functions of `lemode.analysis.engine`. *A priori* bounds need the weights only; *a posteriori* ones the states actually met.
-Proofs: ``theory/``, sections 2 and 3.
+functions of `lemode.analysis.engine`. *A priori* bounds need the weights only; *a posteriori* ones the states actually met. All are rounded
+outward (`lemode.analysis.rounding`). Proofs: ``theory/``, sections 2 and 3.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from ..lem import LEMCell
 from ..schemes import SCHEMES
 from ..types import State
 from .engine import beta, gam, psi
-from .jacobian import coefficients
-from .network import Network, as_ode, leak, row_sums, unit_cube_cell, weights
+from .network import Network, leak_above, row_sums, sums_above, unit_cube_cell, weights
+from .rounding import FUNCTION, above, inward, norm2_above, outward, power_above
+from .sizes import step_sizes
 
 __all__ = [
     "growth_rate", "input_bound", "jacobian_bound", "jacobian_bound_posterior", "state_radius", "step_distance_bound",
@@ -71,9 +72,9 @@ def state_radius(
 
     Examples
     --------
-    >>> state_radius(0.5, [0, 1, 2])
+    >>> state_radius(0.5, [0, 1, 2]).round(3)
     array([0.  , 0.5 , 0.75])
-    >>> state_radius(2.0, 3)  # beyond dt = 1 the state may leave the cube
+    >>> round(state_radius(2.0, 3), 12)  # beyond dt = 1 the state may leave the cube
     6.0
     """
     phi = SCHEMES[scheme].leak if scheme in LEAKY else None
@@ -87,12 +88,16 @@ def state_radius(
     met = np.asarray(gate_max if gates is None else gates, dtype=np.float64)
     if not ((met >= 0) & (met <= 1)).all():
         raise ValueError("gates: a gate lies in [0, 1]; give the gates themselves, not dt * gate.")
-    leaks = phi(torch.as_tensor(dt * met)).numpy()
+    nearest = phi(torch.as_tensor(dt * met)).numpy()
+    # phi(x) <= x, and the leak of an unconditional scheme is at most 1
+    leaks = np.minimum(above(nearest, FUNCTION + 2), dt if SCHEMES[scheme].max_dt < math.inf else min(dt, 1.0))
     if gates is not None:
         if (leaks > 1).any():
             raise ValueError(f"dt={dt:g}: the product bound needs dt * gate <= 1; give n instead of gates.")
         with np.errstate(divide="ignore"):  # a leak of 1 keeps nothing
-            log_kept = np.log1p(-leaks).sum(0)
+            taken = above(-np.log1p(-leaks).sum(0), len(leaks) + FUNCTION)
+            least = inward(-np.log1p(-inward(nearest, FUNCTION + 2)).sum(0), len(leaks) + FUNCTION)
+        kept = outward(np.exp(-least), FUNCTION)
     else:
         steps = np.asarray(n, dtype=np.float64)
         if (steps < 0).any() or (steps != np.floor(steps)).any():
@@ -100,10 +105,12 @@ def state_radius(
         if leaks > 1:
             return _plain(_overshoot(float(leaks), steps, size))
         with np.errstate(divide="ignore", invalid="ignore"):
-            log_kept = np.where(steps == 0, 0.0, steps * np.log1p(-leaks))
+            taken = np.where(steps == 0, 0.0, above(-steps * np.log1p(-leaks), FUNCTION + 1))
+        kept = np.asarray(1.0)
     # 1 - kept by expm1: at a small step the difference has few digits
-    kept, lost = np.exp(log_kept), -np.expm1(log_kept)
-    return _plain(np.where(size <= 1, lost + size * kept, 1 + (size - 1) * np.where(gates is None, 1.0, kept)))
+    lost = np.minimum(above(-np.expm1(-taken), FUNCTION), 1.0)
+    inside = np.where(lost == 0, size, np.minimum(outward(size + (1 - size) * lost, 3), 1.0))
+    return _plain(np.where(size <= 1, inside, np.minimum(outward(1 + (size - 1) * kept, 3), size)))
 
 
 @checks(norm=real)
@@ -145,10 +152,10 @@ def growth_rate(network: Network, norm: float = math.inf) -> float:
     if norm == math.inf:
         r = row_sums(network)
         gz = float(np.max(gam(r.w1, r.wz)))
-        return max(gz, float(np.max(gam(r.w2, r.wy * (1 + dt * gz)))))
+        return max(gz, float(np.max(gam(r.w2, above(r.wy * (1 + dt * gz), 3)))))
     if norm == 1:
-        c1, c2, cz, cy = (float(np.abs(weights(network)[name]).sum(0).max()) for name in ("W1", "W2", "Wz", "Wy"))
-        return max(cy, c2 / 2 + (c1 / 2 + cz) * (1 + dt * cy))
+        c1, c2, cz, cy = (float(sums_above(weights(network)[name], 0).max()) for name in ("W1", "W2", "Wz", "Wy"))
+        return max(cy, float(above(c2 / 2 + (c1 / 2 + cz) * (1 + dt * cy), 6)))
     raise ValueError(f"norm={norm!r}: the growth rate is known in the norms inf and 1.")
 
 
@@ -187,10 +194,12 @@ def jacobian_bound(cell: LEMCell, norm: float = math.inf) -> float:
     """
     cell = unit_cube_cell(cell)
     if norm != 2:
-        return 1 + cell.dt * growth_rate(cell, norm)
-    n1, n2, nz, ny = (float(np.linalg.norm(weights(cell)[name], 2)) for name in ("W1", "W2", "Wz", "Wy"))
-    b, s = cell.dt * (n1 / 2 + nz), cell.dt * ny
-    return float(np.linalg.norm([[1, b], [s, 1 + cell.dt * n2 / 2 + s * b]], 2))
+        rate = growth_rate(cell, norm)
+        return float(outward(1 + cell.dt * rate, 2)) if rate else 1.0
+    n1, n2, nz, ny = (norm2_above(weights(cell)[name]) for name in ("W1", "W2", "Wz", "Wy"))
+    b, s = float(above(cell.dt * (n1 / 2 + nz), 3)), float(above(cell.dt * ny, 1))
+    corner = cell.dt * n2 / 2 + s * b
+    return norm2_above(np.array([[1, b], [s, outward(1 + corner, 4) if corner else 1.0]]))
 
 
 @state_first
@@ -205,6 +214,7 @@ def jacobian_bound_posterior(cell: LEMCell, state: State, u: Tensor) -> Tensor:
         \|J\|_\infty \le \max_i \max(\rho_{z,i}, \rho_{y,i})
 
     It needs neither the cube nor a bound on dt (with :math:`|1 - \ell|` for :math:`1 - \ell`); products of it bound products of Jacobians.
+    It is computed in float64, from the weights, the states and the inputs as they are.
 
     Parameters
     ----------
@@ -214,7 +224,7 @@ def jacobian_bound_posterior(cell: LEMCell, state: State, u: Tensor) -> Tensor:
 
     Returns
     -------
-    Tensor (...)
+    Tensor (...), float64
 
     Examples
     --------
@@ -222,11 +232,11 @@ def jacobian_bound_posterior(cell: LEMCell, state: State, u: Tensor) -> Tensor:
     >>> jacobian_bound_posterior(cell, (torch.zeros(7, 2), torch.zeros(7, 2)), torch.zeros(7, 1)).shape
     torch.Size([7])
     """
-    c, p = coefficients(cell, state, u), as_ode(cell).blocks()
-    w1, w2, wz = (W.abs().sum(1) for W in (p.W1, p.W2, p.Wz))
-    rho_z = c.keep_z.abs() + c.gate_z.abs() * w1 + c.cand_z * wz
-    rho_y = c.keep_y.abs() + c.gate_y.abs() * w2 + c.cand_y * (rho_z @ p.Wy.abs().T)
-    return torch.maximum(rho_z.amax(-1), rho_y.amax(-1))
+    c, r = step_sizes(cell, state, u), row_sums(cell)
+    rho_z = outward(c.keep_z + c.gate_z * r.w1 + c.cand_z * r.wz, 5)
+    through = outward(rho_z @ np.abs(weights(cell)["Wy"]).T, rho_z.shape[-1])
+    rho_y = outward(c.keep_y + c.gate_y * r.w2 + c.cand_y * through, 5)
+    return torch.from_numpy(np.asarray(outward(np.maximum(rho_z.max(-1), rho_y.max(-1)), 8 * rho_z.shape[-1])))
 
 
 def input_bound(cell: LEMCell) -> float:
@@ -257,7 +267,7 @@ def input_bound(cell: LEMCell) -> float:
     """
     cell, r = unit_cube_cell(cell), row_sums(cell)
     bz = float(np.max(beta(r.v1, r.vz)))
-    return cell.dt * max(bz, float(np.max(beta(r.v2, r.vy + r.wy * cell.dt * bz))))
+    return float(above(cell.dt * max(bz, float(np.max(beta(r.v2, above(r.vy + r.wy * cell.dt * bz, 3))))), 1))
 
 
 @checks(gate_max=real)
@@ -286,23 +296,27 @@ def step_distance_bound(cell: LEMCell, gate_max: float = 1.0) -> float:
     --------
     >>> cell = lemode.LEMCell(1, 2, dt=0.5)
     >>> _ = [torch.nn.init.zeros_(p) for p in cell.parameters()]
-    >>> step_distance_bound(cell, gate_max=0.5)
+    >>> round(step_distance_bound(cell, gate_max=0.5), 12)
     0.25
     """
     if not 0 < gate_max <= 1:
         raise ValueError(f"gate_max={gate_max:g}: a bound on the gates lies in (0, 1].")
     cell, r = unit_cube_cell(cell), row_sums(cell)
     gz = float(np.max(gam(r.w1, r.wz)))
-    kappa = 1 + max(float(np.max(psi(r.w1, r.wz))), float(np.max(psi(r.w2, r.wy * (1 + cell.dt * gz)))))
-    return leak(cell, gate_max) * kappa
+    kappa = 1 + max(float(np.max(psi(r.w1, r.wz))), float(np.max(psi(r.w2, above(r.wy * (1 + cell.dt * gz), 3)))))
+    return float(outward(leak_above(cell, gate_max) * kappa, 3))
 
 
 def _overshoot(ell: float, n: Any, size: Any) -> Any:
     """S3: the radius grows by R -> (ell - 1) R + ell, towards ell / (2 - ell) if ell < 2."""
-    with np.errstate(over="ignore"):
-        series = 2.0 * n if ell == 2 else ell * np.expm1(n * math.log(ell - 1)) / (ell - 2)
-        start = np.where(size > 0, (ell - 1) ** n * np.where(size > 0, size, 1.0), 0.0)  # no 0 times inf
-        return np.maximum(size, start + series)
+    with np.errstate(over="ignore", invalid="ignore"):
+        power = power_above(ell - 2, n)  # (ell - 1)^n - 1
+        if ell < 2:  # of a fall the size counts, from above
+            series = outward(ell * outward(-np.expm1(n * np.log1p(ell - 2)), 2 * FUNCTION + 2) / (2 - ell), 4)
+        else:
+            series = outward(2.0 * n if ell == 2 else ell * power / (ell - 2), 4)
+        start = np.where(size > 0, outward((1 + power) * np.where(size > 0, size, 1.0), 3), 0.0)  # no 0 times inf
+        return np.where(n == 0, size, np.maximum(size, outward(start + series, 2)))
 
 
 def _plain(x: Any) -> Any:

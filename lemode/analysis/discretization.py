@@ -6,6 +6,7 @@ Proofs: ``theory/``, sections 6 and 7.
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from .._checks import array, checks, count, real, tensor
 from ..lem import LEMCell
 from .bounds import growth_rate
 from .network import as_cell, row_sums
+from .rounding import FUNCTION, above, outward, power_above
 from .stability import certificates
 
 __all__ = ["decay_error_bound", "gate_bias", "global_error_bound", "local_error_bound", "stability_region"]
@@ -53,7 +55,7 @@ def local_error_bound(cell: LEMCell) -> float:
     0.01
     """
     Lz, Ly, dt = _local(cell)
-    return max(Lz, Ly) * dt * dt
+    return float(outward(max(Lz, Ly) * dt * dt, 2))
 
 
 @checks(steps=count, u=tensor)
@@ -96,12 +98,16 @@ def global_error_bound(cell: LEMCell, steps: int, u: Tensor | None = None) -> fl
     Lz, Ly, dt = _local(cell)
     if not isinstance(steps, int) or steps < 0:
         raise ValueError(f"steps={steps!r}: give a nonnegative integer.")
+    if steps == 0:
+        return 0.0
     x = dt * growth_rate(cell)
-    exponent = steps * math.log1p(x)
-    growth = steps if x == 0 else math.expm1(exponent) / x if exponent < 700 else math.inf
-    bound = max(Lz, Ly) * dt * dt * growth
+    # where x is nothing, the quotient is steps to all digits
+    growth = float(outward(power_above(x, steps) / x, 4)) if x > 1e-200 else steps
+    bound = float(outward(max(Lz, Ly) * dt * dt * growth, 4))
     # |x|_inf <= max(1, 1/r) |x|_r
-    uniform = (max(c.r * Lz, Ly) * dt / c.rate * max(1.0, 1 / c.r) for c in certificates(cell, u))
+    uniform = (
+        float(outward(max(c.r * Lz, Ly) * dt / c.rate * max(1.0, 1 / c.r), 6)) for c in certificates(cell, u) if c.rate > 0
+    )
     return min([bound, *uniform])
 
 
@@ -140,8 +146,13 @@ def stability_region(a: ArrayLike, b: ArrayLike, pq: ArrayLike) -> Any:
     a, b, pq = (np.asarray(x, dtype=np.float64) for x in (a, b, pq))
     if not (np.isfinite(a).all() and np.isfinite(b).all() and np.isfinite(pq).all() and (a > 0).all() and (b > 0).all()):
         raise ValueError("a, b, pq: give finite numbers, a = dt g1 > 0 and b = dt g2 > 0.")
-    stable = (pq < 1) & (4 - 2 * a - 2 * b + a * b * (1 + pq) > 0) & (np.abs((1 - a) * (1 - b)) < 1)
-    return bool(stable) if np.ndim(stable) == 0 else stable
+    # rational arithmetic: on the border a rounding would decide
+    exactly = np.frompyfunc(_is_stable, 3, 1)(*(np.vectorize(Fraction, otypes=[object])(x) for x in (a, b, pq)))
+    return bool(exactly) if np.ndim(exactly) == 0 else exactly.astype(bool)
+
+
+def _is_stable(a: Fraction, b: Fraction, pq: Fraction) -> bool:
+    return pq < 1 and 4 - 2 * a - 2 * b + a * b * (1 + pq) > 0 and abs((1 - a) * (1 - b)) < 1
 
 
 @checks(dt=real, tau=array)
@@ -227,7 +238,7 @@ def decay_error_bound(x: ArrayLike) -> Any:
     x = np.asarray(x, dtype=np.float64)
     if not ((x > 0) & (x <= 1)).all():
         raise ValueError("x: dt times the rate must lie in (0, 1].")
-    bound = x / 2 * np.exp(x - 1)
+    bound = np.asarray(np.minimum(outward(x / 2 * np.exp(x - 1), FUNCTION + 2), x / 2))
     return bound.item() if bound.ndim == 0 else bound
 
 
@@ -237,5 +248,5 @@ def _local(cell: LEMCell) -> tuple[float, float, float]:
     if cell.scheme.name != "imex" or cell.dt > 1:
         raise ValueError(f"scheme={cell.scheme.name!r}, dt={cell.dt:g}: the error bounds are those of 'imex' with 0 < dt <= 1.")
     r = row_sums(cell)
-    Lz = float(np.max(1 + r.w1 / 2 + r.wz))
-    return Lz, float(np.max(1 + r.w2 / 2 + r.wy + cell.dt * r.wy * Lz)), cell.dt
+    Lz = float(np.max(1 + above(r.w1 / 2 + r.wz, 2)))
+    return Lz, float(np.max(1 + above(r.w2 / 2 + r.wy + cell.dt * r.wy * Lz, 5))), cell.dt

@@ -4,9 +4,8 @@ For every state and input in the box, :math:`|DF - \text{mid}| \le \text{rad}` e
 `lemode.analysis.jacobian.Coefficients` are enclosed by intervals, from the intervals of the four pre-activations; matrices are
 enclosed by balls. Proof: ``theory/along_data.py``.
 
-*Rounding.* The arithmetic here is float64 in the nearest rounding: each bound is enlarged by what sums of n terms may lack,
-:math:`n u/(1 - n u)` with the unit roundoff u, in any order and with fused products. The elementary functions of NumPy, torch
-and the compiled core are taken to err by at most 4 u, where they are at most 1.
+*Rounding* is that of `lemode.analysis.rounding`. The elementary functions of NumPy, torch and the compiled core are taken to err by at most
+4 u, where they are at most 1.
 """
 
 from __future__ import annotations
@@ -20,34 +19,11 @@ import torch
 from ..lem import LEMCell
 from ..types import Array
 from .network import as_cell, leaks, weights
+from .rounding import TINY, U, outward
 
-__all__ = ["Ball", "Enclosure", "LayerStep", "outward", "unit_roundoff"]
+__all__ = ["Ball", "Enclosure", "LayerStep"]
 
-U = 2.0**-53
 ELEMENTARY = 4.0  # unit roundoffs that tanh, the sigmoid and the leak may err by
-TINY = 1e-300  # above what is lost to underflow
-
-
-def unit_roundoff(dtype: torch.dtype) -> float:
-    """Half the distance from one to the next number.
-
-    Examples
-    --------
-    >>> unit_roundoff(torch.float64) == 2.0**-53
-    True
-    """
-    return torch.finfo(dtype).eps / 2
-
-
-def outward(x: Array, terms: int) -> Array:
-    """A nonnegative sum of so many terms, at least as large as the exact one.
-
-    Examples
-    --------
-    >>> bool(outward(np.array([0.1 + 0.2]), 2) > 0.3)
-    True
-    """
-    return x * (1 + (terms + 8) * 2 * U) + TINY
 
 
 class Ball(NamedTuple):
@@ -70,7 +46,7 @@ class Ball(NamedTuple):
         return cls(mid, np.zeros_like(mid))
 
     def __matmul__(self, other: Ball) -> Ball:
-        n = other.mid.shape[0]
+        n = other.mid.shape[-2]
         a, b = np.abs(self.mid), np.abs(other.mid)
         rad = a @ other.rad + self.rad @ (b + other.rad) + 2 * (n + 2) * U * (a @ b)
         return Ball(self.mid @ other.mid, outward(rad, 2 * n))
@@ -92,14 +68,14 @@ class Ball(NamedTuple):
 class Enclosure(NamedTuple):
     """A step over a box: the middle's image, ``|DF - J.mid| <= J.rad`` over the box, and what rounding adds to an image.
 
-    ``state`` and ``input`` are balls ``(2 d, 2 d)`` and ``(2 d, m)``, in the order (z, y); ``image (2 d,)`` is the computed image of the
-    middle, which is within ``own (2 d,)`` of the exact one; a network with the unit roundoff that was asked for computes images of what
-    lies in the box within ``running (2 d,)``.
+    For one box, or for as many as there are leading dimensions. ``state`` and ``input`` are balls ``(2 d, 2 d)`` and ``(2 d, m)``, in the
+    order (z, y); ``image (2 d,)`` is the computed image of the middle, which is within ``own (2 d,)`` of the exact one; a network with the
+    unit roundoff that was asked for computes images of what lies in the box within ``running (2 d,)``.
 
     Examples
     --------
     >>> step = LayerStep(lemode.LEMCell(1, 2))
-    >>> found = step.enclose(np.zeros(4), np.full(4, 0.1), np.zeros(1), np.zeros(1), unit_roundoff(torch.float32))
+    >>> found = step.enclose(np.zeros(4), np.full(4, 0.1), np.zeros(1), np.zeros(1), 2.0**-24)
     >>> found.state.mid.shape, bool((found.own < found.running).all())
     ((4, 4), True)
     """
@@ -182,9 +158,9 @@ class LayerStep:
     def _pre(self, k: str, x: Array, ex: Array, u: Array, eu: Array, unit: float) -> tuple[Array, Array, Array, Array]:
         """The pre-activation, its radius over the box, and what it lacks here and in a running network."""
         w, s, n = self.w, self.size, self.d + self.m + 2
-        a = w["W" + k] @ x + w["V" + k] @ u + w["b" + k]
-        box = s["W" + k] @ ex + s["V" + k] @ eu
-        total = outward(s["W" + k] @ np.abs(x) + s["V" + k] @ np.abs(u) + s["b" + k] + box, n)
+        a = x @ w["W" + k].T + u @ w["V" + k].T + w["b" + k]
+        box = ex @ s["W" + k].T + eu @ s["V" + k].T
+        total = outward(np.abs(x) @ s["W" + k].T + np.abs(u) @ s["V" + k].T + s["b" + k] + box, n)
         own, running = 2 * n * U * total, 2 * n * unit * total
         return a, outward(box + own + running, n + 2), own, running
 
@@ -198,8 +174,8 @@ class LayerStep:
         """
         a, ra, own_a, run_a = self._pre(k, *x, *u, unit)
         b, rb, own_b, run_b = self._pre(candidate, *through, *u, unit)
-        through_w = self.size["W" + candidate]
-        own_b, run_b = own_b + outward(through_w @ lost[0], self.d), run_b + outward(through_w @ lost[1], self.d)
+        through_w = self.size["W" + candidate].T
+        own_b, run_b = own_b + outward(lost[0] @ through_w, self.d), run_b + outward(lost[1] @ through_w, self.d)
         rb = rb + own_b + run_b
         g, h = _logistic(a), np.tanh(b)
         gates = _Interval(_logistic(a - ra), _logistic(a + ra)).widened()
@@ -230,25 +206,34 @@ class LayerStep:
         )  # fmt: skip
 
     def enclose(self, x: Array, ex: Array, u: Array, eu: Array, unit: float) -> Enclosure:
-        """Over the states within ex ``(2 d,)`` of x = (z, y) and the inputs within eu ``(m,)`` of u, for the unit roundoff of a network."""
+        """Over the states within ex ``(..., 2 d)`` of x = (z, y) and the inputs within eu ``(..., m)`` of u, for a unit roundoff."""
         d, w = self.d, self.w
-        z, y, ez, ey = x[:d], x[d:], ex[:d], ex[d:]
+        z, y, ez, ey = x[..., :d], x[..., d:], ex[..., :d], ex[..., d:]
         none = np.zeros(d)
         z_new, mid, rad, own_z, run_z = self._half("1", "z", (z, ez), (y, ey), (y, ey), (u, eu), unit, (none, none))
-        keep = Ball(np.diag(mid[0]), np.diag(rad[0]))
         zy = _rows(mid[1], rad[1], w["W1"]).plus(_rows(mid[2], rad[2], w["Wz"]))
         zu = _rows(mid[1], rad[1], w["V1"]).plus(_rows(mid[2], rad[2], w["Vz"]))
-        zs = Ball(np.hstack([keep.mid, zy.mid]), np.hstack([keep.rad, zy.rad]))
-        ez_new = outward(zs.size() @ ex + zu.size() @ eu, 2 * d + self.m)
+        zs = _beside(_diagonal(mid[0], rad[0]), zy)
+        ez_new = outward(_times(zs.size(), ex) + _times(zu.size(), eu), 2 * d + self.m)
         y_new, mid, rad, own_y, run_y = self._half("2", "y", (y, ey), (y, ey), (z_new, ez_new), (u, eu), unit, (own_z, run_z))
         S = _rows(mid[2], rad[2], w["Wy"])
-        D = Ball(np.diag(mid[0]), np.diag(rad[0])).plus(_rows(mid[1], rad[1], w["W2"]))
-        ys = (S @ zs).plus(Ball(np.hstack([np.zeros((d, d)), D.mid]), np.hstack([np.zeros((d, d)), D.rad])))
+        D = _diagonal(mid[0], rad[0]).plus(_rows(mid[1], rad[1], w["W2"]))
+        ys = (S @ zs).plus(_beside(Ball.exact(np.zeros_like(D.mid)), D))
         yu = (S @ zu).plus(_rows(mid[1], rad[1], w["V2"])).plus(_rows(mid[2], rad[2], w["Vy"]))
         return Enclosure(
-            np.concatenate([z_new, y_new]), _stacked(zs, ys), _stacked(zu, yu), np.concatenate([own_z, own_y]),
-            np.concatenate([run_z, run_y]),
+            np.concatenate([z_new, y_new], -1), _stacked(zs, ys), _stacked(zu, yu), np.concatenate([own_z, own_y], -1),
+            np.concatenate([run_z, run_y], -1),
         )  # fmt: skip
+
+    def coefficients(self, x: Array, u: Array) -> tuple[Ball, Ball]:
+        """What the derivative at states x ``(..., 2 d)`` and inputs u ``(..., m)`` is made of: 1 - l, the gate's and the candidate's share,
+        ``(3, ..., d)``, of z and of y, with what rounding may have made of them."""
+        d, none = self.d, np.zeros(self.d)
+        z, y = x[..., :d], x[..., d:]
+        there, input = (y, none), (u, np.zeros(self.m))
+        z_new, mid_z, rad_z, own, _ = self._half("1", "z", (z, none), there, there, input, U, (none, none))
+        _, mid_y, rad_y, _, _ = self._half("2", "y", there, there, (z_new, none), input, U, (own, own))
+        return Ball(np.stack(mid_z), np.stack(rad_z)), Ball(np.stack(mid_y), np.stack(rad_y))
 
 
 class Stack(NamedTuple):
@@ -296,12 +281,25 @@ def enclose_layers(steps: Sequence[LayerStep], x: Array, ex: Array, u: Array, eu
 
 def _rows(mid: Array, rad: Array, matrix: Array) -> Ball:
     """diag(c) @ matrix."""
-    product = mid[:, None] * matrix
-    return Ball(product, outward(rad[:, None] * np.abs(matrix) + 2 * U * np.abs(product), 2))
+    product = mid[..., None] * matrix
+    return Ball(product, outward(rad[..., None] * np.abs(matrix) + 2 * U * np.abs(product), 2))
+
+
+def _diagonal(mid: Array, rad: Array) -> Ball:
+    eye = np.eye(mid.shape[-1])
+    return Ball(mid[..., None] * eye, rad[..., None] * eye)
+
+
+def _times(matrix: Array, x: Array) -> Array:
+    return np.asarray((matrix @ x[..., None])[..., 0])
+
+
+def _beside(left: Ball, right: Ball) -> Ball:
+    return Ball(*(np.concatenate(pair, -1) for pair in zip(left, right, strict=True)))
 
 
 def _stacked(above: Ball, below: Ball) -> Ball:
-    return Ball(np.vstack([above.mid, below.mid]), np.vstack([above.rad, below.rad]))
+    return Ball(*(np.concatenate(pair, -2) for pair in zip(above, below, strict=True)))
 
 
 def _in_numpy(f: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Array], Array]:

@@ -2,7 +2,7 @@ r"""Bounds on the gradient of a loss by any entry of any parameter block, over a
 
 The loss is :math:`E = \frac1N \sum_n E_n(y_n)`. A bound needs to know how hard it pulls on each unit: ``pull`` bounds the entries of
 :math:`|\partial E_n/\partial y_n|`; `quadratic_pull` gives it for squared errors. Every bound holds for every input (of the
-given size), every target (of the given size) and every state in the unit cube. Proofs: ``theory/``, section 4.
+given size), every target (of the given size) and every state in the unit cube, and is rounded outward. Proofs: ``theory/``, section 4.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from ..types import Array, State
 from .bounds import growth_rate
 from .engine import beta, linear_growth
 from .jacobian import check_group
-from .network import as_cell, leak, row_sums, unit_cube_cell, weights
+from .network import as_cell, leak_below, row_sums, sums_above, unit_cube_cell, weights
 from .recursion import adjoint_bound, block_recursion, posterior_recursion, radii, recursion
+from .rounding import U, above, dot_above, inward, outward
 from .stability import certificates
 
 __all__ = [
@@ -69,7 +70,7 @@ def quadratic_pull(
     Examples
     --------
     >>> cell = lemode.LEMCell(1, 2, dt=0.5)
-    >>> quadratic_pull(cell, 2, target_max=1.0)
+    >>> quadratic_pull(cell, 2, target_max=1.0).round(3)
     array([[1.5 , 1.5 ],
            [1.75, 1.75]])
     """
@@ -79,13 +80,13 @@ def quadratic_pull(
         raise ValueError(f"target_max={target_max:g}: give a finite, nonnegative bound on the target's entries.")
     r = radii(cell, steps, x0)[1:, None]
     if readout is None:
-        return np.asarray(np.broadcast_to(r + target_max, (steps, d)))
+        return np.asarray(np.broadcast_to(above(r + target_max, 1), (steps, d)))
     if not (isinstance(readout, tuple | list) and len(readout) == 2):
         raise TypeError(f"readout is {type(readout).__name__}: give a pair (C, c) of arrays.")
     C, c = np.abs(np.asarray(readout[0], dtype=np.float64)), np.abs(np.asarray(readout[1], dtype=np.float64))
     if C.ndim != 2 or C.shape[1] != d or c.shape != C.shape[:1]:
         raise ValueError(f"readout of shapes {C.shape}, {c.shape}: give C (o, {d}) and c (o,).")
-    return np.asarray((r * C.sum(1) + c + target_max) @ C)
+    return dot_above(outward(r * sums_above(C, 1) + c + target_max, 4), C)
 
 
 @checks(steps=count, row=integer, u=tensor, x0=real, pull=array, u_max=array)
@@ -304,8 +305,8 @@ def linearisable(cell: LEMCell, steps: int) -> Linearisation:
     """
     cell, steps = unit_cube_cell(cell), _steps(steps)
     G, t = growth_rate(cell), steps * cell.dt
-    growth = float(linear_growth(steps, cell.dt, G))
-    return Linearisation(growth, t + G * t * t, G * t, growth <= t + G * t * t)
+    growth, linearised = float(linear_growth(steps, cell.dt, G)), t + G * t * t
+    return Linearisation(growth, linearised, G * t, growth <= float(inward(linearised, 4)) or steps == 1)
 
 
 @checks(steps=count, target_max=real)
@@ -351,30 +352,34 @@ def _closed_form(cell: LEMCell, steps: int, pull: Array, group: str, kind: str, 
     w, r, dt = weights(cell), row_sums(cell), cell.dt
     in_z = group[1] in "1z"
     scale = (0.5 if group[1] in "12" else 1.0) * mu
-    pull_1, pull_inf = float(pull.sum(1).max()), float(pull.max())
+    pull_1, pull_inf = float(sums_above(pull, 1).max()), float(pull.max())
     if not scale or not pull_inf:
         return 0.0  # whatever overflows beside it
-    wy_entry, wy_column = float(np.abs(w["Wy"]).max()), float(np.abs(w["Wy"]).sum(0).max())
+    wy_entry, wy_column = float(np.abs(w["Wy"]).max()), float(sums_above(w["Wy"], 0).max())
     q = max(1.0, dt * wy_entry) if in_z else 1.0
     if kind == "inf":
-        return scale * pull_1 * q * float(linear_growth(steps, dt, growth_rate(cell)))
-    if kind == "one":
-        return scale * pull_inf * (1 + dt * wy_column if in_z else 1.0) * float(linear_growth(steps, dt, growth_rate(cell, 1)))
-    if kind == "ref":
+        bound = scale * pull_1 * q * float(linear_growth(steps, dt, growth_rate(cell)))
+    elif kind == "one":
+        bound = scale * pull_inf * (1 + dt * wy_column if in_z else 1.0) * float(linear_growth(steps, dt, growth_rate(cell, 1)))
+    elif kind == "ref":
         bz = float(np.max(beta(r.w1, r.wz)))
-        be = max(bz, float(np.max(beta(r.w2, r.wy * (1 + dt * bz)))))
+        be = max(bz, float(np.max(beta(r.w2, above(r.wy * (1 + dt * bz), 3)))))
         first = dt * (steps + 1) / 2
         # the first order carries no factor d; the growth beyond it does
-        rest = float(linear_growth(steps, dt, be)) - first
-        return scale * (pull_inf * (dt * wy_column if in_z else 1.0) * first + pull_1 * q * max(rest, 0.0))
-    # dt / phi(dt g) is 1/g for LEM
-    return min(
-        (
-            scale * pull_1 * (max(c.r, dt * wy_entry) if in_z else 1.0) * dt / (leak(cell, c.gate_min) * (1 - c.Psi))
-            for c in certificates(cell, u)
-        ),
-        default=math.inf,
-    )
+        rest = max(float(linear_growth(steps, dt, be)) - first * (1 - 8 * U), 0.0) if be else 0.0
+        bound = scale * (pull_inf * (dt * wy_column if in_z else 1.0) * first + pull_1 * q * rest)
+    else:
+        # dt / phi(dt g) is 1/g for LEM; a gate that has underflowed is no bound
+        shares = ((c, leak_below(cell, c.gate_min)) for c in certificates(cell, u))
+        bound = min(
+            (
+                scale * pull_1 * (max(c.r, dt * wy_entry) if in_z else 1.0) * (dt / share) / (1 - c.Psi)
+                for c, share in shares
+                if share > 0
+            ),
+            default=math.inf,
+        )
+    return float(outward(bound, 16))
 
 
 def _pull(pull: ArrayLike, steps: int, d: int) -> Array:

@@ -17,7 +17,8 @@ from numpy.typing import ArrayLike
 from .._checks import array, checks, count
 from ..lem import LEM
 from ..types import Array
-from .enclosure import Ball, LayerStep, U, enclose_layers, outward, unit_roundoff
+from .enclosure import Ball, LayerStep, enclose_layers
+from .rounding import U, outward, unit_roundoff
 from .tube import Spread, check_work
 
 if TYPE_CHECKING:

@@ -3,20 +3,23 @@ r"""The way back: bounds on the inverse of a step, floors of the gradient, and t
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import linear
 
 from .._checks import checks, count, pair, real, tensor
 from .._renamed import state_first
 from ..lem import LEMCell
-from ..types import State
+from ..types import Array, State
 from .bounds import step_distance_bound
 from .engine import beta, chi
-from .jacobian import coefficients
-from .network import as_cell, as_ode, leak, leaks, row_sums, unit_cube_cell, weights
+from .network import as_cell, leak_above, leaks, row_sums, unit_cube_cell, weights
+from .rounding import FUNCTION, U, above, inward, norm2_above, outward, power_above
+from .sizes import step_sizes
 
 __all__ = ["gradient_floor", "highway_floor", "inverse_bound", "inverse_bound_posterior", "inverse_step"]
 
@@ -57,26 +60,29 @@ def inverse_bound(cell: LEMCell, norm: float = math.inf) -> float:
     --------
     >>> cell = lemode.LEMCell(1, 2, dt=0.5)
     >>> _ = [torch.nn.init.zeros_(p) for p in cell.parameters()]
-    >>> inverse_bound(cell)
+    >>> round(inverse_bound(cell), 12)
     2.0
     """
     cell = unit_cube_cell(cell)
-    dt, top = cell.dt, leak(cell, 1.0)
+    dt, top = cell.dt, leak_above(cell, 1.0)
     if norm == 2:
-        n1, n2, nz, ny = (float(np.linalg.norm(weights(cell)[name], 2)) for name in ("W1", "W2", "Wz", "Wy"))
-        if not (top < 1 and dt * n2 / 2 < 1 - top):
+        n1, n2, nz, ny = (norm2_above(weights(cell)[name]) for name in ("W1", "W2", "Wz", "Wy"))
+        rest = 1 - float(outward(top + dt * n2 / 2, 3))
+        if not (top < 1 and rest > 0):
             return math.inf
-        a, mu, b, s = 1 / (1 - top), 1 / (1 - top - dt * n2 / 2), dt * (n1 / 2 + nz), dt * ny
-        return float(np.linalg.norm(np.array([[a, a * b], [0, 1]]) @ np.array([[1, 0], [mu * s, mu]]), 2))
+        a, mu, b, s = 1 / (1 - top), 1 / rest, dt * (n1 / 2 + nz), dt * ny
+        return norm2_above(
+            np.array([[outward(a * (1 + b * mu * s), 14), outward(a * b * mu, 10)], [above(mu * s, 6), outward(mu, 4)]])
+        )
     if norm != math.inf:
         raise ValueError(f"norm={norm!r}: the inverse is bounded in the norms inf and 2.")
     r = row_sums(cell)
     # the second form of the loss is for the unconditional schemes at large dt: l (1 + 2 w2) with l <= phi(dt)
-    loss = np.minimum(dt * chi(r.w2), top * (1 + 2 * r.w2))
+    loss = outward(np.minimum(dt * chi(r.w2), top * (1 + 2 * r.w2)), 3)
     if not (top < 1 and (loss < 1).all()):
         return math.inf
-    iq = max(1.0, float(np.max((1 + dt * r.wy) / (1 - loss))))
-    return max(iq, float(np.max(1 + dt * beta(r.w1, r.wz) * iq)) / (1 - top))
+    iq = float(np.max(outward((1 + dt * r.wy) / (1 - loss), 4)))
+    return max(iq, float(outward(np.max(1 + dt * beta(r.w1, r.wz) * iq) / (1 - top), 5)))
 
 
 @state_first
@@ -90,11 +96,17 @@ def inverse_bound_posterior(cell: LEMCell, state: State, u: Tensor) -> Tensor:
         \|J^{-1}\|_\infty \le \max_i \max\left\{i_Q,
             \frac{1 + \left(\ell_1'|\hat z - z| w_1 + \ell_1(1 - \hat z^2) w_z\right) i_Q}{1 - \ell_1}\right\}
 
+    It is computed in float64, from the weights, the states and the inputs as they are.
+
     Parameters
     ----------
     cell : LEMCell
     state : (y, z), each (..., d)
     u : (..., m)
+
+    Returns
+    -------
+    Tensor (...), float64
 
     Examples
     --------
@@ -102,15 +114,16 @@ def inverse_bound_posterior(cell: LEMCell, state: State, u: Tensor) -> Tensor:
     >>> inverse_bound_posterior(cell, (torch.zeros(7, 2), torch.zeros(7, 2)), torch.zeros(7, 1)).shape
     torch.Size([7])
     """
-    c, p = coefficients(cell, state, u), as_ode(cell).blocks()
-    w1, w2, wz, wy = (W.abs().sum(1) for W in (p.W1, p.W2, p.Wz, p.Wy))
-    margin = c.keep_y - c.gate_y.abs() * w2
-    iq = torch.where(margin > 0, (1 + c.cand_y * wy) / margin, math.inf).amax(-1, keepdim=True).clamp(min=1.0)
-    coupling = c.gate_z.abs() * w1 + c.cand_z * wz
-    # where the coupling is zero the product is zero even if iq is infinite
-    product = torch.where(coupling > 0, coupling * iq, 0.0)
-    ip = torch.where(c.keep_z > 0, (1 + product) / c.keep_z, math.inf).amax(-1)
-    return torch.maximum(iq.squeeze(-1), ip)
+    c, r = step_sizes(cell, state, u), row_sums(cell)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        taken = outward(c.gate_y * r.w2, 1)
+        margin = c.kept_y - taken - outward(2 * U * (np.abs(c.kept_y) + taken), 2)
+        iq = np.where(margin > 0, outward((1 + c.cand_y * r.wy) / margin, 4), math.inf).max(-1, keepdims=True).clip(1.0)
+        coupling = above(c.gate_z * r.w1 + c.cand_z * r.wz, 3)
+        # where the coupling is zero the product is zero even if iq is infinite
+        product = np.where(coupling > 0, outward(coupling * iq, 1), 0.0)
+        ip = np.where(c.kept_z > 0, outward((1 + product) / c.kept_z, 3), math.inf).max(-1)
+    return torch.from_numpy(np.asarray(np.maximum(iq[..., 0], ip)))
 
 
 @checks(steps=count)
@@ -141,10 +154,26 @@ def gradient_floor(cell: LEMCell, steps: int) -> float:
     --------
     >>> cell = lemode.LEMCell(1, 2, dt=0.5)
     >>> _ = [torch.nn.init.zeros_(p) for p in cell.parameters()]
-    >>> gradient_floor(cell, 3)
+    >>> round(gradient_floor(cell, 3), 12)
     0.125
     """
-    return float(inverse_bound(cell) ** -_steps(steps)) if steps else 1.0
+    return float(floors(cell, np.array(_steps(steps))))
+
+
+def floors(cell: LEMCell, steps: NDArray[Any]) -> Array:
+    """`gradient_floor` of as many steps as there are entries.
+
+    Examples
+    --------
+    >>> cell = lemode.LEMCell(1, 2, dt=0.5)
+    >>> _ = [torch.nn.init.zeros_(p) for p in cell.parameters()]
+    >>> floors(cell, np.array([0, 3])).round(6)
+    array([1.   , 0.125])
+    """
+    rate = math.log(inverse_bound(cell))
+    with np.errstate(invalid="ignore"):
+        exponent = np.where(steps == 0, 0.0, outward(steps * rate, FUNCTION + 1))
+    return np.where(steps == 0, 1.0, inward(np.exp(-exponent), FUNCTION))
 
 
 @checks(steps=count, gate_max=real)
@@ -166,11 +195,13 @@ def highway_floor(cell: LEMCell, steps: int, gate_max: float) -> float:
     --------
     >>> cell = lemode.LEMCell(1, 2, dt=0.5)
     >>> _ = [torch.nn.init.zeros_(p) for p in cell.parameters()]
-    >>> highway_floor(cell, 2, gate_max=0.25)
+    >>> round(highway_floor(cell, 2, gate_max=0.25), 12)
     0.734375
     """
-    exponent = _steps(steps) * math.log1p(step_distance_bound(cell, gate_max))
-    return 1 - math.expm1(exponent) if exponent < math.log(2) else 0.0
+    if not _steps(steps):
+        return 1.0
+    away = float(power_above(step_distance_bound(cell, gate_max), steps))
+    return float(inward(1 - away, 1)) if away < 1 else 0.0
 
 
 @state_first
@@ -183,7 +214,8 @@ def inverse_step(cell: LEMCell, state: State, u: Tensor) -> State:
         y_{n-1} = \frac{y_n - \ell_2 \tanh(W_y z_n + V_y u_n + b_y)}{1 - \ell_2}, \qquad
         z_{n-1} = \frac{z_n - \ell_1 \tanh(W_z y_{n-1} + V_z u_n + b_z)}{1 - \ell_1}
 
-    Rounding grows by :math:`1/(1 - \ell)` a step.
+    What rounding has changed grows by :math:`\|J^{-1}\|` a step, `inverse_bound_posterior`: by :math:`1/(1 - \ell)`, and by what y then
+    does to z.
 
     Parameters
     ----------

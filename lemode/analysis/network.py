@@ -1,4 +1,4 @@
-"""What the analysis reads from a network: its weights, checked, and the sizes that enter the bounds."""
+"""What the analysis reads from a network: its weights, checked, and the sizes that enter the bounds, from above or from below."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from ..kernels.backends import LEAKY
 from ..lem import LEMCell
 from ..ode import Blocks, MultiscaleODE
 from ..types import Array
+from .rounding import FUNCTION, above, inward, outward
 
-__all__ = ["GROUPS", "RowSums", "as_cell", "as_ode", "leak", "plain", "row_sums", "weights"]
+__all__ = ["GROUPS", "RowSums", "as_cell", "as_ode", "leak_above", "leak_below", "plain", "row_sums", "sums_above", "weights"]
 
 Network: TypeAlias = LEMCell | MultiscaleODE
 """What a statement about the ODE takes: the ODE, or a cell for its own."""
@@ -25,14 +26,14 @@ GROUPS = Blocks._fields
 
 
 class RowSums(NamedTuple):
-    """Absolute row sums ``(d,)`` of the eight matrices: the theory's w1, w2, wz, wy, v1, v2, vz, vy, row by row.
+    """Absolute row sums ``(d,)`` of the eight matrices, rounded up: the theory's w1, w2, wz, wy, v1, v2, vz, vy, row by row.
 
     Examples
     --------
     >>> cell = lemode.LEMCell(1, 2)
     >>> torch.nn.init.constant_(cell.ode.weight_zy, -0.25).shape
     torch.Size([2, 2])
-    >>> row_sums(cell).wy
+    >>> row_sums(cell).wy.round(3)
     array([0.5, 0.5])
     """
 
@@ -132,7 +133,19 @@ def row_sums(network: Network) -> RowSums:
     True
     """
     w = weights(network)
-    return RowSums(*(np.abs(w[name]).sum(1) for name in GROUPS[:8]))
+    return RowSums(*(sums_above(w[name], 1) for name in GROUPS[:8]))
+
+
+def sums_above(W: Array, axis: int) -> Array:
+    """Absolute sums along an axis, from above; those of one entry, and of zeros, as they are.
+
+    Examples
+    --------
+    >>> sums_above(np.array([[1.0, -2.0], [0.0, 0.0]]), 1).round(3)
+    array([3., 0.])
+    """
+    sums = np.abs(W).sum(axis)
+    return sums if W.shape[axis] == 1 else np.asarray(above(sums, W.shape[axis]))
 
 
 def leaks(cell: LEMCell) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
@@ -143,14 +156,30 @@ def leaks(cell: LEMCell) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor],
     return phi, slope
 
 
-def leak(cell: LEMCell, gate: float) -> float:
-    r"""The leak :math:`\ell = \varphi(\Delta t\,g)` of the cell's scheme at a gate g; at g = 1 the largest leak there is.
+def leak_above(cell: LEMCell, gate: float) -> float:
+    r"""The leak :math:`\ell = \varphi(\Delta t\,g)` of the cell's scheme at a gate g, rounded up; at g = 1 the largest leak there is.
 
     Examples
     --------
-    >>> [round(leak(lemode.LEMCell(1, 2, dt=0.5, scheme=s), 1.0), 4) for s in ("imex", "semi_implicit", "exponential")]
+    >>> [round(leak_above(lemode.LEMCell(1, 2, dt=0.5, scheme=s), 1.0), 4) for s in ("imex", "semi_implicit", "exponential")]
     [0.5, 0.3333, 0.3935]
     """
+    # phi(x) <= x, and the leak of an unconditional scheme is at most 1
+    return min(float(outward(_leak(cell, gate), FUNCTION + 2)), cell.dt, 1.0 if cell.scheme.max_dt == np.inf else np.inf)
+
+
+def leak_below(cell: LEMCell, gate: float) -> float:
+    """`leak_above`, rounded down: 0 for a gate that has underflowed.
+
+    Examples
+    --------
+    >>> leak_below(lemode.LEMCell(1, 2), 0.0), round(leak_below(lemode.LEMCell(1, 2, dt=0.5), 1.0), 4)
+    (0.0, 0.5)
+    """
+    return float(inward(_leak(cell, gate), FUNCTION + 2))
+
+
+def _leak(cell: LEMCell, gate: float) -> float:
     phi, _ = leaks(cell)
     return float(phi(torch.tensor(cell.dt * gate, dtype=torch.float64)))
 

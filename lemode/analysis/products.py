@@ -15,12 +15,14 @@ so that products are bounded by iterating S, whose growth rate is the best over 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .._checks import checks, count
 from ..lem import LEMCell
 from ..types import Array
 from .engine import _lem_G
 from .network import unit_cube_cell, weights
+from .rounding import TINY, dot_above, grown
 
 __all__ = ["jacobian_product_bound", "row_sums_of_products"]
 
@@ -58,27 +60,28 @@ def jacobian_product_bound(cell: LEMCell, steps: int) -> Array:
     """
     scale, rows = row_sums_of_products(cell, steps)
     with np.errstate(over="ignore"):
-        return np.exp(scale) * rows.max(1)
+        return np.ldexp(rows.max(1), scale)
 
 
-def row_sums_of_products(cell: LEMCell, steps: int) -> tuple[Array, Array]:
-    """The vectors S^n(1), in the order (z, y), as ``exp(scale[n]) * rows[n]`` with rows of at most 1: ``(steps + 1,), (steps + 1, 2 d)``.
+def row_sums_of_products(cell: LEMCell, steps: int) -> tuple[NDArray[np.int64], Array]:
+    """The vectors S^n(1), rounded up, in the order (z, y): ``2**scale[n] * rows[n]``, ``(steps + 1,), (steps + 1, 2 d)``.
 
     Examples
     --------
     >>> scale, rows = row_sums_of_products(lemode.LEMCell(1, 3), 4)
-    >>> rows.shape, float(scale[0]), rows.max(1).tolist()
-    ((5, 6), 0.0, [1.0, 1.0, 1.0, 1.0, 1.0])
+    >>> rows.shape, int(scale[0]), float(rows[0].max())
+    ((5, 6), 0, 1.0)
     """
     cell = unit_cube_cell(cell)
     W = {name: np.abs(w) for name, w in weights(cell).items()}
     d = len(W["W1"])
-    scale, rows, one = np.zeros(steps + 1), np.ones((steps + 1, 2 * d)), np.asarray(1.0)
+    scale, rows, one = np.zeros(steps + 1, dtype=np.int64), np.ones((steps + 1, 2 * d)), np.asarray(1.0)
     for n in range(steps):
         z, y = rows[n, :d], rows[n, d:]
-        z_new = z + cell.dt * _lem_G(z, W["W1"] @ y, W["Wz"] @ y, one)
-        y_new = y + cell.dt * _lem_G(y, W["W2"] @ y, W["Wy"] @ z_new, one)
+        z_new = grown(z, cell.dt, _lem_G(z, dot_above(W["W1"], y), dot_above(W["Wz"], y), one))
+        y_new = grown(y, cell.dt, _lem_G(y, dot_above(W["W2"], y), dot_above(W["Wy"], z_new), one))
         new = np.concatenate([z_new, y_new])
-        # S is homogeneous: what it makes of a scaled vector is scaled
-        scale[n + 1], rows[n + 1] = scale[n] + np.log(new.max()), new / new.max()
+        # S is homogeneous: what it makes of a scaled vector is scaled, and a power of two leaves the digits as they are
+        exponent = max(int(np.frexp(new.max())[1]), 0) if np.isfinite(new.max()) else 0
+        scale[n + 1], rows[n + 1] = scale[n] + exponent, np.ldexp(new, -exponent) + (TINY if exponent else 0.0)
     return scale, rows

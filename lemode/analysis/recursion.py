@@ -10,24 +10,25 @@ A scalar parameter :math:`\theta` in row i of a block satisfies :math:`|\partial
 
 entrywise, :math:`G` of `lemode.analysis.engine.lem_G`, :math:`r_n` of `state_radius`. Only the :math:`\mu` of the parameter's own
 block is not zero: it is :math:`r_{n-1}` for W1, W2, Wz, :math:`r_n` for Wy, :math:`\max|u_n|` for V and 1 for b. The point of
-it is that a source and the decay beside it share one gate. Proof: ``theory/``, section 4.
+it is that a source and the decay beside it share one gate. Every step is rounded up. Proof: ``theory/``, section 4.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..lem import LEMCell
-from ..ode import Blocks
 from ..types import Array
+from .adjoint import StepsAlong, adjoint, sources, steps_along
 from .bounds import state_radius
 from .engine import _lem_G
-from .jacobian import Coefficients, coefficients
-from .network import as_ode, row_sums, unit_cube_cell, weights
+from .network import row_sums, unit_cube_cell, weights
+from .rounding import TINY, above, dot_above, grown, outward
 
 __all__ = ["adjoint_bound", "block_recursion", "posterior_recursion", "recursion"]
 
@@ -67,11 +68,13 @@ def recursion(cell: LEMCell, pull: Array, groups: Sequence[str], u_max: Array, x
         for n in range(1, steps + 1):
             mu = _source_sizes(groups, r[n - 1], r[n], u_max[n - 1], d)
             radius, old = np.asarray(r[n - 1]), sy
-            sz = sz + cell.dt * _lem_G(sz, W["W1"] @ old + one["1"] * mu, W["Wz"] @ old + one["z"] * mu, radius)
-            sy = sy + cell.dt * _lem_G(sy, W["W2"] @ old + one["2"] * mu, W["Wy"] @ sz + one["y"] * mu, radius)
+            driven = {k: above(dot_above(W["W" + k], old) + one[k] * mu, 1) for k in "12z"}
+            sz = grown(sz, cell.dt, _lem_G(sz, driven["1"], driven["z"], radius))
+            through = above(dot_above(W["Wy"], sz) + one["y"] * mu, 1)
+            sy = grown(sy, cell.dt, _lem_G(sy, driven["2"], through, radius))
             pulled = pull[n - 1] > 0  # no 0 times inf
-            total = total + pull[n - 1, pulled] @ sy[pulled]
-    return np.nan_to_num(total / steps, nan=np.inf, posinf=np.inf).reshape(len(groups), d)
+            total = above(total + dot_above(sy[pulled].T, pull[n - 1, pulled]), 1)
+        return np.asarray(above(total / steps, 1)).reshape(len(groups), d)
 
 
 def block_recursion(cell: LEMCell, pull: Array, group: str, u_max: Array, x0: float = 0.0) -> float:
@@ -100,15 +103,19 @@ def block_recursion(cell: LEMCell, pull: Array, group: str, u_max: Array, x0: fl
             mu = _source_sizes([group], r[n - 1], r[n], u_max[n - 1], 1)[0]
             radius, old = np.asarray(r[n - 1]), sy
             # rows are paired, (w1_i, wz_i): two separate maxima would be far larger
-            sz = sz + cell.dt * float(
-                np.max(_lem_G(np.asarray(sz), w.w1 * old + kind["1"] * mu, w.wz * old + kind["z"] * mu, radius))
-            )
-            sy = sy + cell.dt * float(
-                np.max(_lem_G(np.asarray(sy), w.w2 * old + kind["2"] * mu, w.wy * sz + kind["y"] * mu, radius))
-            )
+            z1, zz, y2 = (_driven(row, old, kind[k] * mu) for row, k in ((w.w1, "1"), (w.wz, "z"), (w.w2, "2")))
+            sz = float(grown(np.asarray(sz), cell.dt, _lem_G(np.asarray(sz), z1, zz, radius).max(keepdims=True))[0])
+            yy = _driven(w.wy, sz, kind["y"] * mu)
+            sy = float(grown(np.asarray(sy), cell.dt, _lem_G(np.asarray(sy), y2, yy, radius).max(keepdims=True))[0])
             weight = float(pull[n - 1].sum())
-            total += weight * sy if weight else 0.0
-    return total / steps if np.isfinite(total) else float("inf")
+            if weight and sy:
+                total = float(outward(total + float(outward(weight, pull.shape[1])) * sy, 2))
+    return float(above(total / steps, 1))
+
+
+def _driven(row: Array, s: float, source: float) -> Array:
+    """``row s + source`` from above, and no 0 times inf."""
+    return np.asarray(np.where(row * (s > 0) > 0, outward(np.where(row > 0, row, 1.0) * s + source, 2), source))
 
 
 def posterior_recursion(cell: LEMCell, pull: Tensor, groups: Sequence[str], u: Tensor, ys: Tensor, zs: Tensor) -> Tensor:
@@ -129,11 +136,14 @@ def posterior_recursion(cell: LEMCell, pull: Tensor, groups: Sequence[str], u: T
     >>> bool((seen <= torch.from_numpy(recursion(cell, pull[:, 0].numpy(), ["W1", "bz"], np.zeros(50)))).all())
     True
     """
-    p = as_ode(cell).blocks()
-    c = coefficients(cell, (ys[:-1], zs[:-1]), u)
-    # every number is positive, so that the sum over n of forward sensitivities is that of an adjoint
-    positive = Coefficients(*(x.detach().abs() for x in c))
-    return _sources_seen(positive, type(p)(*(w.detach().abs() for w in p)), pull.abs(), groups, u, ys, zs)
+    return _positive(steps_along(cell, u, ys, zs), pull, groups, u, ys, zs)
+
+
+def _positive(along: StepsAlong, pull: Tensor, groups: Sequence[str], u: Tensor, ys: Tensor, zs: Tensor) -> Tensor:
+    # every number is positive, so that the sum over n of forward sensitivities is that of an adjoint, and rounding is relative
+    steps = along.positive()
+    found = sources(steps, adjoint(steps, pull.detach().double().abs().cpu()), groups, u, ys, zs)
+    return _known(outward(found.size, len(u) * (3 * steps.d + 12) + 40))
 
 
 def adjoint_bound(cell: LEMCell, pull: Tensor, groups: Sequence[str], u: Tensor, ys: Tensor, zs: Tensor) -> Tensor:
@@ -153,35 +163,41 @@ def adjoint_bound(cell: LEMCell, pull: Tensor, groups: Sequence[str], u: Tensor,
     >>> bool((adjoint_bound(*args) <= posterior_recursion(*args) * 1.001).all())  # it keeps the cancellation between units
     True
     """
-    c = coefficients(cell, (ys[:-1], zs[:-1]), u)
-    return _sources_seen(c, as_ode(cell).blocks(), pull, groups, u, ys, zs)
+    return posterior_bounds(steps_along(cell, u, ys, zs), pull, groups, u, ys, zs).adjoint
 
 
-def _sources_seen(c: Coefficients, p: Blocks, pull: Tensor, groups: Sequence[str], u: Tensor, ys: Tensor, zs: Tensor) -> Tensor:
-    """The adjoint, backwards, and at every step what the source of each parameter adds, in absolute value; O(N d^2)."""
-    vy, vz, adjoints = torch.zeros_like(ys[0]), torch.zeros_like(zs[0]), []
-    for n in range(len(u) - 1, -1, -1):
-        vy = vy + pull[n]
-        adjoints.append((vy, vz))
-        vy, vz = Coefficients(*(x[n] for x in c)).vjp(p, vy, vz)
-    ly, lz = (torch.stack(x[::-1]) for x in zip(*adjoints, strict=True))
-    lz = lz + (ly * c.cand_y) @ p.Wy  # a source of z acts through the new z on y, too
-    through = {"1": lz * c.gate_z, "z": lz * c.cand_z, "2": ly * c.gate_y, "y": ly * c.cand_y}
-    rows = []
-    for g in groups:
-        size = _factor(g, u, ys, zs).unsqueeze(-1)
-        # no source, whatever is behind it: no 0 times infinity
-        rows.append((through[g[1]].abs() * size).where(size > 0, 0.0).sum(0))
-    # an overflow to inf is a correct, if useless, bound
-    return (torch.stack(rows, -2) / len(u)).nan_to_num(nan=torch.inf, posinf=torch.inf)
+class PosteriorBounds(NamedTuple):
+    """G_rec and G_adj with the gates met, and how much a gradient that is computed in float64 may err; see `adjoint_bound`."""
+
+    recursion: Tensor
+    adjoint: Tensor
+    error: Tensor
 
 
-def _factor(group: str, u: Tensor, ys: Tensor, zs: Tensor) -> Tensor:
-    """What multiplies the source of the group at each step: max |y_{n-1}|, |z_n|, |u_n| or 1."""
-    if group[0] == "b":
-        return torch.ones_like(ys[1:, ..., 0])
-    x = u if group[0] == "V" else zs[1:] if group == "Wy" else ys[:-1]
-    return x.detach().abs().amax(-1)
+def posterior_bounds(
+    along: StepsAlong, pull: Tensor, groups: Sequence[str], u: Tensor, ys: Tensor, zs: Tensor
+) -> PosteriorBounds:
+    """All three ``(..., len(groups), d)``, for the steps along the states.
+
+    Examples
+    --------
+    >>> cell, states = lemode.LEMCell(1, 3), torch.zeros(6, 3)
+    >>> u, pull = torch.zeros(5, 1), torch.ones(5, 3)
+    >>> seen = posterior_bounds(steps_along(cell, u, states, states), pull, ["by"], u, states, states)
+    >>> bool((seen.adjoint <= seen.recursion).all()), bool((seen.error < 1e-12).all())
+    (True, True)
+    """
+    found = sources(along, adjoint(along, pull.detach().double().cpu(), windows=True), groups, u, ys, zs)
+    recursion = _positive(along, pull, groups, u, ys, zs)
+    # without cancellation and so without its errors, the recursion may be the smaller one
+    # three times the error: so a gradient computed in another order, plus its own error, is below where the signs agree
+    best = torch.fmin(_known(outward(found.size + 3 * found.error, len(u) + 8)), 3 * recursion)
+    return PosteriorBounds(recursion, best, torch.fmin(found.error.nan_to_num(nan=torch.inf), 2 * recursion))
+
+
+def _known(x: Tensor) -> Tensor:
+    """An overflow to inf is a correct, if useless, bound; and what nothing reaches is nothing."""
+    return x.nan_to_num(nan=torch.inf, posinf=torch.inf).where(x != TINY, 0.0)
 
 
 def _source_sizes(groups: Sequence[str], before: float, after: float, u_max: float, d: int) -> Array:

@@ -17,7 +17,8 @@ from ..types import Array, State
 from .bounds import growth_rate
 from .engine import psi
 from .jacobian import field_jacobian
-from .network import Network, RowSums, as_ode, leak, row_sums, unit_cube_cell, weights
+from .network import Network, RowSums, as_ode, leak_below, row_sums, unit_cube_cell, weights
+from .rounding import FUNCTION, U, inward, outward
 
 __all__ = [
     "ContractionCertificate", "LyapunovBounds", "contraction_certificate", "contraction_rate",
@@ -29,12 +30,14 @@ __all__ = [
 class ContractionCertificate:
     r"""Psi, the weight r of the norm :math:`|x|_r = \max(r|z|_\infty, |y|_\infty)` and the smallest gate; see `contraction_certificate`.
 
+    Psi is rounded up, the gate and the rate down, the factor up.
+
     Examples
     --------
     >>> cell = lemode.LEMCell(1, 2, dt=0.5)
     >>> _ = [torch.nn.init.zeros_(p) for p in cell.parameters()]
     >>> found = contraction_certificate(cell)
-    >>> found.holds, found.rate, found.factor(cell)  # x' = -x/2, and a step of LEM with dt = 0.5
+    >>> found.holds, round(found.rate, 12), round(found.factor(cell), 12)  # x' = -x/2, and a step of LEM with dt = 0.5
     (True, 0.5, 0.75)
     """
 
@@ -50,11 +53,15 @@ class ContractionCertificate:
     @property
     def rate(self) -> float:
         """Decay rate of the ODE, ``gate_min (1 - Psi)``, per unit of time; negative means nothing is proved."""
-        return self.gate_min * (1 - self.Psi)
+        return float(inward(self.gate_min * (1 - self.Psi), 2)) if self.holds else self.gate_min * (1 - self.Psi)
 
     def factor(self, cell: LEMCell) -> float:
-        r""":math:`\|J\|_r \le 1 - \varphi(\Delta t\,g_{\min})(1 - \Psi)` for one step of the cell, if the certificate holds."""
-        return 1 - leak(cell, self.gate_min) * (1 - self.Psi) if self.holds else math.inf
+        r""":math:`\|J\|_r \le 1 - \varphi(\Delta t\,g_{\min})(1 - \Psi)` for one step of the cell, if the certificate holds.
+
+        ValueError for a dt > 1 with scheme 'imex', as the unit cube is then not kept.
+        """
+        shrinks = leak_below(unit_cube_cell(cell), self.gate_min)
+        return min(1.0, float(outward(1 - float(inward(shrinks * (1 - self.Psi), 2)), 1))) if self.holds else math.inf
 
 
 @checks(u=tensor, r=real)
@@ -93,7 +100,7 @@ def contraction_certificate(network: Network, u: Tensor | None = None, r: float 
     --------
     >>> ode = lemode.MultiscaleODE(1, 2)
     >>> _ = [torch.nn.init.zeros_(p) for p in ode.parameters()]
-    >>> contraction_certificate(ode).rate  # x' = -x/2
+    >>> round(contraction_certificate(ode).rate, 12)  # x' = -x/2
     0.5
     """
     gate_min, w = _gate_min(network, u), row_sums(network)
@@ -138,7 +145,7 @@ def contraction_rate(network: Network, u: Tensor | None = None) -> float:
     --------
     >>> ode = lemode.MultiscaleODE(1, 2)
     >>> _ = [torch.nn.init.zeros_(p) for p in ode.parameters()]
-    >>> contraction_rate(ode)
+    >>> round(contraction_rate(ode), 12)
     0.5
     """
     return max(0.0, contraction_certificate(network, u).rate)
@@ -186,7 +193,7 @@ class LyapunovBounds(NamedTuple):
     >>> cell = lemode.LEMCell(1, 2, dt=0.5)
     >>> _ = [torch.nn.init.zeros_(p) for p in cell.parameters()]
     >>> bounds = lyapunov_bounds(cell)
-    >>> bounds.ode, round(bounds.lem, 4)  # -1/2, and log(1 - 1/4) / dt
+    >>> round(bounds.ode, 4), round(bounds.lem, 4)  # -1/2, and log(1 - 1/4) / dt
     (-0.5, -0.5754)
     """
 
@@ -213,23 +220,25 @@ def lyapunov_bounds(cell: LEMCell, u: Tensor | None = None) -> LyapunovBounds:
     --------
     >>> cell = lemode.LEMCell(1, 2, dt=0.5)
     >>> _ = [torch.nn.init.zeros_(p) for p in cell.parameters()]
-    >>> lyapunov_bounds(cell).ode
+    >>> round(lyapunov_bounds(cell).ode, 12)
     -0.5
     """
     cell = unit_cube_cell(cell)
-    ode, lem = growth_rate(cell.ode), math.log1p(cell.dt * growth_rate(cell)) / cell.dt
+    ode, rate = growth_rate(cell.ode), growth_rate(cell)
+    # log(1 + x) <= x
+    lem = min(rate, float(outward(math.log1p(cell.dt * rate) / cell.dt, 2 * FUNCTION)))
     certificate = contraction_certificate(cell, u)
     if certificate.holds:
         ode = min(ode, -certificate.rate)
         factor = certificate.factor(cell)
-        lem = min(lem, math.log(factor) / cell.dt if factor > 0 else -math.inf)
+        lem = min(lem, -float(inward(-math.log(factor) / cell.dt, FUNCTION + 1)))
     return LyapunovBounds(ode, lem)
 
 
 def _psi_terms(w: RowSums, r: Array) -> tuple[Array, Array]:
     """The two arguments of the outer maximum of Psi for an array of weights r: one rises with r, the other falls."""
     # psi is homogeneous: psi(r a, r b) = r psi(a, b)
-    return r * float(np.max(psi(w.w1, w.wz))), np.asarray(psi(w.w2[:, None], w.wy[:, None] / r)).max(0)
+    return outward(r * float(np.max(psi(w.w1, w.wz))), 1), np.asarray(psi(w.w2[:, None], outward(w.wy[:, None] / r, 1))).max(0)
 
 
 def _gate_min(network: Network, u: Tensor | None) -> float:
@@ -240,7 +249,9 @@ def _gate_min(network: Network, u: Tensor | None) -> float:
         raise ValueError(f"u has {inputs.shape[1]} features, the network reads {ode.input_size}: give (..., {ode.input_size}).")
     if len(inputs) == 0 or not np.isfinite(inputs).all():
         raise ValueError("u: give at least one input, all of them finite.")
-    lowest = min(
-        float(((inputs @ w["V1"].T).min(0) + w["b1"] - r.w1).min()), float(((inputs @ w["V2"].T).min(0) + w["b2"] - r.w2).min())
-    )
-    return float(torch.sigmoid(torch.tensor(lowest, dtype=torch.float64)))
+    lowest, terms = math.inf, inputs.shape[1] + 2
+    for index, row in (("1", r.w1), ("2", r.w2)):
+        V, b = w["V" + index], w["b" + index]
+        sizes = np.abs(inputs).max(0) @ np.abs(V).T + np.abs(b) + row
+        lowest = min(lowest, float(((inputs @ V.T).min(0) + b - row - outward(2 * terms * U * sizes, terms)).min()))
+    return float(inward(torch.sigmoid(torch.tensor(lowest, dtype=torch.float64)).item(), FUNCTION))

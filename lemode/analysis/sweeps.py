@@ -12,7 +12,8 @@ from .._checks import checks, pair, real, tensor
 from ..lem import LEMCell
 from ..types import Array, State
 from .engine import psi
-from .network import leak, row_sums, unit_cube_cell, weights
+from .network import leak_above, row_sums, sums_above, unit_cube_cell, weights
+from .rounding import FUNCTION, U, outward
 
 __all__ = ["PromisedSweeps", "promised_sweeps"]
 
@@ -158,10 +159,13 @@ class SweepBounds(NamedTuple):
 def _gate(cell: LEMCell, index: str, inputs: Array) -> tuple[Array, float]:
     """Of a gate over the cube and the inputs: one minus the least value, unit by unit, and the largest leak of all."""
     w = weights(cell)
-    spread = np.abs(w["W" + index]).sum(1)
-    argument = inputs.reshape(-1, inputs.shape[-1]) @ w["V" + index].T + w["b" + index]
-    share, top = (torch.from_numpy(a).sigmoid() for a in (spread - argument.min(0), spread + argument.max(0)))
-    return share.numpy() * (1 + 1e-12), min(1.0, leak(cell, float(top.max())) * (1 + 1e-12))
+    flat, V, b = inputs.reshape(-1, inputs.shape[-1]), w["V" + index], w["b" + index]
+    argument, terms = flat @ V.T + b, flat.shape[1] + 2
+    spread = sums_above(w["W" + index], 1)
+    spread = outward(spread + outward(2 * terms * U * (np.abs(flat).max(0) @ np.abs(V).T + np.abs(b) + spread), terms), 2)
+    share, top = (torch.from_numpy(a).sigmoid().numpy() for a in (spread - argument.min(0), spread + argument.max(0)))
+    share, top = (np.minimum(outward(a, FUNCTION), 1.0) for a in (share, top))
+    return share, min(1.0, leak_above(cell, float(top.max())))
 
 
 def _ratio(row: Array, error: Array) -> Array:

@@ -21,7 +21,8 @@ from torch import Tensor
 from .._checks import array, checks, pair, tensor
 from ..lem import LEM, LEMCell
 from ..types import Array, State
-from .enclosure import LayerStep, U, enclose_layers, outward, unit_roundoff
+from .enclosure import LayerStep, enclose_layers
+from .rounding import U, outward, unit_roundoff
 
 __all__ = ["Spread", "Tube", "check_work", "tube_along"]
 

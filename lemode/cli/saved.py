@@ -73,12 +73,12 @@ def _audit(options: argparse.Namespace) -> int:
         options.json.write_text(json.dumps(report.to_dict(), indent=1))
     if options.plot is not None:
         report.plot().figure.savefig(options.plot, dpi=150)
-    if not report.holds:
-        broken = [row.statement for row in report.rows if not row.holds]
+    if report.holds is False:
+        broken = [row.statement for row in report.rows if row.holds is False]
         print(
             f"lemode audit: of {len(report.rows)} statements {len(broken)} do not hold: {', '.join(broken)}.", file=sys.stderr
         )
-    return 0 if report.holds else 1
+    return int(report.holds is False)
 
 
 def _report(options: argparse.Namespace) -> int:

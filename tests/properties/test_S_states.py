@@ -37,7 +37,8 @@ def test_S1_from_zero(case):
     assert ys.abs().max() <= 1
     assert zs.abs().max() <= 1
     r = state_radius(case.dt, np.arange(case.N + 1))
-    assert (r <= np.minimum(1, case.dt * np.arange(case.N + 1)) + 4 * EPS * case.N).all()
+    # the bound is rounded outward, by some twenty roundings
+    assert (r <= np.minimum(1, case.dt * np.arange(case.N + 1)) * (1 + 64 * EPS) + 1e-299).all()
 
 
 @given(case=cases(dts=st.floats(1.0, 3.0), schemes=("imex",)))
