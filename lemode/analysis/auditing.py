@@ -44,6 +44,8 @@ __all__ = ["audit"]
 
 # numbers of Jacobians at a time; and the most (2 d)^3 of all of them, ten seconds of norms, by which states are left out of the rows
 BLOCK, MOST_WORK = 5_000_000, 5_000_000_000
+# a rounding that is left of what has underflowed
+NOTHING = 1e-290
 # units up to which G_rec is computed for every row, in O(N d^3); beyond, for the largest of all, in O(N d), which is never below it
 ROWS_APART = 64
 
@@ -312,6 +314,7 @@ def _worst(statement: str, quantity: str, scope: str, known: Sequence[Any] | Arr
     What is known are the measured values and their roundings.
     """
     x, e, y = np.broadcast_arrays(*(np.asarray(a, dtype=float) for a in (*known, bound)))
+    e = np.where(e < NOTHING, 0.0, e)
     low, high = between(x, e)
     with np.errstate(all="ignore"):
         ratio = np.nan_to_num(y / x if lower else x / y, nan=0.0, posinf=np.inf)
@@ -325,8 +328,9 @@ def _worst(statement: str, quantity: str, scope: str, known: Sequence[Any] | Arr
 def _state_rows(layer: _Layer) -> Iterator[Row]:
     cell, steps = layer.cell, len(layer.u)
     r = state_radius(cell.dt, np.arange(steps + 1), x0=layer.x0, scheme=cell.scheme.name)
-    # a step of a run rounds by some units of what it is bounded by, but never leaves the cube: S4
-    rounds = np.where(r == 1, 0.0, 8 * U * np.arange(steps + 1))
+    # a step of a run rounds by a unit of the state and some of what it adds, but never leaves the cube: S4
+    added, n = 8 * U * min(cell.dt, 1.0), np.arange(steps + 1)
+    rounds = np.where(r == 1, 0.0, outward(n * (2 * U * r + added), 3))
     for name, x in zip("yz", layer.every, strict=True):
         yield _worst("S1", f"|{name}_n|", layer.scope, (x.amax((1, 2))[1:], rounds[1:]), r[1:])
     with torch.no_grad():
@@ -529,7 +533,7 @@ def _gradient_rows(layer: _Layer, pull: Array, condition: str) -> Iterator[Row]:
         measured, wrong = float(rows.max()), float(rounds[k].max())
         values = {name: gradient_bound(cell, steps, pull, group, kind, u_max=size, u=layer.u) for kind, name in closed.items()}
         best = min(values, key=lambda name: values[name])
-        yield Row(best, quantity, scope, measured, values[best], rounding=wrong)
-        yield Row("G_rec", quantity, scope, measured, float(priori[k]), rounding=wrong)
+        yield _worst(best, quantity, scope, (measured, wrong), values[best])
+        yield _worst("G_rec", quantity, scope, (measured, wrong), priori[k])
         yield _worst("G_rec a posteriori", quantity, scope, (rows, rounds[k]), posterior[k])
         yield _worst("G_adj a posteriori", quantity, scope, (rows, rounds[k]), by_adjoint[k])

@@ -124,8 +124,8 @@ class StepJacobian(NamedTuple):
         return torch.cat([torch.cat([self.zz, self.zy], -1), torch.cat([self.yz, self.yy], -1)], -2)
 
     def logabsdet(self) -> Tensor:
-        r""":math:`\log|\det J| = \sum_i \log(1 - \ell_{1,i}) + \log|\det D|`, statement 5.1, shape ``(...)``."""
-        return self.A.diagonal(dim1=-2, dim2=-1).log().sum(-1) + torch.linalg.slogdet(self.D).logabsdet
+        r""":math:`\log|\det J| = \sum_i \log|1 - \ell_{1,i}| + \log|\det D|`, statement 5.1, shape ``(...)``."""
+        return self.A.diagonal(dim1=-2, dim2=-1).abs().log().sum(-1) + torch.linalg.slogdet(self.D).logabsdet
 
 
 @state_first

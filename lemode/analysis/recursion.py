@@ -28,7 +28,7 @@ from .adjoint import StepsAlong, adjoint, sources, steps_along
 from .bounds import state_radius
 from .engine import _lem_G
 from .network import row_sums, unit_cube_cell, weights
-from .rounding import TINY, above, dot_above, grown, outward
+from .rounding import above, dot_above, grown, outward
 
 __all__ = ["adjoint_bound", "block_recursion", "posterior_recursion", "recursion"]
 
@@ -190,14 +190,15 @@ def posterior_bounds(
     found = sources(along, adjoint(along, pull.detach().double().cpu(), windows=True), groups, u, ys, zs)
     recursion = _positive(along, pull, groups, u, ys, zs)
     # without cancellation and so without its errors, the recursion may be the smaller one
+    error = torch.fmin(found.error.nan_to_num(nan=torch.inf), 2 * recursion)
     # three times the error: so a gradient computed in another order, plus its own error, is below where the signs agree
-    best = torch.fmin(_known(outward(found.size + 3 * found.error, len(u) + 8)), 3 * recursion)
-    return PosteriorBounds(recursion, best, torch.fmin(found.error.nan_to_num(nan=torch.inf), 2 * recursion))
+    recursion = recursion + 3 * error
+    return PosteriorBounds(recursion, torch.fmin(_known(outward(found.size + 3 * found.error, len(u) + 8)), recursion), error)
 
 
 def _known(x: Tensor) -> Tensor:
-    """An overflow to inf is a correct, if useless, bound; and what nothing reaches is nothing."""
-    return x.nan_to_num(nan=torch.inf, posinf=torch.inf).where(x != TINY, 0.0)
+    """An overflow to inf is a correct, if useless, bound."""
+    return x.nan_to_num(nan=torch.inf, posinf=torch.inf)
 
 
 def _source_sizes(groups: Sequence[str], before: float, after: float, u_max: float, d: int) -> Array:

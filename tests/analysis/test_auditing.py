@@ -216,3 +216,74 @@ def test_a_wide_network_is_audited_on_some_states_and_says_so(monkeypatch):
         assert (a.statement, a.quantity) == (b.statement, b.quantity) or "G_" in a.statement
         if a.statement == b.statement == "G_rec":
             assert b.bound >= a.bound * (1 - 1e-12)
+
+
+def test_a_row_within_rounding_of_its_bound_is_undecided_and_says_why():
+    close = audit_report.Row("J1", "||J||_inf", "layer 0", measured=1.0, bound=1.0 - 1e-16, rounding=1e-15)
+    floor = audit_report.Row("5.2", "flow", "layer 0", measured=1.0, bound=1.0 + 2e-16, lower=True, rounding=1e-15)
+    lost = audit_report.Row("J1", "||J||_inf", "layer 0", measured=1.0, bound=2.0, rounding=np.inf)
+    clear = audit_report.Row("J1", "||J||_inf", "layer 0", measured=1.0, bound=1.0 + 2e-15, rounding=1e-15)
+    assert close.holds is floor.holds is lost.holds is None
+    assert clear.holds is True
+    assert "1e-15" in close.reason
+    assert "could not be bounded" in lost.reason
+    assert not clear.reason
+    report = audit_report.AuditReport([close, clear], [])
+    assert report.holds is None
+    assert "1 of 2 statements hold, 1 is undecided within rounding" in report.verdict
+    assert "undecided: " in str(report)
+    violated = audit_report.Row("J1", "||J||_inf", "layer 0", measured=1.1, bound=1.0, rounding=1e-15)
+    assert audit_report.AuditReport([close, violated], []).holds is False
+
+
+def test_a_difference_of_1e_13_is_no_longer_forgiven():
+    assert audit_report.Row("J1", "||J||_inf", "layer 0", measured=1.0 + 1e-13, bound=1.0).holds is False
+
+
+def test_of_many_entries_the_violated_one_is_shown_then_the_undecided_one():
+    from lemode.analysis.auditing import _worst
+
+    def shown(measured, rounding, bound, lower=False):
+        return _worst("J1", "q", "s", (np.array(measured), np.array(rounding)), np.array(bound), lower).measured
+
+    assert shown([0.99, 0.5, 3.0], [0.0, 0.0, 9.0], [1.0, 0.4, 4.0]) == 0.5
+    assert shown([0.99, 0.5, 3.0], [0.0, 0.0, 9.0], [1.0, 0.6, 4.0]) == 3.0
+    assert shown([0.99, 0.5, 3.0], [0.0, 0.0, 0.0], [1.0, 0.6, 4.0]) == 0.99
+    assert shown([0.5, 2.0], [0.0, 0.0], [0.6, 1.0], lower=True) == 0.5
+
+
+def test_rounding_of_a_gradient_is_bounded_and_stays_small_over_long_times():
+    """Against the same adjoint in 60 digits; where perturbations die out, so do errors."""
+    import mpmath
+
+    from lemode.analysis.adjoint import adjoint, steps_along
+
+    torch.manual_seed(0)
+    cell = lemode.LEMCell(1, 1, dt=0.5, dtype=torch.float64).requires_grad_(False)
+    N = 60
+    u = torch.randn(N, 1, dtype=torch.float64)
+    zero = torch.zeros(1, 1, dtype=torch.float64)
+    ys, zs = (torch.cat([zero, x[:, 0]]) for x in lemode.kernels.run(cell.ode, cell.scheme, u[:, None], zero, zero, cell.dt))
+    steps, pull = steps_along(cell, u, ys, zs), torch.randn(N, 1, dtype=torch.float64)
+    found = adjoint(steps, pull, windows=True)
+    mpmath.mp.dps = 60
+    p = {k: mpmath.mpf(float(w.reshape(-1)[0])) for k, w in cell.ode.blocks()._asdict().items()}
+    ly = lz = mpmath.mpf(0)
+    largest = 0.0
+    for n in range(N, 0, -1):
+        ly += mpmath.mpf(float(pull[n - 1, 0]))
+        off = abs(mpmath.mpf(float(found.y[n, 0])) - ly) + abs(mpmath.mpf(float(found.z[n, 0])) - lz)
+        assert off <= mpmath.mpf(float(found.error[n]))
+        largest = max(largest, float(found.error[n]))
+        y, z, e = (mpmath.mpf(float(x)) for x in (ys[n - 1, 0], zs[n - 1, 0], u[n - 1, 0]))
+        g1, g2 = (1 / (1 + mpmath.exp(-(p["W" + k] * y + p["V" + k] * e + p["b" + k]))) for k in "12")
+        zh = mpmath.tanh(p["Wz"] * y + p["Vz"] * e + p["bz"])
+        l1, l2 = g1 / 2, g2 / 2
+        yh = mpmath.tanh(p["Wy"] * (z + l1 * (zh - z)) + p["Vy"] * e + p["by"])
+        lz += ly * l2 * (1 - yh**2) * p["Wy"]
+        ly = ly * (1 - l2 + l2 * (1 - g2) * (yh - y) * p["W2"]) + lz * (
+            l1 * (1 - g1) * (zh - z) * p["W1"] + l1 * (1 - zh**2) * p["Wz"]
+        )
+        lz *= 1 - l1
+    assert largest < 1e-12
+    assert (adjoint(steps, pull).error >= found.error).all()
