@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ..surrogate.errors import FitWarning
+from ..surrogate.interrupts import Interrupts
 from ..surrogate.network import draw_weights
 from ..surrogate.parameters import check_count, check_number
 from ..surrogate.recipe import check_seed
@@ -99,21 +102,29 @@ class NeuralODE(Baseline):
         increment = data.diff(dim=1).square().mean((0, 1)).sqrt()
         optimizer = torch.optim.Adam(self.field_.parameters(), lr=self.lr)
         start, T = time.monotonic(), x.shape[1]
-        for step in range(self.steps):
-            progress = step / self.steps
-            if self.max_time is not None:
-                progress = max(progress, (time.monotonic() - start) / self.max_time)
-            if progress >= 1:
-                break
-            for group in optimizer.param_groups:
-                group["lr"] = self.lr * 0.5 * (1 + math.cos(math.pi * progress))
-            rows = torch.randint(0, len(x), (self.batch_size,), generator=generator)
-            begin = torch.randint(0, T - self.horizon, (self.batch_size,), generator=generator)
-            truth = torch.stack([data[rows, begin + k] for k in range(self.horizon + 1)])
-            error = (self._solve(truth[0], self.horizon) - truth) / increment
-            optimizer.zero_grad()
-            error.square().mean().backward()
-            optimizer.step()
+        with Interrupts() as interrupts:
+            for step in range(self.steps):
+                progress = step / self.steps
+                if self.max_time is not None:
+                    progress = max(progress, (time.monotonic() - start) / self.max_time)
+                if progress >= 1:
+                    break
+                for group in optimizer.param_groups:
+                    group["lr"] = self.lr * 0.5 * (1 + math.cos(math.pi * progress))
+                rows = torch.randint(0, len(x), (self.batch_size,), generator=generator)
+                begin = torch.randint(0, T - self.horizon, (self.batch_size,), generator=generator)
+                truth = torch.stack([data[rows, begin + k] for k in range(self.horizon + 1)])
+                error = (self._solve(truth[0], self.horizon) - truth) / increment
+                optimizer.zero_grad()
+                error.square().mean().backward()
+                optimizer.step()
+                if interrupts.came is not None:
+                    warnings.warn(
+                        f"the fit was interrupted at step {step + 1} of {self.steps}; its weights are kept, as they are.",
+                        FitWarning,
+                        stacklevel=4,
+                    )
+                    break
 
     def _solve(self, x0: Tensor, steps: int) -> Tensor:
         """``(steps + 1, n, D)`` in units of the sampling interval."""

@@ -13,11 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from ..surrogate.errors import FitDivergedError, FitWarning
+from ..surrogate.interrupts import AGAIN, Interrupted, Interrupts, again
 from ..surrogate.progress import Progress
 
 __all__ = ["History", "Recipe", "train"]
 
-ALL_DONE, MAX_TIME, NO_BETTER, DIVERGED = "all steps done", "max_time reached", "no better validation", "diverged"
+ALL_DONE, MAX_TIME, NO_BETTER, DIVERGED, INTERRUPTED = (
+    "all steps done", "max_time reached", "no better validation", "diverged", "interrupted"
+)  # fmt: skip
 
 
 @dataclass
@@ -73,15 +76,19 @@ def train(
 ) -> History:
     """Make `loss`, which draws its own batch, small, and leave in the network the weights of the smallest `validate`; the last without it.
 
+    Ctrl-C and SIGTERM end it after the step; a second one within two seconds is passed on.
+
     Raises
     ------
     FitDivergedError
         If the loss is not finite before a validation was.
+    KeyboardInterrupt
+        If it is interrupted before there are weights to keep.
 
     Warns
     -----
     FitWarning
-        If it is not finite later; the best weights are restored.
+        If it is not finite later, or interrupted; the best weights are restored.
 
     Examples
     --------
@@ -103,7 +110,7 @@ def train(
             best, history.best_step, weights = error, len(history.loss), copy.deepcopy(network.state_dict())
         progress.validated(error, best)
 
-    try:
+    def run(interrupts: Interrupts) -> None:
         for step in range(1, recipe.steps + 1):
             done = (step - 1) / recipe.steps
             if recipe.max_time is not None:
@@ -130,8 +137,19 @@ def train(
                 if recipe.patience is not None and without >= recipe.patience * recipe.validate_every:
                     history.stopped = NO_BETTER
                     break
+            interrupts.check()
         if validate is not None and history.stopped != DIVERGED and dict(history.validation).get(len(history.loss)) is None:
             look()
+
+    try:
+        with Interrupts() as interrupts:
+            run(interrupts)
+    except KeyboardInterrupt as e:
+        nothing = weights is None if validate is not None else not history.loss
+        # in the middle of a step the last weights are none to keep
+        if nothing or (not isinstance(e, Interrupted) and (validate is None or again())):
+            raise
+        history.stopped = INTERRUPTED
     finally:
         progress.close()
         history.seconds = time.monotonic() - start
@@ -155,9 +173,13 @@ def _end(network: nn.Module, history: History, weights: dict[str, Tensor] | None
         )
     else:
         history.best_step = len(history.loss)
-    if history.stopped == DIVERGED:
+    if history.stopped in (DIVERGED, INTERRUPTED):
+        why, step = (
+            ("diverged", len(history.loss) + 1) if history.stopped == DIVERGED else ("was interrupted", len(history.loss))
+        )
+        twice = f" Ctrl-C again within {AGAIN:g} s ends what fits in a loop." if history.stopped == INTERRUPTED else ""
         warnings.warn(
-            f"the fit diverged at step {len(history.loss) + 1}; the weights of step {history.best_step} were restored.",
+            f"the fit {why} at step {step}; the weights of step {history.best_step} were restored.{twice}",
             FitWarning,
             stacklevel=5,
         )

@@ -1,9 +1,12 @@
 """The baselines share the surrogate's surface and do what their names say."""
 
+import os
+import signal
+
 import numpy as np
 import pytest
 
-from lemode import Trajectories, baselines
+from lemode import FitWarning, Trajectories, baselines
 from lemode.systems import Lorenz63
 
 T = np.linspace(0, 20, 101)
@@ -120,3 +123,20 @@ def test_the_reservoir_solved_exactly_is_at_least_as_good():
     np.testing.assert_allclose(exact.forecast(x[:, :80], 21), x[:, 80:], atol=1e-3)
     with pytest.raises(ValueError, match="solver='cholesky': give 'reservoirpy' or 'exact'"):
         baselines.EchoStateNetwork(units=10, solver="cholesky").fit(WAVES)
+
+
+def test_a_signal_ends_a_neural_ode_with_the_weights_of_its_step(monkeypatch):
+    pytest.importorskip("torchdiffeq")
+    real, count = baselines.NeuralODE._solve, [0]
+
+    def solve(self, *arguments):
+        count[0] += 1
+        if count[0] == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(self, *arguments)
+
+    monkeypatch.setattr(baselines.NeuralODE, "_solve", solve)
+    with pytest.warns(FitWarning, match="interrupted at step 4 of 50; its weights are kept"):
+        model = baselines.NeuralODE(hidden_size=3, steps=50, batch_size=4).fit(np.sin(0.3 * np.arange(60))[:, None])
+    assert count[0] == 4
+    assert np.isfinite(model.predict(np.zeros((5, 1)))).all()

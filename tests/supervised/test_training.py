@@ -1,12 +1,15 @@
 """The loop: its schedule, its limit on gradients, what it keeps and why it ends."""
 
 import math
+import os
+import signal
 
+import numpy as np
 import pytest
 import torch
 
 from lemode.supervised.training import Recipe, train
-from lemode.surrogate import FitWarning
+from lemode.surrogate import FitWarning, interrupts
 
 
 class Number(torch.nn.Module):
@@ -72,3 +75,37 @@ def test_validation_that_is_never_finite_leaves_the_last_weights():
     history = train(net, lambda: net.x, lambda: math.nan, Recipe(steps=20, validate_every=5, patience=1))
     assert history.best_step == 20
     assert net.x.item() < 0
+
+
+def interrupted(step, validate, steps=40):
+    """A fit to which SIGTERM comes in the middle of a step."""
+    line, x, count = torch.nn.Linear(1, 1), torch.linspace(-1, 1, 20)[:, None], [0]
+
+    def loss():
+        count[0] += 1
+        if count[0] == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return (line(x) - 2 * x).square().mean()
+
+    def error():
+        return float((line(x) - 2 * x).square().mean())
+
+    return train(line, loss, error if validate else None, Recipe(steps=steps, lr=0.1, validate_every=10))
+
+
+@pytest.mark.parametrize("validate", [True, False])
+def test_a_signal_ends_the_step_and_keeps_the_best_weights(validate, monkeypatch):
+    monkeypatch.setattr(interrupts, "_interrupted", -np.inf)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.warns(
+        FitWarning, match=rf"was interrupted at step 23; the weights of step {20 if validate else 23} were restored"
+    ):
+        history = interrupted(23, validate)
+    assert (history.stopped, len(history.loss)) == ("interrupted", 23)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_signal_before_there_are_weights_is_passed_on(monkeypatch):
+    monkeypatch.setattr(interrupts, "_interrupted", -np.inf)
+    with pytest.raises(KeyboardInterrupt, match="SIGTERM"):
+        interrupted(7, validate=True)
