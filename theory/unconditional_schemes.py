@@ -77,6 +77,17 @@ assert sp.simplify(frozen.subs(g, x / t) - (z + (1 - sp.exp(-x)) * (zh - z))) ==
 # *Rows that use* :math:`1 - g \le 1` (J6, 5.4): :math:`\ell + \ell'(1 + h) w_1 + \ell(1 - h^2) w_z \le \ell(1 + \psi)`, and :math:`1 - \ell + \ell\,\psi = 1 - \ell(1 - \Psi)` with
 # :math:`\ell \ge \varphi(\Delta t\,g_{\min})`. ∎
 
+# %%
+# The way back, and uniform gradients
+# -----------------------------------
+# **Statement.** 5.2 holds with :math:`1 - \varphi(\Delta t)` in the place of :math:`1 - \Delta t`, and with :math:`\min\{\Delta t\,\chi(w_{2,i}),\ \varphi(\Delta t)(1 + 2w_{2,i})\} < 1` in the place of
+# :math:`\Delta t\,\chi(w_{2,i})`; so does the floor :math:`K^{-n}`, with that K, and the highway with :math:`\lambda = \varphi(\Delta t\,g_{\max})`. G_unif holds with :math:`\Delta t/\varphi(\Delta t\,g_{\min})` in the place of :math:`1/g_{\min}`.
+#
+# **Proof.** The diagonal of a y row of the factor :math:`J_Q`, less the rest of it, is at least :math:`1 - \ell_2 - \ell_2'|\hat y - y| w_2`. By (i) and (ii) what is subtracted is at most :math:`\ell_2(1 + 2(1 - g)w_2)`, which is at most
+# :math:`\Delta t\,g(1 + 2(1 - g)w_2) \le \Delta t\,\chi(w_2)`, and, as :math:`\ell_2 \le \varphi(\Delta t)` and :math:`1 - g \le 1`, at most :math:`\varphi(\Delta t)(1 + 2w_2)`. The z rows have the diagonal
+# :math:`1 - \ell_1 \ge 1 - \varphi(\Delta t)` and rows of B of at most :math:`\Delta t\,\beta(w_1, w_z)`; the rest of 5.2 is as it stands. J6 gives the highway. For G_unif the factor is :math:`1 - \varphi(\Delta t\,g_{\min})(1 - \Psi)`, the source
+# :math:`c\mu\Delta t\,q_r`, and the geometric series their quotient. ∎
+
 for phi in (x / (1 + x), 1 - sp.exp(-x)):
     assert phi.subs(x, 0) == 0
     assert phi.diff(x).subs(x, 0) == 1

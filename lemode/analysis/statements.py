@@ -56,6 +56,8 @@ def _all() -> tuple[Statement, ...]:
             "8.3": "contraction over windows of data"}),
         ("data", "containment", "8_along_data", {"8.4": "what no free run leaves"}),
         ("rate", "parallel_in_time", "9_sweeps", {"9.1": "how many sweeps over a sequence are enough"}),
+        ("engine", "outward_rounding", "10_rounding", {
+            "10.1": "bounds are rounded outward", "10.2": "the rounding of G", "10.3": "the rounding of an adjoint"}),
         ("engine", "engine_functions", "6_discretization", {
             "psi": "one unit's worst growth", "G": "one gate's worst growth", "gamma": "the largest of G", "beta": "its slope",
             "chi": "the gate's share", "A": "a sum over steps"}),
