@@ -234,9 +234,7 @@ def show(name, found):
         for f in found:
             a, b = f["one"]["seconds"], f["two"]["seconds"]
             print(f"| {f['units']} | {f['batch']} | {f['one']['parameters']:,} | {a:.1f} s | {b:.1f} s | {a / b:.2f} |")
-        print(
-            "\nOf each the passes over all series that store states, and the validations, every 50 steps, are made by all processes alike.\n"
-        )
+        print("\nValidations, and passes that store states, every 50 steps, are made by all processes alike.\n")
     elif name == "talk":
         print("## Messages between two processes of one machine, gloo\n")
         print("| numbers (float64) | sum over both | message to the other |\n|---|---|---|")

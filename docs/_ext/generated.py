@@ -49,6 +49,7 @@ def write_generated(folder: Path) -> None:
         "measured.md": committed("measured*.md", "python benchmarks/measured.py"),
         "uncertainty.md": committed("uncertainty*.md", "python benchmarks/uncertainty.py fhn lorenz nino ks --seeds 3"),
         "contracts.md": committed("contracts.md", "python benchmarks/contracts.py"),
+        "scale.md": committed("scale.md", "python benchmarks/scale.py exact talk train stream"),
         "parallel.md": committed("parallel.md", "python benchmarks/parallel.py"),
         "modules.md": rooms.as_markdown(set(api_pages.public_modules())),
         "layer.md": committed("layer*.md", "python benchmarks/layer.py")

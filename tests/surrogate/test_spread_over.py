@@ -4,9 +4,12 @@ import os
 import sys
 import threading
 
+import numpy as np
 import pytest
 
-from lemode.surrogate.parallel import spread_over
+from lemode import Surrogate
+from lemode.surrogate import tsqr
+from lemode.surrogate.parallel import spread_over, workers
 
 
 def where(k):
@@ -35,3 +38,20 @@ def test_without_joblib_one_after_the_other_and_no_more(monkeypatch):
 def test_how_many(n_jobs):
     with pytest.raises(ValueError, match=r"n_jobs=.*give how many"):
         spread_over(where, [(1,)], n_jobs)
+
+
+@pytest.mark.slow
+def test_workers_of_dask_have_the_solution_of_one(monkeypatch):
+    """An exact fit whose series are spread over a LocalCluster of two: 1e-10 of the predictions, as test_tsqr has it."""
+    distributed = pytest.importorskip("dask.distributed")
+    joblib = pytest.importorskip("joblib")
+    wave = np.stack([np.sin(0.1 * np.arange(400) + p) + 0.3 * np.sin(0.23 * np.arange(400) + p) for p in range(6)])[..., None]
+    model = Surrogate(hidden_size=10, train="readout", delays=0, verbose=0)
+    one = model.fit(wave).predict(wave)
+    monkeypatch.setattr(tsqr, "LEAST", 1e6)  # so that the last fits are spread
+    cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None)
+    with cluster, distributed.Client(cluster), joblib.parallel_config("dask"):
+        assert workers() == 2
+        assert [r[0] for r in spread_over(where, [(k,) for k in range(4)], None)] == [0, 1, 2, 3]
+        two = model.fit(wave).predict(wave)
+    np.testing.assert_allclose(two, one, rtol=0, atol=1e-10)
