@@ -152,7 +152,7 @@ def growth_rate(network: Network, norm: float = math.inf) -> float:
     if norm == math.inf:
         r = row_sums(network)
         gz = float(np.max(gam(r.w1, r.wz)))
-        return max(gz, float(np.max(gam(r.w2, above(r.wy * (1 + dt * gz), 3)))))
+        return max(gz, float(np.max(gam(r.w2, above(r.wy * (1 + dt * gz), 3) if gz else r.wy))))
     if norm == 1:
         c1, c2, cz, cy = (float(sums_above(weights(network)[name], 0).max()) for name in ("W1", "W2", "Wz", "Wy"))
         return max(cy, float(above(c2 / 2 + (c1 / 2 + cz) * (1 + dt * cy), 6)))
