@@ -59,7 +59,7 @@ for dt in (0.01, 0.3, 1.0):  # attained in the limit g = zhat = 1
     x = 0.0
     for n in range(1, 60):
         x = (1 - dt) * x + dt
-        assert abs(x - state_radius(dt, n)) < 1e-15 * n + 1e-15
+        assert abs(x - state_radius(dt, n)) < 1e-14 * (n + 1)  # rounded outward
         assert state_radius(dt, n) <= min(1.0, n * dt) * (1 + 1e-14)  # rounded outward
 
 # %%
