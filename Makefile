@@ -2,6 +2,8 @@ PYTHON ?= python3
 BIN    := .venv/bin
 # one thread a process: small recurrent networks gain nothing from more, and two test workers share two cores
 export OMP_NUM_THREADS ?= 1
+# what pytest compiles of the tests is kept: three commands read them, and that takes each ten seconds
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: env demo test slow study theory lowest sanitize lint docs docs-quick docs-check docs-env clean
 

@@ -4,11 +4,13 @@ A line says what stands behind its statements: a proof in prose, which no comput
 contradicted them.
 """
 
+import os
 import re
 import runpy
 import sys
 import time
 import traceback
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -33,21 +35,27 @@ def evidence(path: Path) -> str:
     return ", ".join(word for word, pattern in EVIDENCE.items() if re.search(pattern, text, re.M)) or "numbers"
 
 
-def main(folder: Path = HERE) -> int:
-    """Run them; 0 if every assertion holds."""
-    failed = 0
-    width = max(len(path.stem) for path in scripts(folder))
-    for path in scripts(folder):
-        start = time.perf_counter()
-        try:
-            found = runpy.run_path(str(path), run_name=f"theory.{path.stem}")
-            word, what = "ok  ", f"{', '.join(found.get('STATEMENTS', ()))}  [{evidence(path)}]"
-        except Exception:
-            failed += 1
-            word, what = "FAIL", traceback.format_exc()
-        print(f"{word}  {path.stem:{width}}  {what}  {time.perf_counter() - start:.1f} s", flush=True)
+def run(path: Path) -> tuple[bool, str, float]:
+    """Whether a script holds, what it states or where it failed, and its seconds."""
+    start = time.perf_counter()
+    try:
+        found = runpy.run_path(str(path), run_name=f"theory.{path.stem}")
+        held, what = True, f"{', '.join(found.get('STATEMENTS', ()))}  [{evidence(path)}]"
+    except Exception:
+        held, what = False, traceback.format_exc()
+    return held, what, time.perf_counter() - start
+
+
+def main(folder: Path = HERE, workers: int = 1) -> int:
+    """Run them, so many at a time; 0 if every assertion holds."""
+    paths = scripts(folder)
+    width, failed = max(len(path.stem) for path in paths), 0
+    with ProcessPoolExecutor(workers) as pool:
+        for path, (held, what, seconds) in zip(paths, (pool.map if workers > 1 else map)(run, paths)):
+            failed += not held
+            print(f"{'ok  ' if held else 'FAIL'}  {path.stem:{width}}  {what}  {seconds:.1f} s", flush=True)
     return int(failed > 0)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(workers=os.cpu_count() or 1))
