@@ -12,7 +12,7 @@ SCRIPT = EXAMPLES / "gradient_bounds.py"
 TABLE = EXAMPLES / "your_own_table.py"
 
 
-@pytest.mark.slow
+@pytest.mark.study
 def test_quick_run_shows_bounds_and_counterexamples():
     done = subprocess.run([sys.executable, str(SCRIPT), "--quick"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -38,7 +38,7 @@ def test_a_table_of_your_own(tmp_path):
     assert (tmp_path / "forecast.png").stat().st_size > 10_000
 
 
-@pytest.mark.slow
+@pytest.mark.study
 def test_adding_problem(tmp_path):
     script, small = (
         EXAMPLES / "adding_problem.py",

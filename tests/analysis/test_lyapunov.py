@@ -344,7 +344,7 @@ SHORT = {  # a map, its derivative, and the largest exponent: of Henon by Sprott
 }
 
 
-@pytest.mark.slow
+@pytest.mark.study
 @pytest.mark.parametrize("name", SHORT)
 def test_errors_of_short_runs_are_what_they_are_said_to_be(name):
     """200 runs, each some of its own standard errors off: these have a standard deviation of one, known to 5 %."""

@@ -11,7 +11,7 @@ T = np.linspace(0, 200, 501)
 SYSTEM = ForcedFitzHughNagumo()
 
 
-@pytest.mark.parametrize("method", [None, pytest.param("Radau", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("method", [None, pytest.param("Radau", marks=pytest.mark.study)])
 def test_a_step_is_two_constant_currents_in_turn(method):
     x0 = np.array([[0.3, 0.0], [-1.0, -0.4]])
     y = SYSTEM.solve(x0, T, current=lambda t: 0.2 if t < 80 else 0.9, breaks=[80.0], method=method)
