@@ -251,7 +251,7 @@ def _lem_G(s: Array, A: Array, B: Array, r: Array) -> Array:
         # G is homogeneous, so that nothing overflows which the value itself does not; a power of two leaves the digits as they are
         scale = np.maximum(np.maximum(A, B), s)
         exponent = np.frexp(np.where(np.isfinite(scale), scale, 1.0))[1]
-        infinite, nothing = ~(np.isfinite(A) & np.isfinite(B)), (A == 0) & (B <= s)
+        infinite, nothing = ~(np.isfinite(A) & np.isfinite(B)), (A == 0) & (s >= B)
         s, A, B = (np.ldexp(x, -exponent) for x in (s, A, B))
         nothing |= _psi_r(A, B, r) <= s  # no bracket is positive
         # piece 1, h = 1: g ((1 + r)(1 - g) A - s)
