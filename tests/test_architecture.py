@@ -34,6 +34,7 @@ ROOMS = {
     "baselines": {"lemode.baselines"},
     "supervised": {"lemode.supervised"},
     "export": {"lemode.export"},
+    "sktime": {"lemode.sktime"},
     "report": {"lemode.report"},
     "top": {"lemode"},
     "cli": {"lemode.cli", "lemode.__main__"},
@@ -58,7 +59,8 @@ BELOW = {
     "baselines": {"tools", "trajectories", "systems", "surrogate"},
     "supervised": MODEL | {"weights", "tasks", "surrogate"},
     "export": MODEL | {"surrogate"},
-    "report": set(ROOMS) - {"report", "export", "cli", "top"},
+    "sktime": {"tools", "surrogate"},
+    "report": set(ROOMS) - {"report", "export", "sktime", "cli", "top"},
     "top": set(ROOMS) - {"cli", "top"},
     "cli": set(ROOMS) - {"cli"},
 }

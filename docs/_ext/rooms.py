@@ -30,6 +30,7 @@ ROOMS = {
     "What a surrogate is compared with": ("lemode.baselines",),
     "Sequences with a label or a number": ("lemode.supervised", "lemode.tasks"),
     "Models without Python": ("lemode.export",),
+    "Forecasters of other libraries": ("lemode.sktime",),
     "Judging and showing": ("lemode.metrics", "lemode.plots", "lemode.report"),
     "The package and its commands": ("lemode", "lemode.cli", "lemode.__main__"),
 }
