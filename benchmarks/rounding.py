@@ -52,7 +52,11 @@ def G(s, A, B, r=1):
         inside = (k - r * A) ** 2 + 3 * k * (r * A - B + s)
         if inside >= 0:
             candidates += [1 - ((k - r * A) + sign * mpmath.sqrt(inside)) / (3 * k) for sign in (1, -1)]
-    return max(g * (-s + psi_r((1 - g) * A, B, r)) for g in candidates if 0 <= g <= 1)
+
+    def bracket(a):  # B - s first: of 1e39 and 1e39, 50 digits leave none of 1e-12
+        return (B - s) + r * a + a * a / (4 * B) if B > 0 and a <= 2 * B else (1 + r) * a - s
+
+    return max(g * bracket((1 - g) * A) for g in candidates if 0 <= g <= 1)
 
 
 def chi(w):

@@ -275,7 +275,7 @@ def _lem_G(s: Array, A: Array, B: Array, r: Array) -> Array:
         lacking = MAXIMUM * U * (np.abs(difference) + np.where(A > 2 * B, 2 * (1 + r) * A, r * A + A * (A / B) / 4))
         # where A is nothing beside the others, the candidates overflow, and the simple bound is as good
         value = np.where(A < 1e-140, simple, np.fmin(simple, outward(best + lacking, 4)))
-        value = np.ldexp(outward(value, 1), exponent)
+        value = np.nextafter(np.ldexp(outward(value, 1), exponent), np.inf)  # which may have underflowed
     return np.asarray(np.where(nothing, 0.0, np.where(infinite, np.inf, value)))
 
 
