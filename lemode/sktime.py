@@ -91,7 +91,7 @@ class LEMForecaster(BaseForecaster):  # type: ignore[misc]
     @classmethod
     def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:
         """What sktime's own tests build it with."""
-        small = {"hidden_size": 5, "train": "readout", "washout": 2, "verbose": 0}
+        small: dict[str, Any] = {"hidden_size": 5, "train": "readout", "washout": 2, "verbose": 0}
         return [{"surrogate": Surrogate(delays=delays, **small)} for delays in (0, 1)]
 
 
