@@ -198,9 +198,9 @@ def talk():
     return [{"numbers": n} | spawn("messages", 2, n) for n in (1, 1_000, 100_000, 1_000_000)]
 
 
-def stream(folder):
+def stream(folder, sizes):
     found = []
-    for gigabytes in (1, 5, 20):
+    for gigabytes in sizes:
         path = Path(folder) / f"lemode-{gigabytes}.npy"
         try:
             size = write_series(path, gigabytes)
@@ -283,6 +283,7 @@ def main():
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS) + "; all by default")
     parser.add_argument("--log", type=Path)
     parser.add_argument("--folder", default=tempfile.gettempdir())
+    parser.add_argument("--sizes", nargs="+", type=float, default=[1, 5, 20], metavar="GB", help="of the files of `stream`")
     parser.add_argument("--one", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
     options.parts = options.parts or PARTS
@@ -296,7 +297,7 @@ def main():
     log = json.loads(options.log.read_text()) if options.log is not None and options.log.exists() else {}
     for part in options.parts:
         if part not in log:
-            log[part] = stream(options.folder) if part == "stream" else globals()[part]()
+            log[part] = stream(options.folder, options.sizes) if part == "stream" else globals()[part]()
             if options.log is not None:
                 options.log.write_text(json.dumps(log))
     print(f"# Scale\n\n{processor()}; one thread a process.\n")

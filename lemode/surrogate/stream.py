@@ -67,7 +67,7 @@ class Stream:
     """Series on disk for ``Surrogate(train="readout").fit(stream)``, whose memory does not grow with them.
 
     Samples are one interval apart, and none is missing. Without validation data part of the series is held out: of five series or more
-    every fifth one, else the end of each, a fifth of it; of this 20,000 samples of 16 series are read.
+    every fifth one, else the end of each, a fifth of it; of this 20,000 samples of 16 series, or four million numbers, are read.
 
     Parameters
     ----------
@@ -168,10 +168,11 @@ class Stream:
     def hold_out(self) -> tuple[list[Piece], list[Piece]]:
         """What is trained on, a piece of each series, and what is held out."""
         whole = self.whole()
+        most = max(min(HELD_SAMPLES, SAMPLE // (min(len(self), HELD_SERIES) * len(self.names))), 500)
         if len(self) >= 5:
-            held = [p._replace(end=min(p.end, HELD_SAMPLES)) for p in whole[4::5]]
+            held = [p._replace(end=min(p.end, most)) for p in whole[4::5]]
             return [p for i, p in enumerate(whole) if i % 5 != 4], held[:HELD_SERIES]
-        cuts = [p.end - max(min(p.end // 5, HELD_SAMPLES), 3) for p in whole]
+        cuts = [p.end - max(min(p.end // 5, most), 3) for p in whole]
         if min(cuts) < 3:
             raise ValueError(
                 f"the shortest series has {min(p.end for p in whole)} samples: too short to hold out a part of it."
