@@ -12,10 +12,10 @@ deviation is added, then the last variable is left out in the setting "hidden". 
   four more have passed: its relative error;
 - sMAPE of forecasts from 16 noisy histories of the test part, up to 1, 2, ... 5 Lyapunov times, against the truth without noise.
 
-A free run that is not finite, or a thousand standard deviations away, stays where it was. Of the systems are left out: driven
-ones, those with variables that wind or grow, the two that settings were chosen on (TUNING), and those whose exponent is not 0.2
-a period or more or could not be computed. They come in an order that is drawn once, so that a part of them is a sample of all.
-Fits end after a number of steps, not of seconds. One thread.
+A free run that is not finite, or a thousand standard deviations away, stays where it was. Of the systems are left out: driven ones, those
+with variables that wind or grow, the two that settings were chosen on (TUNING), and those whose exponent is not 0.2 a period or more or
+could not be computed. They come in an order that is drawn once, so that a part of them is a sample of all. Fits end after a number of
+steps, not of seconds. One thread.
 
 Settings (METHODS) were chosen by `python benchmarks/attractors.py tune`, by D_stsp and D_H of the test part of the systems TUNING; its log
 is attractors.tune.jsonl. It was not finished: NG-RC saw one of four cases, ESN two to four, and readouts kept their defaults.
