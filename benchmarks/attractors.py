@@ -348,7 +348,7 @@ def table(options: argparse.Namespace) -> None:
     )
     figure, axes = plt.subplots(2, 2, figsize=(9, 4.6), layout="constrained")
     for row, setting in enumerate(SETTINGS):
-        print(f"### {'All variables seen' if setting == 'seen' else 'The last variable hidden'}\n")
+        print(f"# {'All variables seen' if setting == 'seen' else 'The last variable hidden'}\n")
         print(f"| method | {' | '.join(MEASURES)} | seconds |\n|---" + "|---" * (len(MEASURES) + 1) + "|")
         floor = []
         for name in names:
