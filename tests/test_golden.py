@@ -43,6 +43,7 @@ def test_what_they_were_made_with_is_still_known():
     assert [model.history_.stages[0]["name"] for model in models[:1]] == ["noise"]
 
 
+@pytest.mark.slow
 def test_one_with_inputs_and_delays_can_be_audited(expected):
     """Its core reads the inputs at both ends of a step."""
     model, history = lemode.Surrogate.load(GOLDEN / "surrogate.lem"), expected["surrogate.history"]

@@ -63,6 +63,7 @@ def test_rows_are_complete_and_plain():
     assert any("one layer" in note for note in result.notes)
 
 
+@pytest.mark.slow
 def test_measured_gradient_is_that_of_the_whole_network():
     # stacked layers with a readout: the pull handed down layer by layer is the chain rule
     rnn = lemode.LEM(2, 4, num_layers=3, dt=0.5, dtype=torch.float64)
@@ -79,6 +80,7 @@ def test_measured_gradient_is_that_of_the_whole_network():
     assert all(p.dtype == torch.float64 for p in rnn.parameters())
 
 
+@pytest.mark.slow
 def test_layouts_agree():
     rnn = lemode.LEM(2, 4, dt=0.5, dtype=torch.float64)
     u, target = data()
@@ -157,6 +159,7 @@ def test_plot_returns_axes_without_touching_pyplot():
     assert (flow.ceiling_posterior <= flow.ceiling * (1 + 1e-9)).all()
 
 
+@pytest.mark.slow
 def test_a_thousand_steps_of_many_sequences():
     u, target = data(L=1000, N=32, o=16, dtype=torch.float32)
     assert audit(lemode.LEM(2, 16, dt=0.2), u, target).holds

@@ -124,6 +124,7 @@ def test_derivatives_keep_their_digits_where_gates_and_candidates_saturate():
     assert float(c[5]) == pytest.approx(0.5 * tail * sech2, rel=1e-13, abs=0)
 
 
+@pytest.mark.slow
 def test_an_audit_of_a_gradient_of_nothing_has_bounds_of_nothing():
     """A target that is met: zero times a factor beyond the largest float is zero, and no nan."""
     torch.manual_seed(0)

@@ -137,6 +137,7 @@ def test_field_takes_its_own_integrator():
     np.testing.assert_allclose(rates, exact, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_flow_of_a_torch_rhs():
     A = torch.tensor([[-1.0, 0.5], [0.0, -2.0]], dtype=torch.float64)
     s = spectrum_of_flow(lambda t, x: A @ x, torch.ones(2, dtype=torch.float64), 20.0, transient=5.0, dt=0.05)
@@ -181,6 +182,7 @@ def test_lem_sum_of_exponents_is_the_mean_log_determinant(scheme, layers):
     assert s.dimension == 6 * layers
 
 
+@pytest.mark.slow
 def test_lem_forgets_its_state_at_the_rate_of_the_largest_exponent():
     rnn, u = network(gain=0.5)
     u = torch.cat([u] * 5)[:, :1]

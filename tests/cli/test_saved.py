@@ -110,6 +110,7 @@ def test_an_example_with_a_misspelt_option_stops(tmp_path):
     assert "unrecognized arguments: --qick" in done.stderr
 
 
+@pytest.mark.slow
 def test_python_m_lemode():
     done = subprocess.run([sys.executable, "-m", "lemode", "audit", "--help"], capture_output=True, text=True, check=True)
     assert "every statement" in done.stdout.replace("\n", " ").lower()

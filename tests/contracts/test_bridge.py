@@ -199,6 +199,7 @@ def test_saved_of_another_size_is_not_read():
 FUZZ = Path(__file__).with_name("fuzz_bridge.py")
 
 
+@pytest.mark.slow
 def test_drawn_calls_are_right_or_refused():
     """200 of the draws of fuzz_bridge.py; `.ci/run` runs 2,000 under the address sanitizer."""
     done = subprocess.run([sys.executable, str(FUZZ), "200"], capture_output=True, text=True, timeout=300, check=False)

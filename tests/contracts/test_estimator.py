@@ -382,6 +382,7 @@ class TestNothingIsIgnored:
             [*(p.detach().numpy().ravel() for p in model.network_.state_dict().values()), model.history_.loss]
         )
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("cls", [Surrogate, FieldSurrogate, baselines.LSTM, baselines.GRU])
     def test_of_surrogates(self, cls):
         data = (

@@ -122,6 +122,7 @@ def test_errors_are_one_line(model_file, tmp_path, capsys):
     assert not (tmp_path / "x.html").exists()
 
 
+@pytest.mark.slow
 def test_titles_are_escaped(model_file, tmp_path):
     from lemode.report import write_report
 

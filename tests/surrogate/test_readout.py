@@ -262,6 +262,7 @@ class TestAuto:
     def test_is_the_default(self):
         assert Surrogate().train == "auto"
 
+    @pytest.mark.slow
     def test_a_warm_start_goes_on_with_the_core_that_was_kept(self, few_draws):
         model = fitted(**self.settings(warm_start=True))
         assert model.history_.kept.startswith("readout")
@@ -278,6 +279,7 @@ class TestAuto:
         model = fitted(**self.settings(continuous=True))
         assert isinstance(model.network_, FlowNetwork)
 
+    @pytest.mark.slow
     def test_where_the_training_diverges_the_readout_is_there(self, few_draws):
         with pytest.warns(FitWarning, match="the training diverged before it found any weights; the readout is kept"):
             model = fitted(**self.settings(lr=1e30, optimizer="adam", steps=60))
@@ -385,6 +387,7 @@ def test_never_worse_than_the_linear_autoregression(kind, few_draws):
     assert np.isfinite(model.forecast(x[0, :100, None], 1000)).all()
 
 
+@pytest.mark.slow
 def test_a_field_with_a_conserved_mean():
     rng = np.random.default_rng(0)
     points = 2 * np.pi * np.arange(16) / 16

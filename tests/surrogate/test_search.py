@@ -55,6 +55,7 @@ def test_a_seed_and_a_storage_are_one_search(tmp_path):
     assert len({str(d) for d in draws(again)}) == 3  # nothing is drawn again
 
 
+@pytest.mark.slow
 def test_what_is_bad_is_cut_short():
     model = Surrogate(**{**MODEL.get_params(), "steps": 100})
     # after five trials that came to an end the median is known, and a rate of 1e-30 is above it from the first validation on

@@ -93,6 +93,7 @@ def test_what_only_the_whole_has_is_in_bounds_and_ranges(small_blocks):
     assert (model.names_, model.input_names_, model.step_) == (("v",), ("w",), 0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_blocks")
 def test_a_stream_is_spread_over_the_jobs_of_joblib(monkeypatch):
     joblib = pytest.importorskip("joblib")

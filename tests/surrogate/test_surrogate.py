@@ -244,6 +244,7 @@ class TestStagesAndBudgets:
         first_left = stages[0]["free_run_after"] if stages[0]["kept"] else stages[0]["free_run_before"]
         assert stages[1]["free_run_before"] == pytest.approx(first_left, rel=1e-9)
 
+    @pytest.mark.slow
     def test_a_harmful_stage_is_undone(self):
         plain = quick(steps=255, budget="quick").fit(waves())  # 300 less the 15 % of the second stage
         noisy = quick(steps=300, stages=("one-step", "noise"), noise=1e4).fit(waves())

@@ -113,6 +113,7 @@ def test_exponents_of_the_small_chaotic_flows(system, t, dt, top, tolerance):
         assert s.exponents.sum() == pytest.approx(system.facts["sum of exponents"].value, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_lorenz96():
     system = Lorenz96()
     x0 = system.sample_initial(8, np.random.default_rng(0))

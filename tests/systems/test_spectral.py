@@ -111,6 +111,7 @@ class TestKuramotoSivashinsky:
         np.testing.assert_allclose(spectrum.exponents[:8], exact[:8], atol=2e-3)  # the transient leaves O(1/t)
         assert spectrum.exponents.sum() == pytest.approx(exact.sum(), rel=1e-9)
 
+    @pytest.mark.slow
     def test_largest_exponent(self):
         # in short: 16 members of 200 time units; three standard errors are 0.02
         s = KuramotoSivashinsky(N=32, step=0.25)
