@@ -32,9 +32,8 @@ __all__ = [
 
 U = 2.0**-53
 TINY = 1e-300  # above what is lost to underflow
-FUNCTION = (
-    8  # unit roundoffs, four units in the last place: more than exp, log1p, expm1, tanh or the sigmoid of any of them errs by
-)
+# unit roundoffs, four units in the last place: more than exp, log1p, expm1, tanh or the sigmoid of any of them errs by
+FUNCTION = 8
 
 
 def unit_roundoff(dtype: torch.dtype) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from ..surrogate.parameters import check_count, check_number
 from ..surrogate.recipe import check_seed
 from ..surrogate.seeds import torch_stream
 from .base import Array, Baseline
+from .gradient_steps import gradient_steps
 
 __all__ = ["AlmostLinearRNN"]
 
@@ -111,14 +111,8 @@ class AlmostLinearRNN(Baseline):
         self.floor_[M - self.rectified :] = 0.0
         parameters = [w.requires_grad_() for w in self.weights_.values()]
         data, batches = torch.from_numpy(x), torch_stream(self.seed, "batches")
-        optimizer, start = torch.optim.Adam(parameters, lr=self.lr), time.monotonic()
-        for step in range(self.steps):
-            progress = step / self.steps
-            if self.max_time is not None:
-                progress = max(progress, (time.monotonic() - start) / self.max_time)
-            if progress >= 1:
-                break
-            optimizer.param_groups[0]["lr"] = self.lr * 0.01**progress
+
+        def loss() -> Tensor:
             rows = torch.randint(0, n, (self.batch_size,), generator=batches)
             begin = torch.randint(0, T - self.window + 1, (self.batch_size,), generator=batches)
             truth = data[rows[:, None], begin[:, None] + torch.arange(self.window)].transpose(0, 1)
@@ -128,12 +122,9 @@ class AlmostLinearRNN(Baseline):
                 errors.append(z[:, :D] - truth[k])
                 if k % self.interval == 0:
                     z = torch.cat([truth[k], z[:, D:]], 1)
-            loss = torch.stack(errors).square().mean()
-            optimizer.zero_grad()
-            loss.backward()
-            if torch.stack([p.grad.square().sum() for p in parameters if p.grad is not None]).sum().isfinite():
-                torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-                optimizer.step()
+            return torch.stack(errors).square().mean()
+
+        gradient_steps(parameters, loss, self.steps, lambda progress: self.lr * 0.01**progress, self.max_time, largest=1.0)
         for p in parameters:
             p.requires_grad_(False)
 

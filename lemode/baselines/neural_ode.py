@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
-import warnings
 from typing import Any
 
 import numpy as np
@@ -12,13 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..surrogate.errors import FitWarning
-from ..surrogate.interrupts import Interrupts
 from ..surrogate.network import draw_weights
 from ..surrogate.parameters import check_count, check_number
 from ..surrogate.recipe import check_seed
 from ..surrogate.seeds import torch_stream
 from .base import Baseline, need
+from .gradient_steps import gradient_steps
 
 __all__ = ["NeuralODE"]
 
@@ -100,31 +97,18 @@ class NeuralODE(Baseline):
         draw_weights(self.field_, torch_stream(self.seed, "weights"))
         data, generator = torch.from_numpy(x), torch_stream(self.seed, "batches")
         increment = data.diff(dim=1).square().mean((0, 1)).sqrt()
-        optimizer = torch.optim.Adam(self.field_.parameters(), lr=self.lr)
-        start, T = time.monotonic(), x.shape[1]
-        with Interrupts() as interrupts:
-            for step in range(self.steps):
-                progress = step / self.steps
-                if self.max_time is not None:
-                    progress = max(progress, (time.monotonic() - start) / self.max_time)
-                if progress >= 1:
-                    break
-                for group in optimizer.param_groups:
-                    group["lr"] = self.lr * 0.5 * (1 + math.cos(math.pi * progress))
-                rows = torch.randint(0, len(x), (self.batch_size,), generator=generator)
-                begin = torch.randint(0, T - self.horizon, (self.batch_size,), generator=generator)
-                truth = torch.stack([data[rows, begin + k] for k in range(self.horizon + 1)])
-                error = (self._solve(truth[0], self.horizon) - truth) / increment
-                optimizer.zero_grad()
-                error.square().mean().backward()
-                optimizer.step()
-                if interrupts.came is not None:
-                    warnings.warn(
-                        f"the fit was interrupted at step {step + 1} of {self.steps}; its weights are kept, as they are.",
-                        FitWarning,
-                        stacklevel=4,
-                    )
-                    break
+        T = x.shape[1]
+
+        def loss() -> Tensor:
+            rows = torch.randint(0, len(x), (self.batch_size,), generator=generator)
+            begin = torch.randint(0, T - self.horizon, (self.batch_size,), generator=generator)
+            truth = torch.stack([data[rows, begin + k] for k in range(self.horizon + 1)])
+            return ((self._solve(truth[0], self.horizon) - truth) / increment).square().mean()
+
+        def rate(progress: float) -> float:
+            return self.lr * 0.5 * (1 + math.cos(math.pi * progress))
+
+        gradient_steps(self.field_.parameters(), loss, self.steps, rate, self.max_time)
 
     def _solve(self, x0: Tensor, steps: int) -> Tensor:
         """``(steps + 1, n, D)`` in units of the sampling interval."""

@@ -73,13 +73,13 @@ class Stream:
     ----------
     sources : an array ``(T, D)`` or ``(n, T, D)`` that is on disk, such as a `numpy.memmap`, an array of zarr or of h5py; the name of a
         file, see `open_series`; or a list of these
-    names : D names; x0, x1, ... by default
+    names : D names; by default those that the columns of a file have, else x0, x1, ...
     interval : between samples
 
     Raises
     ------
     ValueError
-        For other shapes, or sources with different numbers of variables.
+        For other shapes, sources with different numbers of variables, or columns of other names or in another order.
 
     Examples
     --------
@@ -109,7 +109,15 @@ class Stream:
                 )
             self.rows += [(k, None)] if len(shape) == 2 else [(k, i) for i in range(shape[0])]
         D = int(self.sources[0].shape[-1])
-        self.names = tuple(names) or tuple(f"x{j}" for j in range(D))
+        columns = {k: tuple(s.names) for k, s in enumerate(self.sources) if hasattr(s, "names")}
+        first = min(columns, default=0)
+        own = columns.get(first, ())
+        for k, theirs in columns.items():
+            if theirs != own:
+                raise ValueError(f"source {k} has the columns {theirs}, source {first} {own}: give files of the same columns.")
+        if names and own and tuple(names) != own:
+            raise ValueError(f"names={tuple(names)}: the columns are {own}; leave names out, or rename them in the file.")
+        self.names = tuple(names) or own or tuple(f"x{j}" for j in range(D))
         if len(self.names) != D or len(set(self.names)) != D:
             raise ValueError(f"names={self.names}: give {D} different names, one per variable.")
 
@@ -211,7 +219,8 @@ def as_stream(X: Any) -> Stream | None:
     if isinstance(X, Stream):
         return X
     on_disk = isinstance(X, np.memmap) or all(hasattr(X, name) for name in ("chunks", "shape", "dtype", "__getitem__"))
-    if not on_disk or len(X.shape) not in (2, 3) or np.dtype(X.dtype).itemsize * int(np.prod(X.shape)) <= LARGE:
+    labelled = hasattr(X, "coords")  # by xarray: names, and dimensions in any order
+    if not on_disk or labelled or len(X.shape) not in (2, 3) or np.dtype(X.dtype).itemsize * int(np.prod(X.shape)) <= LARGE:
         return None
     return Stream(X)
 
@@ -276,9 +285,15 @@ class _Parquet:
     """A table of parquet as an array ``(T, D)``, of which one row group is in memory."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        from pyarrow import parquet
+        from pyarrow import parquet, types
 
         self.file = parquet.ParquetFile(path)
+        self.names = tuple(self.file.schema_arrow.names)
+        for name, kind in zip(self.names, self.file.schema_arrow.types):
+            if not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)):
+                raise ValueError(
+                    f"{path}: column {name!r} is of type {kind}: leave it out of the file; samples are one interval apart."
+                )
         counts = [self.file.metadata.row_group(i).num_rows for i in range(self.file.num_row_groups)]
         self.ends = np.cumsum(counts)
         self.shape = (int(self.ends[-1]) if counts else 0, len(self.file.schema_arrow))
@@ -301,10 +316,10 @@ class _Parquet:
 
 def _let_go(source: Any) -> None:
     """Pages of a memory map that were read count as memory of the process until the system needs them; it may have them now."""
-    base = source
+    base, of_a_file = source, False
     while isinstance(base, np.ndarray):
-        if isinstance(base, np.memmap) and base.mode == "c":  # what was written there is nowhere else
-            return
+        # what was written to a copy, or to memory that is no file's, is nowhere else
+        of_a_file = isinstance(base, np.memmap) and base.mode != "c"
         base = base.base
-    if isinstance(base, mmap.mmap) and hasattr(base, "madvise"):
+    if of_a_file and isinstance(base, mmap.mmap) and hasattr(base, "madvise"):
         base.madvise(mmap.MADV_DONTNEED)

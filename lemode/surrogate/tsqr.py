@@ -144,7 +144,7 @@ def of_dask(rows: Any, targets: Any, weights: Any = None, unpenalised: int = 0) 
         raise ValueError(f"{len(F)} rows, {len(t)} targets and {len(w)} weights: give as many of each.")
     t, w = t.rechunk({0: F.chunks[0]}), w.rechunk({0: F.chunks[0]})
     sizes = F.shape[1], t.shape[1], unpenalised
-    block, pair = dask.delayed(_of_block), dask.delayed(_pair)
+    block, pair = dask.delayed(_of_block), dask.delayed(merged)
     blocks = zip(F.to_delayed()[:, 0], t.to_delayed()[:, 0], w.to_delayed(), strict=True)
     level = [block(*sizes, *part) for part in blocks]
     while len(level) > 1:
@@ -157,10 +157,6 @@ def _of_block(columns: int, targets: int, unpenalised: int, F: Any, t: Any, w: A
     factor = StreamingQR(columns, targets, unpenalised)
     factor.add(F, t, w)
     return factor
-
-
-def _pair(factors: list[StreamingQR]) -> StreamingQR:
-    return merged(factors)
 
 
 def _packed(factor: StreamingQR) -> Tensor:

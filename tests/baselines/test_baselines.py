@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from lemode import FitWarning, Trajectories, baselines
+from lemode.surrogate import interrupts
 from lemode.systems import Lorenz63
 
 T = np.linspace(0, 20, 101)
@@ -125,18 +126,27 @@ def test_the_reservoir_solved_exactly_is_at_least_as_good():
         baselines.EchoStateNetwork(units=10, solver="cholesky").fit(WAVES)
 
 
-def test_a_signal_ends_a_neural_ode_with_the_weights_of_its_step(monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "step", "settings"),
+    [
+        ("NeuralODE", "_solve", {"hidden_size": 3}),
+        ("AlmostLinearRNN", "_begin", {"units": 3, "rectified": 1, "window": 10}),
+    ],
+)
+def test_a_signal_ends_a_fit_with_the_weights_of_its_step(name, step, settings, monkeypatch):
     pytest.importorskip("torchdiffeq")
-    real, count = baselines.NeuralODE._solve, [0]
+    kind, count = getattr(baselines, name), [0]
+    real = getattr(kind, step)
 
-    def solve(self, *arguments):
+    def once_a_step(self, *arguments):
         count[0] += 1
         if count[0] == 4:
             os.kill(os.getpid(), signal.SIGTERM)
         return real(self, *arguments)
 
-    monkeypatch.setattr(baselines.NeuralODE, "_solve", solve)
+    monkeypatch.setattr(interrupts, "_interrupted", -np.inf)
+    monkeypatch.setattr(kind, step, once_a_step)
     with pytest.warns(FitWarning, match="interrupted at step 4 of 50; its weights are kept"):
-        model = baselines.NeuralODE(hidden_size=3, steps=50, batch_size=4).fit(np.sin(0.3 * np.arange(60))[:, None])
+        model = kind(**settings, steps=50, batch_size=4).fit(np.sin(0.3 * np.arange(60))[:, None])
     assert count[0] == 4
     assert np.isfinite(model.predict(np.zeros((5, 1)))).all()

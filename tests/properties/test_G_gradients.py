@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from lem_cases import assert_bounded, cases, network
 
 from lemode import analysis
+from lemode.analysis.adjoint import steps_along
 from lemode.analysis.network import GROUPS
-from lemode.analysis.recursion import adjoint_bound, posterior_recursion, recursion
+from lemode.analysis.recursion import adjoint_bound, posterior_bounds, posterior_recursion, recursion
 
 
 def gradients(case):
@@ -37,10 +38,11 @@ def test_G_inf_G_1_G_ref_G_rec_are_bounds(case):
     priori = recursion(case.cell, pull, GROUPS, size)
     data = ys[1:] - case.target, GROUPS, case.u, ys, zs
     posterior, adjoint = (f(case.cell, *data).numpy() for f in (posterior_recursion, adjoint_bound))
+    wrong = posterior_bounds(steps_along(case.cell, case.u, ys, zs), *data).error.numpy()
     atol = 1e-13 * (1 + Y)  # 1 - tanh^2 of a saturated candidate has an absolute error of eps, which the pull multiplies
     assert_bounded(rows, adjoint, atol=atol)
-    # both are bounds on the gradient; which is smaller is not said, as each carries the rounding of its own computation
     assert_bounded(rows, posterior, atol=atol)
+    assert_bounded(adjoint, posterior + 3 * wrong, atol=atol)  # the adjoint bound has three times its own rounding in it
     assert_bounded(posterior, priori, atol=atol)
     for group, largest in zip(GROUPS, rows.max(1), strict=True):
         for kind in ("inf", "one", "ref", "uniform"):
@@ -57,10 +59,11 @@ def test_G_gradient_bounds_of_the_unconditional_schemes(case):
     priori = recursion(case.cell, analysis.quadratic_pull(case.cell, case.N, Y), GROUPS, size)
     data = ys[1:] - case.target, GROUPS, case.u, ys, zs
     posterior, adjoint = (f(case.cell, *data).numpy() for f in (posterior_recursion, adjoint_bound))
+    wrong = posterior_bounds(steps_along(case.cell, case.u, ys, zs), *data).error.numpy()
     atol = 1e-13 * (1 + Y)  # 1 - tanh^2 of a saturated candidate has an absolute error of eps, which the pull multiplies
     assert_bounded(rows, adjoint, atol=atol)
-    # both are bounds on the gradient; which is smaller is not said, as each carries the rounding of its own computation
     assert_bounded(rows, posterior, atol=atol)
+    assert_bounded(adjoint, posterior + 3 * wrong, atol=atol)  # the adjoint bound has three times its own rounding in it
     assert_bounded(posterior, priori, atol=atol)
     for group, largest in zip(GROUPS, rows.max(1), strict=True):
         for kind in ("inf", "one", "ref", "uniform"):

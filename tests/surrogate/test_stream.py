@@ -1,5 +1,7 @@
 """Series on disk: the head of all of them, as in memory; what is read, and how; what a stream cannot be."""
 
+import mmap
+
 import numpy as np
 import pytest
 import torch
@@ -236,12 +238,35 @@ def test_who_reads_no_stream_says_so(small_blocks):
             use()
 
 
+class Columns:
+    """A table whose columns have names, as those of parquet do."""
+
+    shape = (5, 2)
+
+    def __init__(self, *names):
+        self.names = names
+
+
+def test_columns_keep_the_names_of_their_file():
+    assert Stream([Columns("v", "w"), Columns("v", "w")]).names == ("v", "w")
+    assert Stream([Columns("v", "w"), np.zeros((9, 2))]).names == ("v", "w")
+
+
+def test_labelled_arrays_are_no_streams_however_large(monkeypatch):
+    """Their names and the order of their dimensions would be lost."""
+    xarray = pytest.importorskip("xarray")
+    monkeypatch.setattr(stream, "LARGE", 0)
+    assert as_stream(xarray.DataArray(waves(n=1)[0], dims=("time", "variable"))) is None
+
+
 @pytest.mark.parametrize(
     ("sources", "more", "said"),
     [
         ([], {}, "there are no series"),
         (np.zeros(5), {}, r"source 0 has shape \(5,\)"),
         ([np.zeros((5, 2)), np.zeros((5, 3))], {}, r"source 1 has shape \(5, 3\).*D=2"),
+        ([Columns("v", "w"), Columns("w", "v")], {}, r"source 1 has the columns \('w', 'v'\), source 0 \('v', 'w'\)"),
+        (Columns("v", "w"), {"names": ["w", "v"]}, r"names=\('w', 'v'\): the columns are \('v', 'w'\)"),
         (np.zeros((5, 2)), {"names": ["v", "v"]}, "give 2 different names"),
         (np.zeros((5, 2)), {"interval": 0.0}, "interval=0"),
     ],
@@ -257,3 +282,13 @@ def test_pages_of_a_map_are_let_go_but_not_those_that_were_written(tmp_path):
     own[3] = 7.0
     Stream(own).read(Piece(0, 0, 10))
     assert own[3, 0] == 7.0  # in memory of this process alone
+
+
+def test_pages_of_no_file_are_not_let_go():
+    """Of a private map of memory they would be zeros the next time."""
+    x = waves(n=1, length=2000)[0]
+    private = mmap.mmap(-1, x.nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    own = np.ndarray(x.shape, x.dtype, private)
+    own[:] = x
+    Stream(own).read(Piece(0, 0, 10))
+    np.testing.assert_array_equal(own, x)
