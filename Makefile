@@ -2,7 +2,8 @@ PYTHON ?= python3
 BIN    := .venv/bin
 # one thread a process: small recurrent networks gain nothing from more, and two test workers share two cores
 export OMP_NUM_THREADS ?= 1
-# what pytest compiles of the tests is kept: three commands read them, and that takes each ten seconds
+# what Python compiles is kept: three commands read the tests, and that takes each ten seconds. pip compiles nothing (--no-compile), as
+# of torch and the like most is never imported, and that takes forty.
 export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: env demo test slow study theory lowest sanitize lint docs docs-quick docs-check docs-env clean
@@ -11,8 +12,8 @@ env: .venv/.installed
 
 .venv/.installed: pyproject.toml constraints.txt CMakeLists.txt $(wildcard lemode/kernels/csrc/*)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test,dev,baselines,tune,onnx]'
+	$(BIN)/python -m pip install --quiet --no-compile --upgrade pip
+	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e '.[test,dev,baselines,tune,onnx]'
 	touch $@
 
 demo: env
@@ -39,7 +40,7 @@ theory: env
 lowest:
 	test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
 	mkdir -p build && .venv-lowest/bin/python .ci/lowest.py test > build/lowest.txt
-	.venv-lowest/bin/python -m pip install --quiet -C build-dir=build/lowest -c constraints.txt -c build/lowest.txt '.[test]'
+	.venv-lowest/bin/python -m pip install --quiet --no-compile -C build-dir=build/lowest -c constraints.txt -c build/lowest.txt '.[test]'
 	.venv-lowest/bin/pytest -n 2 -p no:cacheprovider -W ignore::DeprecationWarning tests/test_ode.py tests/test_schemes.py \
 		tests/test_lem.py tests/metrics tests/plots tests/test_readme.py tests/contracts/test_sklearn.py \
 		tests/contracts/test_files.py
@@ -78,7 +79,7 @@ docs-check:
 docs-env: .venv/.docs-installed
 
 .venv/.docs-installed: .venv/.installed
-	$(BIN)/python -m pip install --quiet -c constraints.txt $$($(BIN)/python docs/_ext/requirements.py)
+	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt $$($(BIN)/python docs/_ext/requirements.py)
 	touch $@
 
 clean:
