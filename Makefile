@@ -64,12 +64,12 @@ sanitize: env
 # the whole site, both galleries run from the real scripts; warnings are errors; no network once the packages are there
 docs: docs-env
 	rm -rf docs/_build docs/auto_examples docs/auto_theory
-	MPLBACKEND=Agg $(BIN)/python -m sphinx -W -n --keep-going -b html docs docs/_build/html
+	MPLBACKEND=Agg $(BIN)/python -m sphinx -W -n --keep-going -j 2 -b html docs docs/_build/html
 
 # the same pages and checks of every reference, with the scripts of the galleries shown and not run
 docs-quick: docs-env
 	rm -rf docs/_build/quick docs/auto_examples docs/auto_theory
-	MPLBACKEND=Agg $(BIN)/python -m sphinx -W -n --keep-going -q -D plot_gallery=0 -b html docs docs/_build/quick
+	MPLBACKEND=Agg $(BIN)/python -m sphinx -W -n --keep-going -q -j 2 -D plot_gallery=0 -b html docs docs/_build/quick
 	$(BIN)/python docs/check_site.py docs/_build/quick --links
 
 # opens the built site in headless Chromium

@@ -4,6 +4,8 @@ import os
 import sys
 from pathlib import Path
 
+from sphinx.application import Sphinx
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -134,3 +136,8 @@ html_show_sphinx = False
 mathjax3_config = {"tex": {"macros": {}}, "options": {"enableMenu": False}}
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
+
+
+def setup(app: Sphinx) -> None:
+    """Pages are read by two processes: one extension does not say that it bears that, and it only names a folder of scripts."""
+    app.extensions["sphinx-mathjax-offline"].parallel_read_safe = True
