@@ -1,7 +1,7 @@
 # mypy: disable-error-code="untyped-decorator"
 """The time loop of a layer in Triton: one launch forward, one backward, a program for each tile of the batch.
 
-Imported only where triton is there. Sums are float32, with products that are not rounded to fewer bits.
+For as many units as registers hold; more are for `_tiled`. Imported only where triton is there. Sums are float32, with products that are not rounded to fewer bits.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ def run(
     tensors = [u, y0, z0, *weights, *([dt] if isinstance(dt, Tensor) else [])]
     if backend == "parallel" and len(u) == 1:
         backend = "auto"  # one step is no sequence
-    if backend == "triton" and triton.why_not(tensors, ode.hidden_size):
+    if backend == "triton" and triton.why_not(tensors, ode.hidden_size, u.shape[1]):
         backend = "auto"
     choice = choose(backend, scheme, tensors, ode.hidden_size)
     if choice.backend == "native":

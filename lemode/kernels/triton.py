@@ -1,7 +1,8 @@
 """A sequence in one launch on a GPU, by Triton, which needs no compiler: forward, and the adjoint of `lemode.kernels.adjoint`.
 
-The input enters by one matrix product before the launch, the gradients of the weights are matrix products after it. Not yet measured on
-a GPU: tests run it by Triton's interpreter, on the CPU, with the variable TRITON_INTERPRET=1.
+The input enters by one matrix product before the launch, the gradients of the weights are matrix products after it. Up to 128 units the
+states stay in a program's registers (`_fused`), more go by tiles (`_tiled`). Not yet measured on a GPU: ``make interpreter`` runs the
+tests by Triton's interpreter, on the CPU, with the variable TRITON_INTERPRET=1.
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ from . import backends, core, derivatives, native, reference
 
 __all__ = ["run", "why_not"]
 
-UP_TO = 128  # hidden units: a tile of the batch and its gates stay within one program
+UP_TO = 128  # hidden units whose states stay in a program's registers; more go by tiles
+TILE = 64  # units of a tile
 ROWS = 16  # samples a program: the least that Triton multiplies
+LARGEST = 2**31 - 1  # an index is 32 bits wide
 
 
-def why_not(tensors: Sequence[Tensor], hidden_size: int) -> str:
+def why_not(tensors: Sequence[Tensor], hidden_size: int, samples: int = 1) -> str:
     """Why these tensors are not run by Triton; empty if they are.
 
     Raises
@@ -42,8 +45,8 @@ def why_not(tensors: Sequence[Tensor], hidden_size: int) -> str:
         return "Triton runs float32 here"
     if not all(t.is_cuda or interpreted for t in tensors):
         return "Triton runs on a GPU"
-    if hidden_size > UP_TO:
-        return f"Triton runs up to {UP_TO} hidden units here"
+    if 4 * hidden_size * max(hidden_size, samples) > LARGEST:
+        return f"Triton's indices have 32 bits here: {samples} samples of {hidden_size} hidden units are too many"
     if find_spec("triton") is None:
         raise RuntimeError("backend='triton' needs the package triton: pip install 'lemode[triton]'; or use backend='auto'.")
     return ""
@@ -60,17 +63,20 @@ def run(ode: MultiscaleODE, scheme: Scheme, u: Tensor, y0: Tensor, z0: Tensor, d
 
 
 def _launch(
-    kernel: Any, last: bool, scheme: Scheme, u: Tensor, dt: Tensor, weights: Sequence[Tensor], *tensors: Tensor
+    kernel: str, last: bool, scheme: Scheme, u: Tensor, dt: Tensor, weights: Sequence[Tensor], *tensors: Tensor
 ) -> None:  # fmt: skip
+    from . import _fused, _tiled
+
     (L, N, m), d = u.shape, weights[1].shape[1]
+    module, width = (_fused, max(16, 1 << (d - 1).bit_length())) if d <= UP_TO else (_tiled, TILE)
     weight_ih, weight_hh, weight_zy, bias = weights
     from_input = torch.addmm(bias, u.reshape(L * N, m), weight_ih.t()).view(L, N, 4 * d)
     steps = dt.expand(L, N)
     if last:
         from_input, steps = from_input[-1:], steps[-1:]
-    kernel[((N + ROWS - 1) // ROWS,)](
+    getattr(module, kernel)[((N + ROWS - 1) // ROWS,)](
         from_input, weight_hh.contiguous(), weight_zy.contiguous(), steps, *tensors, L, N, d, *dt.expand(L, N).stride(),
-        SCHEME=core.SCHEME_CODES[scheme.name], D=max(16, 1 << (d - 1).bit_length()), B=ROWS,
+        SCHEME=core.SCHEME_CODES[scheme.name], D=width, B=ROWS,
     )  # fmt: skip
 
 
@@ -79,12 +85,10 @@ class _Fused(torch.autograd.Function):
     def forward(
         ctx: Any, scheme: Scheme, u: Tensor, y0: Tensor, z0: Tensor, dt: Tensor, *weights: Tensor
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
-        from . import _fused
-
         L, (N, d) = len(u), y0.shape
         ys, zs = u.new_empty(L + 1, N, d), u.new_empty(L + 1, N, d)
         ys[0], zs[0] = y0, z0
-        _launch(_fused.forward, False, scheme, u, dt, weights, ys, zs)
+        _launch("forward", False, scheme, u, dt, weights, ys, zs)
         ctx.scheme = scheme
         ctx.save_for_backward(u, y0, z0, dt, *weights, ys, zs)
         ctx.set_materialize_grads(False)
@@ -92,8 +96,6 @@ class _Fused(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad_ys: Tensor | None, grad_zs: Tensor | None) -> tuple[Tensor | None, ...]:
-        from . import _fused
-
         *inputs, ys, zs = ctx.saved_tensors
         u, _, _, dt, *weights = inputs
         scheme, need, grads = ctx.scheme, ctx.needs_input_grad[1:], (grad_ys, grad_zs)
@@ -108,9 +110,9 @@ class _Fused(torch.autograd.Function):
         (L, N, m), d = u.shape, ys.shape[-1]
         above = [u.new_zeros(L, N, d) if g is None else g.contiguous() for g in grads]
         grad_a, grad_dt = u.new_empty(L, N, 4 * d), u.new_empty(L, N)
-        dy, dz = u.new_empty(N, d), u.new_empty(N, d)
+        dy, dz = u.new_zeros(N, d), u.new_zeros(N, d)  # tiles carry the adjoint in them
         ends = [t[-1:] for t in (ys, zs, *above, grad_a, grad_dt)]  # the adjoint begins at the last step
-        _launch(_fused.backward, True, scheme, u, dt, weights, *ends, dy, dz)
+        _launch("backward", True, scheme, u, dt, weights, *ends, dy, dz)
         rows, (weight_ih, _, _, _) = grad_a.view(L * N, 4 * d), weights
         return (
             None,
