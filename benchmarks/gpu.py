@@ -2,7 +2,7 @@
 
 Run ``python benchmarks/gpu.py > benchmarks/gpu.md`` where a GPU is. Without one it runs two small shapes on the CPU, which shows that
 the script works and nothing else: no GPU has been lent to this work yet. A competitor that does not run a shape has a dash: Triton
-needs a GPU and at most 128 units here. cuDNN is what torch takes for LSTM and GRU on a GPU.
+needs a GPU. cuDNN is what torch takes for LSTM and GRU on a GPU.
 """
 
 from __future__ import annotations

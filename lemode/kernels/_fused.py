@@ -1,12 +1,9 @@
-# mypy: disable-error-code="untyped-decorator"
+# mypy: disable-error-code="untyped-decorator, no-untyped-def"
 """The time loop of a layer in Triton: one launch forward, one backward, a program for each tile of the batch.
 
-For as many units as registers hold; more are for `_tiled`. Imported only where triton is there. Sums are float32, with products that are not rounded to fewer bits.
+For as many units as registers hold; more are for `_tiled`. Imported only where triton is there. Triton's compiler reads annotations, and
+knows none but its own. Sums are float32, with products that are not rounded to fewer bits.
 """
-
-from __future__ import annotations
-
-from typing import Any
 
 import triton
 import triton.language as tl
@@ -15,7 +12,7 @@ __all__ = ["backward", "forward"]
 
 
 @triton.jit
-def _tanh(x: Any) -> Any:
+def _tanh(x):
     # the closed form has no digits left near zero; the series has
     s = x * x
     series = x * (1 - s / 3 * (1 - 2 * s / 5 * (1 - 17 * s / 42)))
@@ -23,7 +20,7 @@ def _tanh(x: Any) -> Any:
 
 
 @triton.jit
-def _leak(x: Any, SCHEME: tl.constexpr) -> Any:
+def _leak(x, SCHEME: tl.constexpr):
     if SCHEME == 0:
         found = x
     elif SCHEME == 1:
@@ -35,7 +32,7 @@ def _leak(x: Any, SCHEME: tl.constexpr) -> Any:
 
 
 @triton.jit
-def _slope(x: Any, SCHEME: tl.constexpr) -> Any:
+def _slope(x, SCHEME: tl.constexpr):
     if SCHEME == 0:
         found = x * 0 + 1
     elif SCHEME == 1:
@@ -46,15 +43,15 @@ def _slope(x: Any, SCHEME: tl.constexpr) -> Any:
 
 
 @triton.jit
-def _dot(x: Any, w: Any) -> Any:
+def _dot(x, w):
     return tl.dot(x, w, input_precision="ieee")
 
 
 @triton.jit
 def forward(
-    from_input: Any, weight_hh: Any, weight_zy: Any, dt: Any, ys: Any, zs: Any, L: Any, N: Any, d: Any, dt_n: Any, dt_b: Any,
+    from_input, weight_hh, weight_zy, dt, ys, zs, L, N, d, dt_n, dt_b,
     SCHEME: tl.constexpr, D: tl.constexpr, B: tl.constexpr,
-) -> None:  # fmt: skip
+):  # fmt: skip
     """ys and zs ``(L + 1, N, d)``, whose first entries are the initial state, from ``from_input (L, N, 4 d)``."""
     row, col = tl.program_id(0) * B + tl.arange(0, B), tl.arange(0, D)
     there = (row < N)[:, None] & (col < d)[None, :]
@@ -85,10 +82,10 @@ def forward(
 
 @triton.jit
 def backward(
-    from_input: Any, weight_hh: Any, weight_zy: Any, dt: Any, ys: Any, zs: Any, grad_ys: Any, grad_zs: Any, grad_a: Any,
-    grad_dt: Any, grad_y0: Any, grad_z0: Any, L: Any, N: Any, d: Any, dt_n: Any, dt_b: Any,
+    from_input, weight_hh, weight_zy, dt, ys, zs, grad_ys, grad_zs, grad_a,
+    grad_dt, grad_y0, grad_z0, L, N, d, dt_n, dt_b,
     SCHEME: tl.constexpr, D: tl.constexpr, B: tl.constexpr,
-) -> None:  # fmt: skip
+):  # fmt: skip
     """The adjoint of `lemode.kernels.adjoint`: gradients by the four arguments ``(L, N, 4 d)``, by dt and by the initial state.
 
     All pointers but those of weights and results at the end are to the last step, and go backwards.

@@ -1,13 +1,9 @@
-# mypy: disable-error-code="untyped-decorator"
+# mypy: disable-error-code="untyped-decorator, no-untyped-def"
 """The time loop of `_fused` for more units than a program's registers hold: tiles of units, one after the other.
 
 The states live in memory, where a step reads what the one before has written; barriers keep the tiles of a program apart. The weights
 are read anew in each step, by way of the cache that all programs share.
 """
-
-from __future__ import annotations
-
-from typing import Any
 
 import triton
 import triton.language as tl
@@ -18,9 +14,7 @@ __all__ = ["backward", "forward"]
 
 
 @triton.jit
-def _times(
-    total: Any, x: Any, w: Any, at_row: Any, at_col: Any, here: Any, d: Any, D: tl.constexpr, TURNED: tl.constexpr
-) -> Any:
+def _times(total, x, w, at_row, at_col, here, d, D: tl.constexpr, TURNED: tl.constexpr):
     """``total (B, D)`` plus x times the rows of w that belong to the columns `at_col`, or, if not TURNED, times those columns."""
     k = tl.arange(0, D)
     for start in range(0, d, D):
@@ -37,9 +31,9 @@ def _times(
 
 @triton.jit
 def forward(
-    from_input: Any, weight_hh: Any, weight_zy: Any, dt: Any, ys: Any, zs: Any, L: Any, N: Any, d: Any, dt_n: Any, dt_b: Any,
+    from_input, weight_hh, weight_zy, dt, ys, zs, L, N, d, dt_n, dt_b,
     SCHEME: tl.constexpr, D: tl.constexpr, B: tl.constexpr,
-) -> None:  # fmt: skip
+):  # fmt: skip
     """As `_fused.forward`, in tiles of D units."""
     row = tl.program_id(0) * B + tl.arange(0, B)
     here = (row < N)[:, None]
@@ -71,10 +65,10 @@ def forward(
 
 @triton.jit
 def backward(
-    from_input: Any, weight_hh: Any, weight_zy: Any, dt: Any, ys: Any, zs: Any, grad_ys: Any, grad_zs: Any, grad_a: Any,
-    grad_dt: Any, grad_y: Any, grad_z: Any, L: Any, N: Any, d: Any, dt_n: Any, dt_b: Any,
+    from_input, weight_hh, weight_zy, dt, ys, zs, grad_ys, grad_zs, grad_a,
+    grad_dt, grad_y, grad_z, L, N, d, dt_n, dt_b,
     SCHEME: tl.constexpr, D: tl.constexpr, B: tl.constexpr,
-) -> None:  # fmt: skip
+):  # fmt: skip
     """As `_fused.backward`, in tiles of D units; grad_y and grad_z, zero before, carry the adjoint from step to step."""
     row = tl.program_id(0) * B + tl.arange(0, B)
     here = (row < N)[:, None]

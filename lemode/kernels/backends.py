@@ -4,8 +4,8 @@
 - ``torch``: forward and adjoint by hand in torch operations; schemes with a leak.
 - ``parallel``: sweeps over the whole sequence, `lemode.kernels.parallel`; schemes with a leak. What is no sequence, such as a free
   run, goes by ``auto``.
-- ``triton``: one launch on a GPU, `lemode.kernels.triton`; schemes with a leak, float32, up to 128 units. What it does not run goes by
-  ``auto``. Not yet measured on a GPU, so ``auto`` does not choose it.
+- ``triton``: one launch on a GPU, `lemode.kernels.triton`; schemes with a leak, float32. What it does not run goes by ``auto``. Not yet
+  measured on a GPU, so ``auto`` does not choose it.
 - ``native``: the compiled core, for float32 and float64 on the CPU; schemes with a leak.
 - ``auto``: ``native`` where it can; else ``torch`` where it is the faster one; else ``reference``.
 

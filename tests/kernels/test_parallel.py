@@ -1,5 +1,6 @@
 """Sweeps over a whole sequence: the same numbers as step by step, in no more sweeps than there are steps, or a warning."""
 
+import itertools
 import warnings
 
 import pytest
@@ -199,6 +200,35 @@ def test_a_newton_sweep_that_overflows_is_thrown_away(monkeypatch):
     found = solved(*made, newton=True)
     assert found.converged
     assert distance(found, sequential(*made)) <= 1e-10
+
+
+def test_newton_is_tried_only_near_the_solution(monkeypatch):
+    """The damping: never after a sweep that moved more than NEAR, and always after one that moved less."""
+    read = []
+    for kind in ("leaky", "newton"):
+        sweep = getattr(parallel._Steps, kind)
+
+        def spied(self, part, *states, kind=kind, sweep=sweep):
+            found = sweep(self, part, *states)
+            read.append((kind, found))
+            return found
+
+        monkeypatch.setattr(parallel._Steps, kind, spied)
+    assert solved(*problem(L=100, N=1, dt=1.0, scale=4.0), newton=True).converged
+    moved = [distance(new, old) for (_, old), (_, new) in itertools.pairwise(read)]
+    kinds = [kind for kind, _ in read]
+    assert kinds[:2] == ["leaky", "leaky"]
+    assert kinds[2:] == ["newton" if m <= parallel.NEAR else "leaky" for m in moved[:-1]]
+    assert set(kinds) == {"leaky", "newton"}
+
+
+def test_the_errors_of_blocks_add_up_to_the_tolerance(monkeypatch):
+    """What is left at the end of one goes on into the next: each has its share."""
+    shares, block = [], parallel._solve_block
+    monkeypatch.setattr(parallel, "_solve_block", lambda *args, **options: shares.append(args[4]) or block(*args, **options))
+    assert solved(*problem(L=50), tol=1e-6, block=7).converged
+    assert len(shares) == 8
+    assert sum(shares) == pytest.approx(1e-6, rel=1e-12)  # eight additions
 
 
 def test_weights_for_which_newton_alone_goes_astray():
