@@ -12,7 +12,7 @@ def sigma(x):
     return 1 / (1 + np.exp(-x))
 
 
-@pytest.mark.parametrize("dt", [1.0, 0.3])
+@pytest.mark.parametrize("dt", [0.3, 0.1])
 def test_the_bounds_are_those_of_the_statement(dt):
     """One unit and one input, so that a maximum is a number; weights for which neither R is 1 nor the bounds are cut off."""
     w1, w2, wz, wy, v1, v2, b1, b2 = 0.9, -0.8, 0.5, 0.6, 0.4, -0.2, 0.3, -1.0
