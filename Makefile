@@ -6,7 +6,7 @@ export OMP_NUM_THREADS ?= 1
 # of torch and the like most is never imported, and that takes forty.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: env demo test slow study theory lowest sanitize lint docs docs-quick docs-check docs-env clean
+.PHONY: env demo test slow study interpreter theory lowest sanitize lint docs docs-quick docs-check docs-env clean
 
 env: .venv/.installed
 
@@ -30,6 +30,12 @@ slow: env
 # what takes longer still, and is in a benchmark or a gallery as well
 study: env
 	$(BIN)/python -m pytest -n 2 -m study
+
+# the kernels for a GPU, compiled for one, and run by Triton's interpreter on the CPU. A gigabyte, so it is no part of .venv or of CI.
+interpreter: env
+	test -d build/triton/triton || $(BIN)/python -m pip install --quiet --no-compile --no-deps --target build/triton 'triton>=3.1'
+	PYTHONPATH=build/triton $(BIN)/python -m pytest -n 2 -m slow tests/kernels/test_triton.py
+	PYTHONPATH=build/triton TRITON_INTERPRET=1 $(BIN)/python -m pytest -n 2 tests/kernels/test_fused.py
 
 # every proof: the scripts of theory/, each with its assertions
 theory: env
