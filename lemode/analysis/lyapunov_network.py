@@ -45,7 +45,8 @@ def spectrum_of_lem(
 
     .. math:: \sum_i \lambda_i = \frac{1}{N \Delta t} \sum_n \log |\det J_n| .
 
-    A largest exponent below zero means that the network forgets its initial state under this input.
+    A largest exponent below zero means that the network forgets its initial state under this input. Steps and Jacobians are computed
+    where the tensors are; every Jacobian is copied to the CPU, where products and factorisations are float64.
 
     Parameters
     ----------

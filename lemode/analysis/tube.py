@@ -139,7 +139,8 @@ def tube_along(
 
     for all initial states within `radius` of the given one and all inputs within `input_radius` of u. On a trained network a bound from the
     weights alone grows by orders of magnitude at each step; this one stays near the truth, until it does not: where a distance would
-    exceed 2, the width of the cube, it stops. It holds for the network as it runs, in its own precision.
+    exceed 2, the width of the cube, it stops. It holds for the network as it runs, in its own precision. It is computed on the CPU in
+    float64, wherever the network is.
 
     Parameters
     ----------

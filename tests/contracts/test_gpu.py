@@ -2,10 +2,12 @@
 
 import importlib.util
 
+import numpy as np
 import pytest
 import torch
 
 from lemode import LEM
+from lemode.analysis import spectrum_of_lem
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")]
 DEVICE = "cuda"
@@ -91,3 +93,10 @@ def test_distributed_data_parallel(tmp_path):
         agree([p.grad for p in there.parameters()], gradients(here, v))
     finally:
         torch.distributed.destroy_process_group()
+
+
+def test_lyapunov_exponents_are_those_of_the_cpu():
+    """The step and its Jacobian on the GPU, in float64."""
+    there, here, u, v = layers("auto")
+    found, expected = (spectrum_of_lem(rnn.double(), x[:, 0].double()) for rnn, x in ((there, u), (here, v)))
+    np.testing.assert_allclose(found.exponents, expected.exponents, rtol=1e-8, atol=1e-8)  # sums in another order
