@@ -26,7 +26,7 @@ LENGTHS = (100, 1000, 10_000)
 
 
 def networks() -> dict[str, lemode.LEMCell]:
-    """Random networks with 8 units, by what torch's initialisation is multiplied with; and a trained one."""
+    """Random networks with 8 units, by what torch's initialisation is multiplied with; one with diagonal weights; and a trained one."""
     made = {}
     for scale in (0.15, 0.5, 1.0, 4.0):
         torch.manual_seed(0)
@@ -34,6 +34,11 @@ def networks() -> dict[str, lemode.LEMCell]:
         for p in cell.parameters():
             p.mul_(scale)
         made[f"random, x {scale:g}"] = cell
+    torch.manual_seed(0)
+    cell = lemode.LEMCell(1, 32, dtype=torch.float64).requires_grad_(False)
+    for W in (*cell.ode.weight_hh.chunk(3), cell.ode.weight_zy):
+        W.copy_(torch.eye(32) * torch.empty(32).uniform_(-2, 2))
+    made["diagonal, 32 units"] = cell
     model = lemode.Surrogate.load(Path(__file__).parents[1] / "tests" / "golden" / "surrogate.lem")
     made["trained"] = model.network_.core.cells[0].double().requires_grad_(False)
     return made

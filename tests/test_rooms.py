@@ -12,7 +12,7 @@ import lemode
 MODULES = [
     info.name
     for info in pkgutil.walk_packages(lemode.__path__, "lemode.")
-    if not info.name.endswith((".lemode_core", ".__main__", "._fused", "._tiled"))  # the last two: in Triton, an extra
+    if not info.name.endswith((".lemode_core", ".__main__", "._fused"))  # _fused: in Triton, an extra
 ]
 
 

@@ -17,6 +17,9 @@ kind the first k states are exact. How many are enough is statement 9.1, ``theor
 
 The derivative is that of the solution: the adjoint recurrence is linear, one scan.
 
+Where all recurrent weights are diagonal, a Jacobian is a 2 x 2 block for each unit, and a sweep of Newton's method or of the adjoint costs
+O(d), for any number of units.
+
 Newton: Lim, Zhu, Selfridge and Kasim, *Parallelizing non-linear sequential models over the sequence length*, ICLR 2024, arXiv:2309.12252;
 diagonals in the place of Jacobians: Gonzalez, Warrington, Smith and Linderman, NeurIPS 2024, arXiv:2407.19115. The leaky sweep differs from
 theirs in that y reads the new z.
@@ -35,7 +38,7 @@ from ..ode import MultiscaleODE, plain
 from ..schemes import Scheme
 from . import backends, derivatives, native, reference
 
-__all__ = ["Solution", "linear_scan", "run", "solve"]
+__all__ = ["Solution", "diagonal", "linear_scan", "run", "solve"]
 
 State = tuple[Tensor, Tensor]
 
@@ -131,7 +134,8 @@ def solve(
     tol : float, optional
         Largest error of a state; 1e-5 in float32 and 1e-10 in float64 by default.
     newton : bool, optional
-        Newton sweeps near the solution, or leaky ones only; by default Newton's up to 16 hidden units.
+        Newton sweeps near the solution, or leaky ones only; by default Newton's up to 16 hidden units, or where all recurrent weights
+        are diagonal.
     sweeps : int, optional
         So many leaky sweeps and no look at what they do: `lemode.analysis.promised_sweeps` says how many are enough.
     guess : (ys, zs), each (L, N, d), optional
@@ -162,9 +166,10 @@ def solve(
     """
     tol = _checked(scheme, u.dtype, tol, sweeps=sweeps, max_sweeps=max_sweeps, block=block)
     d, N = ode.hidden_size, u.shape[1]
-    newton = (d <= NEWTON_UP_TO if newton is None else newton) and sweeps is None
+    narrow = diagonal(ode)
+    newton = (narrow or d <= NEWTON_UP_TO if newton is None else newton) and sweeps is None
     max_sweeps = sweeps or max_sweeps or MAX_SWEEPS
-    per_step = N * d * (4 * d if newton else 4)
+    per_step = N * d * (4 * d if newton and not narrow else 4)
     block = block or (len(u) if sweeps else max(1, BLOCK // per_step))
     tol /= math.ceil(len(u) / block)  # the error at the end of a block goes on into the next
     with torch.no_grad():
@@ -198,6 +203,27 @@ def _checked(scheme: Scheme, dtype: torch.dtype, tol: float | None, **counts: in
     return tol
 
 
+def diagonal(ode: MultiscaleODE) -> bool:
+    r"""Whether all recurrent weights are diagonal: then units do not read each other, and a Jacobian is a 2 x 2 block for each.
+
+    .. math:: W_1,\ W_2,\ W_z,\ W_y \text{ diagonal}
+
+    Examples
+    --------
+    One that stays so in training:
+
+    >>> class Diagonal(torch.nn.Module):
+    ...     def forward(self, W):
+    ...         return W * torch.eye(W.shape[1]).repeat(len(W) // W.shape[1], 1)
+    >>> ode = lemode.MultiscaleODE(1, 3)
+    >>> for name in ("weight_hh", "weight_zy"):
+    ...     _ = torch.nn.utils.parametrize.register_parametrization(ode, name, Diagonal())
+    >>> diagonal(ode)
+    True
+    """
+    return not any(bool((W - W.diag().diag()).any()) for W in (*ode.weight_hh.detach().chunk(3), ode.weight_zy.detach()))
+
+
 class _Steps:
     """What does not change from sweep to sweep: weights, what the input adds to the four arguments, steps, the cube."""
 
@@ -205,7 +231,7 @@ class _Steps:
         assert scheme.leak is not None
         assert scheme.leak_slope is not None
         self.leak, self.slope, self.p = scheme.leak, scheme.leak_slope, ode.blocks()
-        self.on_y, self.d = ode.weight_hh.t(), ode.hidden_size
+        self.on_y, self.d, self.diagonal = ode.weight_hh.t(), ode.hidden_size, diagonal(ode)
         self.from_input = torch.addmm(ode.stacked_bias(), u.flatten(0, 1), ode.weight_ih.t()).unflatten(0, u.shape[:2])
         self.dt = (
             dt.unsqueeze(-1).expand(len(u), -1, -1)
@@ -226,7 +252,7 @@ class _Steps:
         return _relax(leak2, (a[..., 3 * d :] + zs @ self.p.Wy.t()).tanh(), state[0]), zs
 
     def jacobians(self, part: slice, y: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The new y and z of each step from the states before it, and the matrices J in the order (z, y); theory, section 3."""
+        """The new y and z of each step from the states before it, and the matrices J for what `join` makes; theory, section 3."""
         a, d, p, dt = self.from_input[part], self.d, self.p, self.dt[part]
         h = a[..., : 3 * d] + y @ self.on_y
         g, zh = h[..., : 2 * d].sigmoid(), h[..., 2 * d :].tanh()
@@ -234,6 +260,11 @@ class _Steps:
         gate1, gate2 = (self.slope(dt * g) * dt * g * (1 - g)).chunk(2, -1)
         new_z = z + leak1 * (zh - z)
         yh = (a[..., 3 * d :] + new_z @ p.Wy.t()).tanh()
+        if self.diagonal:
+            w1, w2, wz, wy = (w.diagonal() for w in (p.W1, p.W2, p.Wz, p.Wy))
+            b, s = gate1 * (zh - z) * w1 + leak1 * (1 - zh * zh) * wz, leak2 * (1 - yh * yh) * wy
+            rows = (1 - leak1, b), (s * (1 - leak1), gate2 * (yh - y) * w2 + 1 - leak2 + s * b)
+            return y + leak2 * (yh - y), new_z, torch.stack([torch.stack(row, -1) for row in rows], -2)
         B = _rows(gate1 * (zh - z), p.W1) + _rows(leak1 * (1 - zh * zh), p.Wz)
         S = _rows(leak2 * (1 - yh * yh), p.Wy)
         D = _rows(gate2 * (yh - y), p.W2) + torch.diag_embed(1 - leak2)
@@ -245,11 +276,19 @@ class _Steps:
     def newton(self, part: slice, y: Tensor, z: Tensor) -> State:
         """A Newton sweep from y and z, the states before each step, held in the cube."""
         new_y, new_z, J = self.jacobians(part, y, z)
-        new = torch.cat([new_z, new_y], -1)
+        new = self.join(new_z, new_y)
         # the first step is from the initial state itself
-        b = torch.cat([new[:1], new[1:] - _apply(J[1:], torch.cat([z, y], -1)[1:])])
-        zs, ys = linear_scan(J, b).clamp(-self.radius, self.radius).chunk(2, -1)
+        b = torch.cat([new[:1], new[1:] - _apply(J[1:], self.join(z, y)[1:])])
+        zs, ys = self.split(linear_scan(J, b).clamp(-self.radius, self.radius))
         return ys, zs
+
+    def join(self, z: Tensor, y: Tensor) -> Tensor:
+        """One vector (z, y) a step, ``(..., 2 d)``; or, if diagonal, one a step and unit, ``(..., d, 2)``."""
+        return torch.stack([z, y], -1) if self.diagonal else torch.cat([z, y], -1)
+
+    def split(self, x: Tensor) -> Sequence[Tensor]:
+        """z and y of what `join` makes."""
+        return x.unbind(-1) if self.diagonal else x.chunk(2, -1)
 
 
 def _relax(leak: Tensor, target: Tensor, start: Tensor) -> Tensor:
@@ -330,7 +369,9 @@ class _Solved(torch.autograd.Function):
                 return reference.run(plain(*weights), scheme, u, y0, z0, dt)
 
             return None, None, None, *derivatives.gradients(loop, inputs, grads, need)
-        if backends.batched(*grads) or ys.shape[-1] > ADJOINT_UP_TO:
+        parameters: Any = inputs[4:]
+        wide = ys.shape[-1] > ADJOINT_UP_TO and not diagonal(plain(*parameters))
+        if backends.batched(*grads) or wide:
             return None, None, None, *native.operator_gradients(grads, inputs, ys, zs, scheme.name, need)
         return None, None, None, *_adjoint(scheme, inputs, ys, zs, grads, need)
 
@@ -344,10 +385,10 @@ def _adjoint(
     ode = plain(*parameters)
     (L, N, _), d = u.shape, ode.hidden_size
     steps = _Steps(ode, scheme, u, y0, z0, dt)
-    block = max(1, BLOCK // (N * 4 * d * d))
-    above = torch.cat([torch.zeros_like(s) if g is None else g for g, s in zip(grads[::-1], (zs, ys), strict=True)], -1)
+    block = max(1, BLOCK // (N * 4 * d * (1 if steps.diagonal else d)))
+    above = steps.join(*(torch.zeros_like(s) if g is None else g for g, s in zip(grads[::-1], (zs, ys), strict=True)))
     before = [torch.cat([s[None], x[:-1]]) for s, x in zip((y0, z0), (ys, zs), strict=True)]
-    carry, totals = above.new_zeros(N, 2 * d), [torch.zeros_like(w) for w in weights]
+    carry, totals = torch.zeros_like(above[0]), [torch.zeros_like(w) for w in weights]
     by_u, by_dt = torch.empty_like(u), torch.zeros_like(dt)
     for end in range(L, 0, -block):
         part = slice(max(0, end - block), end)
@@ -362,11 +403,12 @@ def _adjoint(
             leaves: Any = [x.detach().requires_grad_() for x in (y, z, u[part], h, *weights)]
             y, z, x, h, *w = leaves
             after = scheme.step(plain(*w), (y, z), x, h.unsqueeze(-1))
-            dy, dz, du, dh, *dw = torch.autograd.grad(after, leaves, (v[..., d:], v[..., :d]))
-        carry = torch.cat([dz[0], dy[0]], -1)
+            dy, dz, du, dh, *dw = torch.autograd.grad(after, leaves, steps.split(v)[::-1])
+        carry = steps.join(dz[0], dy[0])
         by_u[part] = du
         by_dt[part if len(dt) == L else slice(None)] += dh
         for total, piece in zip(totals, dw, strict=True):
             total += piece
-    found = by_u, carry[..., d:], carry[..., :d], by_dt, *totals
+    by_z0, by_y0 = steps.split(carry)
+    found = by_u, by_y0, by_z0, by_dt, *totals
     return tuple(g if wanted else None for g, wanted in zip(found, need, strict=True))

@@ -1,8 +1,8 @@
 """A sequence in one launch on a GPU, by Triton, which needs no compiler: forward, and the adjoint of `lemode.kernels.adjoint`.
 
-The input enters by one matrix product before the launch, the gradients of the weights are matrix products after it. Up to 128 units the
-states stay in a program's registers (`_fused`), more go by tiles (`_tiled`). Not yet measured on a GPU: ``make interpreter`` runs the
-tests by Triton's interpreter, on the CPU, with the variable TRITON_INTERPRET=1.
+The input enters by one matrix product before the launch, the gradients of the weights are matrix products after it. Not yet measured on
+a GPU: ``make interpreter`` compiles the kernels for one, and runs their tests by Triton's interpreter, on the CPU, with the variable
+TRITON_INTERPRET=1.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ from . import backends, core, derivatives, native, reference
 
 __all__ = ["run", "why_not"]
 
-UP_TO = 128  # hidden units whose states stay in a program's registers; more go by tiles
-TILE = 64  # units of a tile
+TILE = 32  # units of a tile: 12 kB of a card's shared memory. At 64 Triton 3.9 compiles for half a minute
 ROWS = 16  # samples a program: the least that Triton multiplies
 LARGEST = 2**31 - 1  # an index is 32 bits wide
 
@@ -65,18 +64,17 @@ def run(ode: MultiscaleODE, scheme: Scheme, u: Tensor, y0: Tensor, z0: Tensor, d
 def _launch(
     kernel: str, last: bool, scheme: Scheme, u: Tensor, dt: Tensor, weights: Sequence[Tensor], *tensors: Tensor
 ) -> None:  # fmt: skip
-    from . import _fused, _tiled
+    from . import _fused
 
     (L, N, m), d = u.shape, weights[1].shape[1]
-    module, width = (_fused, max(16, 1 << (d - 1).bit_length())) if d <= UP_TO else (_tiled, TILE)
     weight_ih, weight_hh, weight_zy, bias = weights
     from_input = torch.addmm(bias, u.reshape(L * N, m), weight_ih.t()).view(L, N, 4 * d)
     steps = dt.expand(L, N)
     if last:
         from_input, steps = from_input[-1:], steps[-1:]
-    getattr(module, kernel)[((N + ROWS - 1) // ROWS,)](
+    getattr(_fused, kernel)[((N + ROWS - 1) // ROWS,)](
         from_input, weight_hh.contiguous(), weight_zy.contiguous(), steps, *tensors, L, N, d, *dt.expand(L, N).stride(),
-        SCHEME=core.SCHEME_CODES[scheme.name], D=width, B=ROWS,
+        SCHEME=core.SCHEME_CODES[scheme.name], D=16 if d <= 16 else TILE, B=ROWS,
     )  # fmt: skip
 
 
@@ -110,7 +108,7 @@ class _Fused(torch.autograd.Function):
         (L, N, m), d = u.shape, ys.shape[-1]
         above = [u.new_zeros(L, N, d) if g is None else g.contiguous() for g in grads]
         grad_a, grad_dt = u.new_empty(L, N, 4 * d), u.new_empty(L, N)
-        dy, dz = u.new_zeros(N, d), u.new_zeros(N, d)  # tiles carry the adjoint in them
+        dy, dz = u.new_zeros(N, d), u.new_zeros(N, d)  # they carry the adjoint
         ends = [t[-1:] for t in (ys, zs, *above, grad_a, grad_dt)]  # the adjoint begins at the last step
         _launch("backward", True, scheme, u, dt, weights, *ends, dy, dz)
         rows, (weight_ih, _, _, _) = grad_a.view(L * N, 4 * d), weights

@@ -24,18 +24,9 @@ pytestmark = pytest.mark.skipif(
     reason="no GPU, or no Triton, and not its interpreter: make interpreter",
 )
 LEAKS = {"imex": lambda x: x, "semi_implicit": lambda x: x / (1 + x), "exponential": lambda x: 1 - np.exp(-x)}
-# one unit and one sample; one below, at and above the sizes of a tile; more programs than one
-SIZES = [(1, 1), (5, 3), (15, 2), (16, 16), (17, 17), (33, 35)]
+# one unit and one sample; below, at and above the sizes of a tile; more programs than one
+SIZES = [(1, 1), (5, 3), (16, 16), (17, 17), (32, 2), (33, 35)]
 TOLERANCE = 5e-6  # sums of up to some hundred products in float32, 6e-8 each, next to numbers of about one
-
-
-@pytest.fixture(params=["registers", "tiles"])
-def kernel(request, monkeypatch):
-    """Either kernel for the same sizes: tiles of 16 units, for any number of them."""
-    if request.param == "tiles":
-        monkeypatch.setattr(triton, "UP_TO", 0)
-        monkeypatch.setattr(triton, "TILE", 16)
-    return request.param
 
 
 def steps_of(kind, L, N):
@@ -64,7 +55,7 @@ def close(found, expected, tolerance=TOLERANCE):
 
 @pytest.mark.parametrize("scheme", LEAKS)
 @pytest.mark.parametrize(("d", "N"), SIZES)
-def test_states_are_those_of_the_transcription(scheme, d, N, kernel):
+def test_states_are_those_of_the_transcription(scheme, d, N):
     m, L, dt = 2, 4, 0.7
     rng = np.random.default_rng(d)
     p = {k: v.astype(np.float32).astype(float) for k, v in random_parameters(rng, d, m, d**-0.5).items()}
@@ -84,9 +75,9 @@ def test_states_are_those_of_the_transcription(scheme, d, N, kernel):
 
 @pytest.mark.parametrize("kind", ["number", "one", "shared", "per sample"])
 @pytest.mark.parametrize("scheme", LEAKS)
-def test_gradients_by_all_there_is(scheme, kind, kernel):
+def test_gradients_by_all_there_is(scheme, kind):
     """Inputs, initial state, steps and weights, of a loss that weighs all outputs differently."""
-    m, L, N, d = 3, 5, 17, 19
+    m, L, N, d = 3, 5, 17, 37
     fused, plain = pair_of_layers(m, d, scheme)
     u, y, z, dt = torch.randn(L, N, m), torch.rand(1, N, d), torch.rand(1, N, d), steps_of(kind, L, N)
     found = []
@@ -100,8 +91,8 @@ def test_gradients_by_all_there_is(scheme, kind, kernel):
         close(got, expected)
 
 
-def test_more_units_than_registers_hold():
-    fused, plain = pair_of_layers(1, triton.UP_TO + 3)
+def test_many_tiles():
+    fused, plain = pair_of_layers(1, 4 * triton.TILE + 3)
     u = torch.randn(2, 3, 1)
     assert explain(fused, u.to(DEVICE)) == "triton: asked for"
     for rnn, x in ((fused, u.to(DEVICE)), (plain, u.double())):
@@ -110,7 +101,7 @@ def test_more_units_than_registers_hold():
         close(got.grad, expected.grad)
 
 
-def test_layers_directions_and_one_gradient_only(kernel):
+def test_layers_directions_and_one_gradient_only():
     """The input of a layer is no leaf, and nothing flows through most outputs."""
     fused, plain = pair_of_layers(2, 5, num_layers=2, bidirectional=True)
     u = torch.randn(4, 3, 2)
@@ -123,7 +114,7 @@ def test_layers_directions_and_one_gradient_only(kernel):
         )
 
 
-def test_second_derivatives_by_the_plain_loop(kernel):
+def test_second_derivatives_by_the_plain_loop():
     fused, plain = pair_of_layers(2, 3)
     u, found = torch.randn(4, 2, 2), []
     for rnn, x in ((fused, u.to(DEVICE)), (plain, u.double())):
@@ -134,7 +125,7 @@ def test_second_derivatives_by_the_plain_loop(kernel):
         close(got, expected)
 
 
-def test_bfloat16_keeps_its_state_in_float32(kernel):
+def test_bfloat16_keeps_its_state_in_float32():
     """The network in bfloat16, beside one in float64 with the same weights: only the output is rounded, and the gradients."""
     plain = LEM(2, 5, dtype=torch.bfloat16).double()
     half = LEM(2, 5, backend="triton", dtype=torch.bfloat16, device=DEVICE)

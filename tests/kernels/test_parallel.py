@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from lemode import LEM, LEMCell
+from lemode.analysis import promised_sweeps
 from lemode.kernels import explain, parallel, run
 from lemode.kernels.parallel import linear_scan, solve
 
@@ -121,6 +122,62 @@ def test_the_backend_agrees_with_the_reference(scheme, per_sample, monkeypatch):
     for got, expected in zip(results(fast, u, state, dt), results(plain, u, state, dt), strict=True):
         # the states are within 1e-10, the sums over 63 states of their derivatives, a few each
         assert (got - expected).abs().max() <= 1e-7 * max(1.0, float(expected.detach().abs().max()))
+
+
+def made_diagonal(ode):
+    with torch.no_grad():
+        for W in (*ode.weight_hh.chunk(3), ode.weight_zy):
+            W.mul_(torch.eye(len(W), dtype=W.dtype))
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_diagonal_blocks_are_the_jacobians(scheme):
+    cell, u, y0, z0 = problem(L=1, d=5, scheme=scheme, scale=3.0)
+    made_diagonal(cell.ode)
+    assert parallel.diagonal(cell.ode)
+    narrow, full = (parallel._Steps(cell.ode, cell.scheme, u, y0, z0, cell.dt) for _ in range(2))
+    full.diagonal = False
+    (*new, blocks), (*expected, J) = (steps.jacobians(slice(0, 1), y0[None], z0[None]) for steps in (narrow, full))
+    assert all(torch.equal(a, b) for a, b in zip(new, expected, strict=True))
+    # entry (i, j) of block k is J[i d + k, j d + k]; all others are zero
+    k = torch.arange(5)
+    rebuilt = torch.zeros_like(J)
+    for i in range(2):
+        for j in range(2):
+            rebuilt[..., 5 * i + k, 5 * j + k] = blocks[..., i, j]
+    torch.testing.assert_close(rebuilt, J, rtol=1e-14, atol=1e-15)  # products of four numbers, in another order
+
+
+def test_diagonal_networks_take_newton_sweeps_for_any_number_of_units(monkeypatch):
+    monkeypatch.setattr(parallel, "NEWTON_UP_TO", 3)
+    made = problem(L=200, d=6, scale=3.0, dt=1.0)
+    made_diagonal(made[0].ode)
+    truth, found, leaky = sequential(*made), solved(*made), solved(*made, newton=False)
+    assert found.converged
+    assert distance(found, truth) <= 1e-10
+    assert found.sweeps[0] < leaky.sweeps[0]
+
+
+def test_the_adjoint_of_a_diagonal_network(monkeypatch):
+    monkeypatch.setattr(parallel, "BLOCK", 4 * 4 * 3 * 9)  # several blocks
+    monkeypatch.setattr(parallel, "ADJOINT_UP_TO", 3)
+    monkeypatch.setattr(parallel.native, "operator_gradients", None)  # which would be step by step
+    fast, plain = LEM(2, 4, backend="parallel", dtype=F64, dt=0.8), LEM(2, 4, backend="reference", dtype=F64, dt=0.8)
+    made_diagonal(fast.cells[0].ode)
+    plain.load_state_dict(fast.state_dict())
+    u, state = torch.randn(21, 3, 2, dtype=F64), [torch.rand(1, 3, 4, dtype=F64) for _ in range(2)]
+    dt = 0.1 + 0.8 * torch.rand(21, 3, dtype=F64)
+    for got, expected in zip(results(fast, u, state, dt), results(plain, u, state, dt), strict=True):
+        # as above
+        assert (got - expected).abs().max() <= 1e-7 * max(1.0, float(expected.detach().abs().max()))
+
+
+@pytest.mark.parametrize("scale", [0.3, 3.0])
+def test_what_is_promised_holds_for_diagonal_networks(scale):
+    made = problem(L=40, N=1, d=20, scale=scale, dt=0.3)
+    made_diagonal(made[0].ode)
+    promised = promised_sweeps(made[0], made[1], 1e-6, made[2:]).sweeps
+    assert distance(solved(*made, sweeps=promised), sequential(*made)) <= 1e-6
 
 
 def test_gradcheck():

@@ -20,14 +20,16 @@ COMPILE = """
 from triton import compile
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from lemode.kernels import _fused, _tiled
-for module in (_fused, _tiled):
-    for kernel in (module.forward, module.backward):
-        fixed = {"SCHEME": 2, "D": 16, "B": 16}
+from lemode.kernels import _fused, triton
+for D in (16, triton.TILE):
+    for kernel in (_fused.forward, _fused.backward):
+        fixed = {"SCHEME": 2, "D": D, "B": triton.ROWS}
         numbers = ("L", "N", "d", "dt_n", "dt_b")
         kinds = {n: "constexpr" if n in fixed else "i32" if n in numbers else "*fp32" for n in kernel.arg_names}
         source = ASTSource(kernel, kinds, {(kernel.arg_names.index(n),): value for n, value in fixed.items()})
-        assert compile(source, target=GPUTarget("cuda", 90, 32)).asm["cubin"]
+        made = compile(source, target=GPUTarget("cuda", 90, 32))
+        assert made.asm["cubin"]
+        assert made.metadata.shared <= 48 * 1024, made.metadata.shared  # what every card has
 print("compiled")
 """
 
