@@ -30,15 +30,32 @@ SHAPES = [
 ]
 SMALL = [(100, 4, 1, 8), (1000, 1, 1, 8)]
 ROUNDS = 5
+GRAPH_UP_TO = 2000  # steps: a graph of the plain loop has some thirty nodes a step
 
 
-def competitors(m: int, d: int) -> dict[str, Callable[[], torch.nn.Module]]:
-    """By name, each made when it is its turn."""
+def diagonal(m: int, d: int) -> torch.nn.Module:
+    """LEM whose recurrent weights are diagonal: Newton's sweeps by 2 x 2 blocks."""
+    net = LEM(m, d, backend="parallel")
+    with torch.no_grad():
+        ode = net.cells[0].ode
+        for W in (*ode.weight_hh.chunk(3), ode.weight_zy):
+            W.mul_(torch.eye(d))
+    return net
+
+
+def competitors(m: int, d: int, u: torch.Tensor) -> dict[str, Callable[[], torch.nn.Module]]:
+    """By name, each made when it is its turn, on the device of u."""
     made: dict[str, Callable[[], torch.nn.Module]] = {
-        f"LEM, {backend}": lambda backend=backend: LEM(m, d, backend=backend)
+        f"LEM, {backend}": lambda backend=backend: LEM(m, d, backend=backend).to(u.device)
         for backend in ("triton", "parallel", "torch", "reference")
     }
-    return {**made, "nn.LSTM": lambda: torch.nn.LSTM(m, d), "nn.GRU": lambda: torch.nn.GRU(m, d)}
+    made["LEM, diagonal, parallel"] = lambda: diagonal(m, d).to(u.device)
+    made["LEM, torch.compile"] = lambda: torch.compile(LEM(m, d).to(u.device))  # the sequence stays one operator
+    if u.is_cuda and len(u) <= GRAPH_UP_TO:
+        made["LEM, reference, CUDA graphs"] = lambda: torch.cuda.make_graphed_callables(
+            LEM(m, d, backend="reference").to(u.device), (torch.zeros_like(u),)
+        )
+    return {**made, "nn.LSTM": lambda: torch.nn.LSTM(m, d).to(u.device), "nn.GRU": lambda: torch.nn.GRU(m, d).to(u.device)}
 
 
 def measure(net: torch.nn.Module, u: torch.Tensor, backward: bool) -> float:
@@ -67,9 +84,9 @@ def main() -> None:
     print("| T, B, inputs, units | network | forward, ms | forward and backward, ms | memory, MB |\n|---|---|---|---|---|")
     for T, B, m, d in SHAPES if device == "cuda" else SMALL:
         u = torch.randn(T, B, m, device=device)
-        for name, make in competitors(m, d).items():
+        for name, make in competitors(m, d, u).items():
             torch.manual_seed(0)
-            net, memory = make().to(device), "-"
+            net, memory = make(), "-"
             shape = f"{T:,}, {B}, {m}, {d}"
             if name == "LEM, triton" and not explain(net, u[:2]).startswith("triton"):
                 print(f"| {shape} | {name} | - | - | - |")
