@@ -11,9 +11,9 @@ sweep before,
 
 It keeps the unit cube, whatever the weights. A *Newton* sweep linearises the step itself,
 :math:`x^{k+1}_n = F(x^k_{n-1}) + J_n\,(x^{k+1}_{n-1} - x^k_{n-1})`, and is then held in the cube, where the solution is. Far from the
-solution it may go astray, and a leaky sweep is taken in its place while sweeps move much: that is the damping. After k sweeps of either
-kind the first k states are exact. How many are enough is statement 9.1, ``theory/parallel_in_time.py`` and
-`lemode.analysis.promised_sweeps`.
+solution it may go astray, and a leaky sweep is taken in its place while those sweeps move much and get on: that is the damping. A sweep
+that moves more than half of what the one before did is followed by one of the other kind. After k sweeps of either kind the first k states
+are exact. How many are enough is statement 9.1, ``theory/parallel_in_time.py`` and `lemode.analysis.promised_sweeps`.
 
 The derivative is that of the solution: the adjoint recurrence is linear, one scan.
 
@@ -47,7 +47,7 @@ ROUNDING = 32  # machine epsilons: what a converged sweep may still move, from r
 MAX_SWEEPS = 100
 NEWTON_UP_TO = 16  # hidden units; a Jacobian costs (2 d)^3 in the scan
 ADJOINT_UP_TO = 64  # hidden units, for the same reason; only one scan is needed here
-NEAR = 0.1  # how little a sweep has to move before Newton's method is tried
+NEAR = 0.1  # how little a sweep moves where Newton's method is taken, whether sweeps get on or not
 BLOCK = 2**22  # numbers in the largest tensor of a scan
 
 
@@ -309,25 +309,26 @@ def _solve_block(
     length = len(steps.from_input[part])
     ys, zs = (g.clamp(-steps.radius, steps.radius).expand(length, *s.shape) for g, s in zip(guess, state, strict=True))
     rounding = ROUNDING * torch.finfo(ys.dtype).eps * max(1.0, min(steps.radius, 2.0))
-    moved, near = math.inf, False
+    moved, by_newton = math.inf, False
     for k in range(1, max_sweeps + 1):
         y, z = (torch.cat([s[None], x[:-1]]) for s, x in zip(state, (ys, zs), strict=True))
-        new_ys, new_zs = steps.newton(part, y, z) if near else steps.leaky(part, state, y)
+        new_ys, new_zs = steps.newton(part, y, z) if by_newton else steps.leaky(part, state, y)
         if not look:
             ys, zs = new_ys, new_zs
             continue
         before, moved = moved, max(_largest(new_ys - ys), _largest(new_zs - zs))
-        if near and not math.isfinite(moved):  # products of Jacobians overflow
-            near, moved = False, before
+        if by_newton and not math.isfinite(moved):  # products of Jacobians overflow
+            by_newton, moved = False, before
             continue
         ys, zs = new_ys, new_zs
         if not math.isfinite(moved):
             return ys, zs, -k
-        rate = moved / before if near or math.isfinite(before) else 1.0
+        rate = moved / before if by_newton or math.isfinite(before) else 1.0
         left = moved * max(1.0, rate / (1 - rate)) if rate < 1 else math.inf
         if left <= tol or moved <= rounding:
             return ys, zs, k
-        near = newton and moved <= NEAR
+        slow = moved > before / 2
+        by_newton = newton and (moved <= NEAR or slow != by_newton)
     finite = bool(ys[-1].isfinite().all())
     return ys, zs, max_sweeps if finite and not look else -max_sweeps
 

@@ -259,8 +259,9 @@ def test_a_newton_sweep_that_overflows_is_thrown_away(monkeypatch):
     assert distance(found, sequential(*made)) <= 1e-10
 
 
-def test_newton_is_tried_only_near_the_solution(monkeypatch):
-    """The damping: never after a sweep that moved more than NEAR, and always after one that moved less."""
+@pytest.mark.parametrize("scale", [4.0, 8.0])
+def test_newton_is_tried_near_the_solution_and_where_leaky_sweeps_do_not_get_on(monkeypatch, scale):
+    """The damping: Newton after a sweep that moved at most NEAR; else the other kind after one that moved more than half of the last."""
     read = []
     for kind in ("leaky", "newton"):
         sweep = getattr(parallel._Steps, kind)
@@ -271,12 +272,30 @@ def test_newton_is_tried_only_near_the_solution(monkeypatch):
             return found
 
         monkeypatch.setattr(parallel._Steps, kind, spied)
-    assert solved(*problem(L=100, N=1, dt=1.0, scale=4.0), newton=True).converged
-    moved = [distance(new, old) for (_, old), (_, new) in itertools.pairwise(read)]
-    kinds = [kind for kind, _ in read]
-    assert kinds[:2] == ["leaky", "leaky"]
-    assert kinds[2:] == ["newton" if m <= parallel.NEAR else "leaky" for m in moved[:-1]]
+    _, _, y0, z0 = made = problem(L=100, N=1, dt=1.0, scale=scale)
+    assert solved(*made, newton=True).converged
+    guess = tuple(s.expand(100, *s.shape) for s in (y0, z0))
+    states = [guess, *(found for _, found in read)]
+    moved = [distance(new, old) for old, new in itertools.pairwise(states)]
+    kinds, expected = [kind for kind, _ in read], ["leaky"]
+    for k, m in enumerate(moved[:-1]):
+        other = k > 0 and m > moved[k - 1] / 2
+        newton = m <= parallel.NEAR or other != (kinds[k] == "newton")
+        expected.append("newton" if newton else "leaky")
+    assert kinds == expected
     assert set(kinds) == {"leaky", "newton"}
+
+
+def test_where_leaky_sweeps_go_astray_newton_is_tried():
+    """Units that turn: leaky sweeps make an error grow by up to |W_z W_y| = 4 each, and gain a state a sweep (theory, 9.1)."""
+    cell, u, y0, z0 = problem(L=400, N=1, d=1, m=1, dt=0.2, scale=0.0)
+    cell.ode.weight_hh[2], cell.ode.weight_zy[0] = 2.0, -2.0
+    cell.ode.weight_ih[2] = 1.0
+    made = cell, u, y0, z0
+    leaky, found = (solved(*made, newton=newton) for newton in (False, True))
+    assert found.converged
+    assert 3 * found.sweeps[0] < leaky.sweeps[0]
+    assert distance(found, sequential(*made)) <= 1e-10
 
 
 def test_the_errors_of_blocks_add_up_to_the_tolerance(monkeypatch):
