@@ -68,9 +68,13 @@ def test_so_do_readouts():
     series, expected = Series(x, lead=CUT), float((told(network, x) * network.increment).square().mean().sqrt())
     found = one_step_errors(network, head_of(network)[None], series)
     assert float(found[0]) == pytest.approx(expected, rel=1e-12)
-    judge = Judge.along(series, washout=20, seed=0)  # runs are many, their past is as long as the washout
-    assert (len(judge.validation.x), judge.warmup, judge.horizon) == (20 + T - CUT, 20, T - CUT)
-    torch.testing.assert_close(judge.validation.x[20:], x[CUT:])
+    judge = Judge.along(series, washout=20, seed=0)  # runs are many, their past is of four washouts
+    assert (len(judge.validation.x), judge.warmup, judge.horizon) == (80 + T - CUT, 80, T - CUT)
+    torch.testing.assert_close(judge.validation.x[80:], x[CUT:])
+    # after 80 samples the state has forgotten rest, exp(-80 / 2 dt) = 2 % of it is left; after one washout, it has not: 37 %
+    assert judge.errors(network)[1] == pytest.approx(expected, rel=0.02)
+    short = Series(x[CUT - 20 :], lead=20)
+    assert Judge.along(short, washout=20, seed=0).errors(network)[1] != pytest.approx(expected, rel=0.1)
 
 
 @torch.no_grad()
