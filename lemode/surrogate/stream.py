@@ -6,6 +6,7 @@ that is kept of it. The head is that of the same least-squares problem in memory
 
 from __future__ import annotations
 
+import importlib
 import mmap
 import os
 from collections.abc import Iterator, Sequence
@@ -258,19 +259,23 @@ def open_series(path: str | os.PathLike[str]) -> Source:
     elif kind == ".parquet":
         found = _Parquet(path)
     elif kind == ".zarr":
-        import zarr
-
-        found = zarr.open(str(path), mode="r")
+        found = _package("zarr", path).open(str(path), mode="r")
         found = found if hasattr(found, "shape") else found[_only(path, list(found))]
     elif kind in (".h5", ".hdf5"):
-        import h5py
-
-        file = h5py.File(path, "r")
+        file = _package("h5py", path).File(path, "r")
         found = file[_only(path, list(file))]
     else:
         raise ValueError(f"{path}: give a .npy, .npz, .parquet, .zarr, .h5 or .hdf5; or open it, and give the array.")
     source: Source = found
     return source
+
+
+def _package(name: str, path: str | os.PathLike[str]) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as e:
+        package = name.partition(".")[0]
+        raise ImportError(f"{path}: {package} reads it: pip install {package}; or give the array itself, or an .npy.") from e
 
 
 def _only(path: str | os.PathLike[str], names: list[str]) -> str:
@@ -285,8 +290,7 @@ class _Parquet:
     """A table of parquet as an array ``(T, D)``, of which one row group is in memory."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        from pyarrow import parquet, types
-
+        parquet, types = _package("pyarrow.parquet", path), _package("pyarrow.types", path)
         self.file = parquet.ParquetFile(path)
         self.names = tuple(self.file.schema_arrow.names)
         for name, kind in zip(self.names, self.file.schema_arrow.types):

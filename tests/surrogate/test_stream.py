@@ -1,6 +1,7 @@
 """Series on disk: the head of all of them, as in memory; what is read, and how; what a stream cannot be."""
 
 import mmap
+import sys
 
 import numpy as np
 import pytest
@@ -292,3 +293,11 @@ def test_pages_of_no_file_are_not_let_go():
     own[:] = x
     Stream(own).read(Piece(0, 0, 10))
     np.testing.assert_array_equal(own, x)
+
+
+@pytest.mark.parametrize(("ending", "package"), [("parquet", "pyarrow"), ("zarr", "zarr"), ("h5", "h5py")])
+def test_a_package_that_reads_a_file_and_is_not_there_is_named(monkeypatch, ending, package):
+    for name in (package, f"{package}.parquet", f"{package}.types"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ImportError, match=rf"pump\.{ending}: {package} reads it: pip install {package}"):
+        open_series(f"pump.{ending}")
