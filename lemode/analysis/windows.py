@@ -12,15 +12,14 @@ from .. import kernels
 from .._checks import checks, integer, pair, tensor
 from ..lem import LEMCell
 from ..types import Array, State
-from .jacobian import step_jacobian
+from .enclosure import Ball, LayerStep
 from .network import as_cell
+from .rounding import U, norm2_above, outward
 
 __all__ = ["WindowContraction", "contraction_over_windows"]
 
-ITERATIONS, RATE = (
-    200,
-    0.05,
-)  # of Adam, for the norm; longer brings little, and the norm is judged on other windows whatever it is
+# of Adam, for the norm; longer brings little, and the norm is judged on other windows whatever it is
+ITERATIONS, RATE = 200, 0.05
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,8 @@ class WindowContraction:
     window : int
         m, steps in a window.
     found, held_out : arrays
-        :math:`\|L J_{n+m} \cdots J_{n+1} L^{-1}\|_2` of the windows that the norm was found for, and of those it is judged by.
+        :math:`\|L J_{n+m} \cdots J_{n+1} L^{-1}\|_2` of the windows that the norm was found for, and of those it is judged by,
+        from above.
     step : float
         The largest :math:`\|J\|_2` of a single step on the held-out windows, for comparison.
 
@@ -78,7 +78,8 @@ def contraction_over_windows(cell: LEMCell, u: Tensor, state: State | None = Non
 
     along them. L is chosen to make the largest of these norms small on the windows of the first two thirds of time, and judged on
     those of the last. It is a statement about the derivative at the points of the data, of infinitesimal perturbations: for those
-    of a finite size see `tube_along`. It is computed in float64 and, unlike there, not rounded outward.
+    of a finite size see `tube_along`. The points are the states that the network computes, in its own precision; the norms at them are
+    rounded outward, and inf where they overflow. It is computed on the CPU in float64, wherever the network is.
 
     Parameters
     ----------
@@ -130,36 +131,62 @@ def contraction_over_windows(cell: LEMCell, u: Tensor, state: State | None = Non
     with torch.no_grad():
         ys, zs = kernels.run(cell.ode, cell.scheme, seq, y, z, cell.dt)
         ys, zs = torch.cat([y[None], ys[:-1]]), torch.cat([z[None], zs[:-1]])
-        products, steps = [], []
+    layer = LayerStep(cell)
+    at, inputs = torch.cat([zs, ys], -1).cpu().double().numpy(), seq.cpu().double().numpy()
+    products, steps = [], []
+    with np.errstate(over="ignore", invalid="ignore"):
         for k in range(count):
-            product, largest = torch.eye(2 * d, dtype=torch.float64).expand(n, -1, -1), 0.0
+            product, largest = Ball.exact(np.stack([np.eye(2 * d)] * n)), 0.0
             for i in range(k * window, (k + 1) * window):
-                J = step_jacobian(cell, (ys[i], zs[i]), seq[i]).matrix().double()
-                product, largest = J @ product, max(largest, float(torch.linalg.matrix_norm(J, 2).max()))
+                J = layer.enclose(at[i], np.zeros(2 * d), inputs[i], np.zeros(layer.m), U).state
+                product, largest = J @ product, max(largest, _sizes(np.eye(2 * d), J).max())
             products.append(product)
             steps.append(largest)
     first = max(2 * count // 3, 1)
-    found, judged = torch.cat(products[:first]), torch.cat(products[first:])
-    L = _norm_for(found)
-    return WindowContraction(L.numpy(), window, _sizes(L, found).numpy(), _sizes(L, judged).numpy(), max(steps[first:]))
+    found, judged = (Ball(*map(np.concatenate, zip(*some, strict=True))) for some in (products[:first], products[first:]))
+    L = _norm_for(torch.from_numpy(found.mid)).numpy()
+    return WindowContraction(L, window, _sizes(L, found), _sizes(L, judged), max(steps[first:]))
 
 
-def _sizes(L: Tensor, products: Tensor) -> Tensor:
-    """||L W L^-1||_2 of each."""
+def _sizes(L: Array, products: Ball) -> Array:
+    r"""||L W L^-1||_2 of each from above: with an X near the inverse, :math:`\|L W X\|_2 / (1 - \|I - L X\|_2)`."""
+    try:
+        X: Array = np.linalg.inv(L).astype(np.float64)
+    except np.linalg.LinAlgError:
+        return np.full(len(products.mid), np.inf)
+    left, right = Ball.exact(L), Ball.exact(X)
+    with np.errstate(over="ignore", invalid="ignore"):
+        off = _norm(Ball.exact(np.eye(len(L))).plus(left @ Ball.exact(-X)))
+        whole = left @ products @ right
+        found = np.array([_norm(Ball(mid, rad)) for mid, rad in zip(*whole, strict=True)])
+    return np.asarray(outward(found / (1 - off), 4)) if off < 0.5 else np.full(len(found), np.inf)
+
+
+def _norm(A: Ball) -> float:
+    """The largest spectral norm in the ball; inf where it overflowed."""
+    value = norm2_above(A.mid) + float(outward(np.sqrt(np.square(A.rad).sum()), A.rad.size))
+    return float(outward(value, 1)) if np.isfinite(value) else np.inf
+
+
+def _plain_sizes(L: Tensor, products: Tensor) -> Tensor:
+    """What descent makes small: the norms, differentiable, and not rounded outward."""
     return torch.linalg.matrix_norm(torch.linalg.solve(L, L @ products, left=False), 2)
 
 
 def _norm_for(products: Tensor) -> Tensor:
     """L with a small largest norm of the products: the identity, or the best that descent finds."""
     size = products.shape[-1]
-    best, least = torch.eye(size, dtype=torch.float64), float(_sizes(torch.eye(size, dtype=torch.float64), products).max())
+    best = torch.eye(size, dtype=torch.float64)
+    if not bool(torch.isfinite(products).all()):
+        return best
+    least = float(_plain_sizes(best, products).max())
     # a beginning: P = I + mean of W^T W weighs what a window makes large
     weighed = torch.eye(size, dtype=torch.float64) + products.mT.matmul(products).mean(0)
     L = torch.linalg.cholesky(weighed).mT.contiguous().requires_grad_(True)
     descent = torch.optim.Adam([L], lr=RATE)
     with torch.enable_grad():
         for _ in range(ITERATIONS):
-            sizes = _sizes(L, products)
+            sizes = _plain_sizes(L, products)
             largest = float(sizes.detach().max())
             if not np.isfinite(largest):
                 break

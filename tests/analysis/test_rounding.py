@@ -6,8 +6,10 @@ from pathlib import Path
 import mpmath
 import numpy as np
 import pytest
+import torch
 
-from lemode.analysis import discretization, engine, inverse, stability
+from lemode import kernels
+from lemode.analysis import contraction_over_windows, discretization, engine, inverse, stability
 from lemode.analysis.rounding import above, dot_above, inward, norm2_above, outward, power_above
 
 
@@ -30,6 +32,27 @@ def counted(exact, case, times):
 @pytest.mark.parametrize(("case", "times"), [("engine", 60), ("network", 8), ("recursion", 12), ("posterior", 5)])
 def test_no_bound_is_below_its_formula_in_50_digits(exact, case, times):
     assert not counted(exact, getattr(exact, f"{case}_case"), times).broken
+
+
+def test_no_window_is_below_its_norm_in_50_digits(exact):
+    rng = np.random.default_rng(5)
+    for scheme in exact.SCHEMES:
+        for _ in range(2):
+            cell = exact.network(rng, d=1, scheme=scheme)
+            u = torch.from_numpy(rng.uniform(-2, 2, (6, cell.ode.input_size))).to(cell.ode.weight_zy.dtype)
+            found, net = contraction_over_windows(cell, u, window=2), exact.Exact(cell)
+            y = z = torch.zeros(1, dtype=u.dtype)
+            L, sizes = mpmath.matrix(found.L.tolist()), [*found.found, *found.held_out]
+            for k, bound in enumerate(sizes):
+                product = mpmath.eye(2)
+                for u_n in u[2 * k : 2 * k + 2]:
+                    at = ([mpmath.mpf(x) for x in v.tolist()] for v in (y, z, u_n))
+                    product = mpmath.matrix(net.jacobian(*at)) * product
+                    with torch.no_grad():
+                        ys, zs = kernels.run(cell.ode, cell.scheme, u_n[None, None], y[None], z[None], cell.dt)
+                    y, z = ys[0, 0], zs[0, 0]
+                with mpmath.workdps(400):
+                    assert exact.norm2((L * product * mpmath.inverse(L)).tolist()) <= mpmath.mpf(float(bound))
 
 
 def test_without_rounding_outward_many_are(exact, monkeypatch):

@@ -65,3 +65,13 @@ def test_refused_in_a_sentence(arguments, error, message):
     given = {"cell": cell(1.0), "u": U} | arguments
     with pytest.raises(error, match=message):
         contraction_over_windows(**given)
+
+
+def test_what_overflows_does_not_contract_and_is_no_error():
+    made = cell(1e30)
+    with torch.no_grad():
+        made.ode.bias.zero_()  # at rest, where slopes are as large as the weights
+    found = contraction_over_windows(made, 0 * U, window=10)
+    assert np.isinf(found.factor)
+    assert not found.holds
+    assert found.L.tolist() == np.eye(6).tolist()
