@@ -56,6 +56,8 @@ class Row:
         """Why it is undecided; empty where it is not."""
         if self.holds is not None:
             return ""
+        if not math.isfinite(self.measured):
+            return "the measured value overflows float64"
         if not math.isfinite(self.rounding):
             return "what rounding has done to the measured value could not be bounded"
         return f"the measured value is known to {self.rounding:.1g}, and that near to its bound"

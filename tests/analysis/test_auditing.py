@@ -1,6 +1,7 @@
 """audit: every statement holds on any network and data, rows are complete, and a false bound is reported as one."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -290,3 +291,15 @@ def test_rounding_of_a_gradient_is_bounded_and_stays_small_over_long_times():
         lz *= 1 - l1
     assert largest < 1e-12
     assert (adjoint(steps, pull).error >= found.error).all()
+
+
+def test_a_measured_value_that_overflows_is_undecided_and_says_so():
+    """At rest, in one unit: a perturbation grows by 250,000 a step, and beyond the largest float."""
+    rnn = lemode.LEM(1, 1, dt=1, bias=False, dtype=torch.float64).requires_grad_(False)
+    for p in rnn.parameters():
+        p.fill_(1000.0)
+    report = audit(rnn, torch.zeros(80, 1), torch.ones(80, 1))
+    unknown = [row for row in report.rows if not math.isfinite(row.measured)]
+    assert unknown
+    assert {row.holds for row in unknown if not row.vacuous} == {None}
+    assert {row.reason for row in unknown if row.holds is None} == {"the measured value overflows float64"}
