@@ -4,8 +4,8 @@
 - ``torch``: forward and adjoint by hand in torch operations; schemes with a leak.
 - ``parallel``: sweeps over the whole sequence, `lemode.kernels.parallel`; schemes with a leak. What is no sequence, such as a free
   run, goes by ``auto``.
-- ``triton``: one launch on a GPU, `lemode.kernels.triton`; schemes with a leak, float32. What it does not run goes by ``auto``. Not yet
-  measured on a GPU, so ``auto`` does not choose it.
+- ``triton``: one launch on a GPU, `lemode.kernels.triton`; schemes with a leak, float32 and, read and returned, half precision. What it
+  does not run goes by ``auto``. Not yet measured on a GPU, so ``auto`` does not choose it.
 - ``native``: the compiled core, for float32 and float64 on the CPU; schemes with a leak.
 - ``auto``: ``native`` where it can; else ``torch`` where it is the faster one; else ``reference``.
 
@@ -25,7 +25,19 @@ from torch import Tensor
 from ..schemes import SCHEMES, Scheme
 from . import bridge, core
 
-__all__ = ["BACKENDS", "LEAKY", "Choice", "batched", "choose", "decide", "explain", "fits_core", "noted", "transformed"]
+__all__ = [
+    "BACKENDS",
+    "LEAKY",
+    "Choice",
+    "batched",
+    "choose",
+    "decide",
+    "explain",
+    "fits_core",
+    "handed_on",
+    "noted",
+    "transformed",
+]
 
 BACKENDS = ("auto", "native", "torch", "reference", "parallel", "triton")
 LEAKY = tuple(name for name, scheme in SCHEMES.items() if scheme.leak)
@@ -80,6 +92,17 @@ def noted(choice: Choice) -> Choice:
     if _record is not None:
         _record.append(choice)
     return choice
+
+
+def handed_on(asked: str, why: str, choice: Choice) -> Choice:
+    """The choice made in place of the backend that was asked for and does not run this, with the reason.
+
+    Examples
+    --------
+    >>> handed_on("triton", "Triton runs on a GPU", Choice("native", "the compiled core runs it")).why
+    "not 'triton' (Triton runs on a GPU): the compiled core runs it"
+    """
+    return choice._replace(why=f"not {asked!r} ({why}): {choice.why}")
 
 
 def decide(

@@ -15,7 +15,7 @@ from torch.nn.functional import conv1d, conv2d, pad
 from ..ode import MultiscaleODE, plain
 from ..schemes import Scheme, get_scheme
 from . import conv_adjoint, derivatives, native, reference, sequences
-from .backends import LEAKY, Choice, decide, noted
+from .backends import LEAKY, Choice, decide, handed_on, noted
 from .bridge import check_sequence
 
 __all__ = ["convolve", "is_wide", "run", "windows"]
@@ -88,12 +88,10 @@ def run(
     tensors = [u, y0, z0, *weights, *([dt] if isinstance(dt, Tensor) else [])]
     _check(u, y0, z0, dt, weights)
     wide, d = is_wide(ode), ode.hidden_size
-    if wide and backend in ("parallel", "triton"):
-        backend = "auto"  # a step joins the points of the grid: no small blocks
+    handed = wide and backend in ("parallel", "triton")
     # the width decides how fast the hand-derived adjoint is, not the hidden size: 0 units are always few
-    choice = decide(
-        backend, scheme, tensors, 0, native=not wide, why_not="recurrent kernels wider than 1 join the points of the grid"
-    )
+    joined = "recurrent kernels wider than 1 join the points of the grid"
+    choice = decide("auto" if handed else backend, scheme, tensors, 0, native=not wide, why_not=joined)
     T, n, points = u.shape[0], u.shape[1], u.shape[3:].numel()
     if not wide and choice.backend != "reference":
         ih, hh, zy = (w.flatten(1) for w in weights[:3])
@@ -105,7 +103,7 @@ def run(
         return ys.view(T, n, *u.shape[3:], d).movedim(-1, 2), zs[-1].view(n, *u.shape[3:], d).movedim(-1, 1)
     if choice.backend == "torch" and isinstance(dt, Tensor):
         choice = Choice("reference", "step sizes in a tensor: by hand in torch takes a number")
-    if noted(choice).backend == "operator":
+    if noted(handed_on(backend, joined, choice) if handed else choice).backend == "operator":
         step = dt if isinstance(dt, Tensor) else u.new_full((1, 1), dt)
         ys, zn = _field(u, y0, z0, step, *weights, scheme.name, circular)
         return ys, zn

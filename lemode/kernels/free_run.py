@@ -19,7 +19,7 @@ from torch.nn.functional import linear
 from ..ode import plain
 from ..schemes import get_scheme
 from . import bridge
-from .backends import choose
+from .backends import decide, handed_on, noted
 from .layer import Layer
 
 __all__ = ["rollout"]
@@ -85,10 +85,11 @@ def rollout(
     scheme = next((s for s in schemes if s.leak is None), schemes[0])  # what one layer needs all get
     if backend == "torch":
         backend = "reference"  # the same loop: here torch has one way only
-    if backend in ("parallel", "triton"):
-        backend = "auto"  # a step reads what the one before it predicted
+    handed = backend in ("parallel", "triton")
     why_not = "a derivative is wanted, which the core's free run does not have"
-    choice = choose(backend, scheme, tensors, layers[-1].weight_zy.shape[0], native=not gradient, why_not=why_not)
+    asked, d = "auto" if handed else backend, layers[-1].weight_zy.shape[0]
+    choice = decide(asked, scheme, tensors, d, native=not gradient, why_not=why_not)
+    noted(handed_on(backend, "a step reads what the one before it predicted", choice) if handed else choice)
     return bridge.rollout(*args) if choice.backend == "native" else _torch_rollout(*args)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from ..ode import MultiscaleODE
 from ..schemes import Scheme
 from . import adjoint, bridge, native, parallel, reference, triton
-from .backends import choose
+from .backends import decide, handed_on, noted
 
 __all__ = ["run"]
 
@@ -48,11 +48,13 @@ def run(
     """
     weights = ode.weight_ih, ode.weight_hh, ode.weight_zy, ode.stacked_bias()
     tensors = [u, y0, z0, *weights, *([dt] if isinstance(dt, Tensor) else [])]
+    why = ""
     if backend == "parallel" and len(u) == 1:
-        backend = "auto"  # one step is no sequence
-    if backend == "triton" and triton.why_not(tensors, ode.hidden_size, u.shape[1]):
-        backend = "auto"
-    choice = choose(backend, scheme, tensors, ode.hidden_size)
+        why = "one step is no sequence"
+    if backend == "triton":
+        why = triton.why_not(tensors, ode.hidden_size, u.shape[1])
+    choice = decide("auto" if why else backend, scheme, tensors, ode.hidden_size)
+    noted(handed_on(backend, why, choice) if why else choice)
     if choice.backend == "native":
         return native.run(ode, scheme, u, y0, z0, dt, memory)
     bridge.check_sequence(u, y0, z0, dt, *weights)

@@ -23,6 +23,7 @@ __all__ = ["run", "why_not"]
 
 TILE = 32  # units of a tile: 12 kB of a card's shared memory. At 64 Triton 3.9 compiles for half a minute
 ROWS = 16  # samples a program: the least that Triton multiplies
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)  # of the tensors; the time loop is in float32
 LARGEST = 2**31 - 1  # an index is 32 bits wide
 
 
@@ -37,11 +38,11 @@ def why_not(tensors: Sequence[Tensor], hidden_size: int, samples: int = 1) -> st
     Examples
     --------
     >>> why_not([torch.zeros(2).double()], 4)
-    'Triton runs float32 here'
+    'Triton runs float32, bfloat16 or float16 here, all tensors alike'
     """
     interpreted = os.environ.get("TRITON_INTERPRET") == "1"
-    if any(t.dtype != torch.float32 for t in tensors):
-        return "Triton runs float32 here"
+    if tensors[0].dtype not in DTYPES or any(t.dtype != tensors[0].dtype for t in tensors):
+        return "Triton runs float32, bfloat16 or float16 here, all tensors alike"
     if not all(t.is_cuda or interpreted for t in tensors):
         return "Triton runs on a GPU"
     if 4 * hidden_size * max(hidden_size, samples) > LARGEST:
@@ -56,9 +57,10 @@ def run(ode: MultiscaleODE, scheme: Scheme, u: Tensor, y0: Tensor, z0: Tensor, d
     if not u.numel():
         return reference.run(ode, scheme, u, y0, z0, dt)
     steps = dt if isinstance(dt, Tensor) else u.new_full((1, 1), dt)
-    inputs: Any = scheme, u, y0, z0, steps, ode.weight_ih, ode.weight_hh, ode.weight_zy, ode.stacked_bias()
-    ys, zs = _Fused.apply(*inputs)
-    return ys, zs
+    inputs = u, y0, z0, steps, ode.weight_ih, ode.weight_hh, ode.weight_zy, ode.stacked_bias()
+    # small steps would be lost to rounding in fewer bits; autograd returns each gradient in its tensor's type
+    ys, zs = _Fused.apply(scheme, *(t.float() for t in inputs))
+    return ys.to(u.dtype), zs.to(u.dtype)
 
 
 def _launch(

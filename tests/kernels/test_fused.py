@@ -4,6 +4,7 @@ On a GPU they run there; elsewhere by Triton's interpreter, on the CPU. The vari
 imported, and triton takes a gigabyte of disk: so ``make interpreter`` installs it and runs this file, and `make test` skips it.
 """
 
+import copy
 import importlib.util
 import os
 
@@ -12,8 +13,8 @@ import pytest
 import torch
 from transcription import lem_step, load_into, random_parameters
 
-from lemode import LEM
-from lemode.kernels import explain, triton
+from lemode import LEM, ConvLEM
+from lemode.kernels import explain, run, triton
 
 F64 = torch.float64
 GPU = torch.cuda.is_available()
@@ -125,16 +126,50 @@ def test_second_derivatives_by_the_plain_loop():
         close(got, expected)
 
 
-def test_bfloat16_keeps_its_state_in_float32():
-    """The network in bfloat16, beside one in float64 with the same weights: only the output is rounded, and the gradients."""
-    plain = LEM(2, 5, dtype=torch.bfloat16).double()
-    half = LEM(2, 5, backend="triton", dtype=torch.bfloat16, device=DEVICE)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_keeps_its_state_in_float32(dtype):
+    """The network in half precision, beside one in float64 with the same weights: only the output is rounded, and the gradients."""
+    plain = LEM(2, 5, dtype=dtype).double()
+    half = LEM(2, 5, backend="triton", dtype=dtype, device=DEVICE)
     half.load_state_dict(plain.state_dict())
-    plain.backend, u, found = "reference", torch.randn(6, 3, 2).bfloat16(), []
+    plain.backend, u, found = "reference", torch.randn(6, 3, 2).to(dtype), []
+    assert explain(half, u.to(DEVICE)) == "triton: asked for"
     for rnn, x in ((half, u.to(DEVICE)), (plain, u.double())):
-        out, (y_n, z_n) = rnn(x)
+        out, (y_n, z_n) = rnn(x.requires_grad_())
         out.sum().backward()
-        found.append((out, y_n, z_n, *(p.grad for p in rnn.parameters())))
-    assert [t.dtype for t in found[0][:3]] == [torch.bfloat16, torch.float32, torch.float32]
+        found.append((y_n, z_n, out, x.grad, *(p.grad for p in rnn.parameters())))
+    assert [t.dtype for t in found[0]] == [torch.float32] * 2 + [dtype] * (len(found[0]) - 2)
     for i, (got, expected) in enumerate(zip(*found, strict=True)):
-        close(got, expected, TOLERANCE if i in (1, 2) else 2**-8)  # bfloat16 has eight bits
+        # rounded once, by at most half of eps next to one; what float32 adds is TOLERANCE
+        close(got, expected, TOLERANCE + (0 if i < 2 else torch.finfo(dtype).eps / 2))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_tensors_in_half_precision_are_summed_in_float32(dtype):
+    """All tensors in half precision: small steps, which it would lose, are not lost, and each gradient has its tensor's type."""
+    m, L, N, d, dt = 2, 40, 3, 5, 2**-9
+    rounded = LEM(m, d, dtype=dtype).double().cells[0].ode
+    data = [torch.rand(shape).to(dtype) for shape in ((L, N, m), (N, d), (N, d))]
+    found, scheme = [], LEM(m, d).cells[0].scheme
+    for backend, kind, device in (("triton", dtype, DEVICE), ("reference", F64, "cpu")):
+        ode = copy.deepcopy(rounded).to(device, kind)
+        leaves = [x.to(device, kind, copy=True).requires_grad_() for x in data]
+        ys, zs = run(ode, scheme, *leaves, dt, backend)
+        grads = torch.autograd.grad((ys[-1] + zs[-1]).sum(), [*leaves, *ode.parameters()])
+        found.append([t.detach().cpu() for t in (ys, zs, *grads)])
+    assert {t.dtype for t in found[0]} == {dtype}
+    for got, expected in zip(*found, strict=True):
+        close(got, expected, TOLERANCE + torch.finfo(dtype).eps / 2)  # rounded once; a bfloat16 sum is out by a quarter here
+
+
+def test_a_field_of_points_is_one_batch():
+    """Recurrent kernels one wide join no points: the layer is a dense one at each."""
+    plain = ConvLEM(1, 3, kernel_size=3, recurrent_kernel_size=1, backend="reference", dtype=F64)
+    fused = ConvLEM(1, 3, kernel_size=3, recurrent_kernel_size=1, backend="triton", device=DEVICE)
+    fused.load_state_dict(plain.state_dict())
+    u = torch.randn(4, 2, 1, 9)
+    assert explain(fused, u.to(DEVICE)) == "triton: asked for"
+    for rnn, x in ((fused, u.to(DEVICE)), (plain, u.double())):
+        rnn(x)[0].square().sum().backward()
+    for got, expected in zip(fused.parameters(), plain.parameters(), strict=True):
+        close(got.grad, expected.grad)
