@@ -58,6 +58,28 @@ def test_6_2_error_bounds_are_attained_as_dt_vanishes():
     assert analysis.global_error_bound(cell, 1) == pytest.approx(error, rel=4e-4)
 
 
+# at y = (-1, -1), unit 1 moves at the largest speed, 2, and unit 0 reads it; its pre-activation there is nothing
+ACROSS = [[0.0, 1e3], [0.0, 0.0]]
+ATTAINED = {
+    "w1 / 2": {"W1": -np.array(ACROSS), "b1": [-1e3, 40.0], "bz": 40.0, "b2": 40.0, "by": 40.0},
+    "wz": {"Wz": ACROSS, "bz": [1e3, 40.0], "b1": 40.0, "b2": 40.0, "by": 40.0},
+    "w2 / 2": {"W2": -np.array(ACROSS), "b2": [-1e3, 40.0], "by": 40.0},
+    "wy": {"Wy": ACROSS, "by": [1e3, 40.0], "b2": 40.0, "b1": 40.0, "bz": 40.0},
+}
+
+
+@pytest.mark.parametrize("blocks", ATTAINED.values(), ids=ATTAINED)
+def test_6_2_no_constant_can_be_smaller(blocks):
+    dt = 1e-6
+    cell, minus = network(2, dt=dt, **blocks), -np.ones((1, 2))
+    step = torch.stack(
+        cell.scheme.step(cell.ode, (torch.from_numpy(minus), torch.from_numpy(minus)), torch.zeros(1, 1).double(), dt)
+    ).numpy()
+    error = np.abs(step - exact(cell, np.zeros((1, 1)), minus, minus, dt)).max()
+    # 1e-3 of the constant is the 1 beside the weights' 1,000, and as much what is of a higher order in 1,000 dt
+    assert 0.997 < error / analysis.local_error_bound(cell) <= 1
+
+
 def test_6_1_order_is_one():
     rng = np.random.default_rng(0)
     blocks = {k: rng.standard_normal((3, 3)) for k in ("W1", "W2", "Wz", "Wy")} | {
