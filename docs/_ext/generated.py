@@ -45,6 +45,7 @@ def write_generated(folder: Path) -> None:
         ),
         "irregular.md": committed("irregular*.md", "python benchmarks/irregular.py"),
         "glitches.md": committed("glitches.md", "python benchmarks/glitches.py --seeds 2"),
+        "tubes.md": committed("tubes.md", "python benchmarks/tubes.py"),
         "one_series.md": committed("one_series.md", "python benchmarks/one_series.py --seeds 3"),
         "attractors.md": committed("attractors.md", "python benchmarks/attractors.py table"),
         "measured.md": committed("measured*.md", "python benchmarks/measured.py"),
