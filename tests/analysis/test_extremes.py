@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import lemode
+from lemode import analysis
 from lemode.analysis import audit, coefficients, gradient_bound, lem_G, linear_growth, psi_r, state_radius
 
 # the machine is not to decide, and every run is the same
@@ -138,3 +139,38 @@ def test_an_audit_of_a_gradient_of_nothing_has_bounds_of_nothing():
     along = [row for row in report.rows if "dE_N" in row.quantity]
     assert {(row.measured, row.bound) for row in along} == {(0.0, 0.0)}
     assert report.holds
+
+
+def one_bad(*shape):
+    """Zeros, the last of which is no number."""
+    found = torch.zeros(shape, dtype=torch.float64)
+    found.view(-1)[-1] = torch.nan
+    return found
+
+
+CELL = lemode.LEMCell(1, 2, dt=0.5, dtype=torch.float64).requires_grad_(False)
+U, REST = torch.zeros(30, 1, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: analysis.tube_along(CELL, one_bad(30, 1)),
+        lambda: analysis.tube_along(CELL, U, (REST, one_bad(2))),
+        lambda: analysis.tube_along(CELL, U, radius=one_bad(2, 1, 2).numpy()),
+        lambda: analysis.contraction_over_windows(CELL, U, (one_bad(2), REST), window=5),
+        lambda: analysis.contraction_certificate(CELL, one_bad(30, 1)),
+        lambda: analysis.promised_sweeps(CELL, one_bad(30, 1), 1e-6),
+        lambda: analysis.timescales(lemode.LEM(1, 2).double(), one_bad(30, 1, 1)),
+        lambda: audit(lemode.LEM(1, 2), one_bad(30, 1, 1)),
+        lambda: audit(lemode.LEM(1, 2), U[:, None], one_bad(30, 1, 2)),
+        lambda: analysis.lyapunov_spectrum(CELL, one_bad(30, 1)),
+        lambda: analysis.lyapunov_spectrum(lambda x: x / 2, one_bad(2), 30),
+        lambda: gradient_bound(CELL, 5, one_bad(5, 2).numpy(), "bz"),
+        lambda: analysis.stability_region(one_bad(2).numpy() + 0.5, 0.5, 0.0),
+        lambda: analysis.gate_bias(one_bad(2).numpy() + 3.0),
+    ],
+)
+def test_one_number_that_is_not_finite_is_refused_among_others_that_are(call):
+    with pytest.raises(ValueError, match=r"finite|nan"):
+        call()
