@@ -445,7 +445,9 @@ def test_a_history_is_read_in_the_coordinates_of_the_model(settings):
     """What the closed loop starts from is what a forecast starts from, and with its own scale its unit does not matter."""
     t = np.arange(0, 20, 0.1)
     x = np.stack([(t + 0.3 * np.sin(t)) % (2 * np.pi), np.cos(t)], -1)
-    model = lemode.Surrogate(hidden_size=3, train="readout", delays=0, washout=10, contain=None, verbose=0, **settings).fit(x[None])
+    model = lemode.Surrogate(hidden_size=3, train="readout", delays=0, washout=10, contain=None, verbose=0, **settings).fit(
+        x[None]
+    )
     exponents = spectrum_of_closed_loop(model, x[:50], 20, k=1).exponents
     assert np.isfinite(exponents).all()
     coordinates = model.coordinates(x[:50])
@@ -467,3 +469,19 @@ def test_a_frame_as_history_is_read_by_name():
     several = pandas.concat({"one": frame, "two": frame})
     with pytest.raises(ValueError, match="the history is 2 series: give one"):
         spectrum_of_closed_loop(model, several, steps=20)
+
+
+def test_a_transient_lasts_for_its_time():
+    """x' = t x grows by the mean of t over what is averaged: from 2 to 3, whatever lies between two orthonormalisations."""
+    for interval in (0.1, 0.25):
+        found = spectrum_of_flow(
+            lambda t, x: t * x,
+            np.ones(1),
+            1.0,
+            jacobian=lambda t, x: t * np.eye(1),
+            transient=2.0,
+            interval=interval,
+            dt=0.05,
+            blocks=2,
+        )
+        assert found.exponents[0] == pytest.approx(2.5, abs=2e-5)  # Runge and Kutta err by (t dt)^4 t / 120
