@@ -4,10 +4,10 @@
 
 A series of 5,000 samples, of which four fifths are given: in one piece, or cut into 20. From 16 times in the rest a forecast of 400
 samples is made, from 200 samples of the past; its valid time is that until the normalised error exceeds 0.4. Of the noisy ones forecasts
-are judged by the truth without noise, and there is a model with as many units as the echo state network, 500; the default is 300.
-The echo state network of 500 units is given in one piece what lemode is; its spectral radius,
-input scaling, leak and ridge are the best of a grid on the last fifth of what is given, by free runs. A finished line is kept in the log,
-and not run again. Medians over seeds with their range; seeds draw the models, the series are the same. One thread.
+are judged by the truth without noise, and there is a model with as many units as the echo state network, 500; the default is 300. That
+network is given in one piece what lemode is; its spectral radius, input scaling, leak and ridge are the best of a grid on the last fifth
+of what is given, by free runs. A finished line is kept in the log, and not run again. Medians over seeds with their range; seeds draw the
+models, the series are the same. One thread.
 """
 
 import argparse

@@ -22,6 +22,7 @@ import torch
 
 import lemode
 from lemode.analysis import certified_horizon, step_jacobian, tube_along
+from lemode.surrogate.network import both_ends
 from lemode.systems import FitzHughNagumo, ForcedFitzHughNagumo, Roessler, VanDerPol
 
 HISTORY, STEPS, PRODUCT, RADIUS, STARTS = 300, 300, 100, 1e-3, 20
@@ -51,9 +52,8 @@ def tubes(model: lemode.Surrogate, series: np.ndarray, rng: np.random.Generator)
     for x in series:
         with torch.no_grad():
             whole = torch.tensor(x).to(net.mean)[:, None]
-            e = net.normalise_inputs(whole[..., D:])
-            # known inputs are read at both ends of a step
-            u = net.core_input(net.normalise(whole[:-1, :, :D]), torch.cat([e[:-1], e[1:]], -1) if e.shape[-1] else None)[:, 0]
+            e = both_ends(net.normalise_inputs(whole[..., D:])) if model.input_names_ else None
+            u = net.core_input(net.normalise(whole[..., :D]), e)[:, 0]
             ((ys, zs),) = net.core.states(u[:, None])
             start, ahead = (ys[HISTORY - 1, 0], zs[HISTORY - 1, 0]), u[HISTORY : HISTORY + PRODUCT]
             bound, met = tube_along(cell, ahead, start, radius=RADIUS).product[-1], 0.0

@@ -139,7 +139,7 @@ def contraction_over_windows(cell: LEMCell, u: Tensor, state: State | None = Non
             product, largest = Ball.exact(np.stack([np.eye(2 * d)] * n)), 0.0
             for i in range(k * window, (k + 1) * window):
                 J = layer.enclose(at[i], np.zeros(2 * d), inputs[i], np.zeros(layer.m), U).state
-                product, largest = J @ product, max(largest, _sizes(np.eye(2 * d), J).max())
+                product, largest = J @ product, max(largest, *_norms(J))
             products.append(product)
             steps.append(largest)
     first = max(2 * count // 3, 1)
@@ -158,8 +158,12 @@ def _sizes(L: Array, products: Ball) -> Array:
     with np.errstate(over="ignore", invalid="ignore"):
         off = _norm(Ball.exact(np.eye(len(L))).plus(left @ Ball.exact(-X)))
         whole = left @ products @ right
-        found = np.array([_norm(Ball(mid, rad)) for mid, rad in zip(*whole, strict=True)])
+        found = np.array(_norms(whole))
     return np.asarray(outward(found / (1 - off), 4)) if off < 0.5 else np.full(len(found), np.inf)
+
+
+def _norms(matrices: Ball) -> list[float]:
+    return [_norm(Ball(mid, rad)) for mid, rad in zip(*matrices, strict=True)]
 
 
 def _norm(A: Ball) -> float:

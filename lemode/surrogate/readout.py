@@ -100,12 +100,13 @@ class Draw:
 # No setting is good for all: of these, FitzHugh-Nagumo from v alone chooses the widest V, Lorenz63 a narrow one, and a noisy series
 # of a system with a long delay the last, whose memory is long.
 DRAWS = tuple(
-    Draw(delays, v, w, gate)
+    replace(how, delays=delays)
     for delays in (0, 2, 6)
-    for v, w, gate in (
-        (0.3, 0.5, 2.0), (0.1, 0.5, 2.0), (0.1, 0.1, 2.0), (0.03, 0.1, 2.0), (0.3, 0.9, 2.0), (1.0, 0.5, 2.0), (0.1, 1.3, 0.0),
+    for how in (
+        *(Draw(input=v, radius=w) for v, w in ((0.3, 0.5), (0.1, 0.5), (0.1, 0.1), (0.03, 0.1), (0.3, 0.9), (1.0, 0.5))),
+        Draw(input=0.1, radius=1.3, gate=0.0),
     )
-)  # fmt: skip
+)
 
 
 @torch.no_grad()

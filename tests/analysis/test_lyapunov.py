@@ -437,17 +437,14 @@ def test_inputs_that_do_not_fit(inputs, message):
             lyapunov_spectrum(undriven, x[:20], 30, inputs=inputs)
 
 
-@pytest.mark.filterwarnings(
-    "ignore:free runs leave the data|the fit is worth little"
-)  # three units, and angles that are wrapped
+# three units, and angles that are wrapped: a free run that follows the jump is held at the edge, which is said
+@pytest.mark.filterwarnings("ignore:free runs leave the data|the fit is worth little|the free run is held at the edge")
 @pytest.mark.parametrize("settings", [{"scale": "series"}, {"angles": ["x0"]}, {}])
 def test_a_history_is_read_in_the_coordinates_of_the_model(settings):
     """What the closed loop starts from is what a forecast starts from, and with its own scale its unit does not matter."""
     t = np.arange(0, 20, 0.1)
     x = np.stack([(t + 0.3 * np.sin(t)) % (2 * np.pi), np.cos(t)], -1)
-    model = lemode.Surrogate(hidden_size=3, train="readout", delays=0, washout=10, contain=None, verbose=0, **settings).fit(
-        x[None]
-    )
+    model = lemode.Surrogate(hidden_size=3, train="readout", delays=0, washout=10, verbose=0, **settings).fit(x[None])
     exponents = spectrum_of_closed_loop(model, x[:50], 20, k=1).exponents
     assert np.isfinite(exponents).all()
     coordinates = model.coordinates(x[:50])
