@@ -37,9 +37,13 @@ class Sent(Callback):
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch):
     monkeypatch.setattr(interrupts, "_interrupted", -np.inf)
+    # as a program in a terminal has it: a job in the background is started with SIGINT ignored
+    started = signal.signal(signal.SIGINT, signal.default_int_handler)
     before = [signal.getsignal(number) for number in SIGNALS]
     yield
-    assert [signal.getsignal(number) for number in SIGNALS] == before
+    after = [signal.getsignal(number) for number in SIGNALS]
+    signal.signal(signal.SIGINT, started)
+    assert after == before
 
 
 @pytest.mark.parametrize("number", SIGNALS)
