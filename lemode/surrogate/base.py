@@ -294,7 +294,8 @@ class Estimator(Parameters):
         return {
             "class": type(self).__name__,
             "seed": self.seed,
-            **{name: _listed(self.fitted_with_[name]) for name in (*self._architecture, "contain")},
+            # a checkpoint is one of training, which the width of a readout beside it does not change
+            **{name: _listed(self.fitted_with_[name]) for name in (*self._architecture, "contain") if name != "width"},
             "names": [*self.names_, *self.input_names_],
             "interval": self.step_,
             "training data": digest(data.training),

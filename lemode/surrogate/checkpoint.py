@@ -206,7 +206,7 @@ class Checkpoint:
             )
             asked = {name: asked[name] for name in known}
         different = [k for k in recipe if saved.get(k) != recipe[k]]
-        different += [k for k in {**asked, **known} if known.get(k) != asked.get(k)]
+        different += [k for k in asked if known.get(k) != asked[k]]
         if different or not _same_sizes(run.network.state_dict(), _part(tensors, "network.")):
             what = f"with other {', '.join(different)}" if different else "of a network of other sizes"
             raise ValueError(f"{self.path}: the checkpoint of a fit {what}; remove the file to start anew, or fit as before.")

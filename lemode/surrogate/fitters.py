@@ -200,7 +200,7 @@ class Auto(Readout):
     'readout'
     """
 
-    def __init__(self, delays: int | None = None, width: int = 300) -> None:
+    def __init__(self, delays: int | None = None, width: int = 500) -> None:
         super().__init__(delays)
         self.width = width
 
@@ -264,7 +264,7 @@ FITTERS: dict[tuple[str, bool], Callable[[int | None, int], Fitter]] = {
 }
 
 
-def choose_fitter(train: str, continuous: bool = False, delays: int | None = None, width: int = 300) -> Fitter:
+def choose_fitter(train: str, continuous: bool = False, delays: int | None = None, width: int = 500) -> Fitter:
     """The fitter for these hyper-parameters, of `FITTERS`; ValueError if there is none.
 
     Examples

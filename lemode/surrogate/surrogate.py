@@ -155,7 +155,7 @@ class Surrogate(Estimator):
         delays: int | None = None,
         continuous: bool = False,
         train: str = "auto",
-        width: int = 300,
+        width: int = 500,
         contain: float | None = 1.2,
         budget: str | float = "quick",
         steps: int | None = None,

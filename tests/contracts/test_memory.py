@@ -32,7 +32,8 @@ def test_blocks_without_use_are_freed():
     rnn, u = LEM(1, 8), torch.zeros(2000, 32, 1)  # a small one, over and over: the large blocks go
     for _ in range(2 * pool.LATELY):
         rnn(u)
-    assert pool.idle_bytes() < 20 * mib  # a few results of 2 MiB, where it was 118
+    # a few results of 2 MiB, and what the backward pass would read, 8 MiB, or 16 where 8 units are padded to 16 lanes; it was 118
+    assert pool.idle_bytes() < 24 * mib
 
 
 def test_there_is_one_limit(monkeypatch):
