@@ -31,7 +31,7 @@ slow: env
 study: env
 	$(BIN)/python -m pytest -n 2 -m study
 
-# the kernels for a GPU, compiled for one, and run by Triton's interpreter on the CPU. A gigabyte, so it is no part of .venv or of CI.
+# the kernels for a GPU, compiled for one, and run by Triton's interpreter on the CPU. A gigabyte, so it is no part of .venv.
 interpreter: env
 	test -d build/triton/triton || $(BIN)/python -m pip install --quiet --no-compile --no-deps --target build/triton 'triton>=3.1'
 	PYTHONPATH=build/triton $(BIN)/python -m pytest -n 2 -m slow tests/kernels/test_triton.py
