@@ -64,6 +64,13 @@ static const double head[WIDTH * FEATURES] = {
 static const double head_bias[WIDTH] = {
   {{ head_bias }}};
 
+/* a b + c in one instruction where there is one: -std=c99 forbids a compiler to fuse the two by itself. */
+#ifdef FP_FAST_FMA
+#define MULTIPLY_ADD(a, b, c) fma(a, b, c)
+#else
+#define MULTIPLY_ADD(a, b, c) ((a) * (b) + (c))
+#endif
+
 /* By its bits, so that it is found with -ffast-math as well. */
 static int is_nan(double x) {
   uint64_t bits;
@@ -79,20 +86,20 @@ static int is_infinite(double x) {
 
 /* exp(x) = s + s p with s = 2^k and p = exp(x - k ln 2) - 1, minimax as in lemode's core; |x| <= 700. No branches, for vectors. */
 static inline void exp_parts(double x, double *s, double *p) {
-  const int32_t k = (int32_t)(x * 0x1.71547652b82fep+0 + 1024.5) - 1024;
-  const double r = (x - k * 0x1.62e42fee00000p-1) - k * 0x1.a39ef35793c76p-33;
+  const int32_t k = (int32_t)MULTIPLY_ADD(x, 0x1.71547652b82fep+0, 1024.5) - 1024;
+  const double r = MULTIPLY_ADD(-k, 0x1.a39ef35793c76p-33, MULTIPLY_ADD(-k, 0x1.62e42fee00000p-1, x));
   const uint64_t bits = (uint64_t)((int64_t)k + 1023) << 52;
   double q = 2.5114312986385839992e-8;
-  q = q * r + 2.7627724830795940844e-7;
-  q = q * r + 2.7557228750830681928e-6;
-  q = q * r + 2.4801501032694161787e-5;
-  q = q * r + 0.00019841269901771841083;
-  q = q * r + 0.0013888888935122487239;
-  q = q * r + 0.008333333333315365599;
-  q = q * r + 0.041666666666565559239;
-  q = q * r + 0.16666666666666684444;
-  q = q * r + 0.50000000000000061875;
-  *p = r + r * r * q;
+  q = MULTIPLY_ADD(q, r, 2.7627724830795940844e-7);
+  q = MULTIPLY_ADD(q, r, 2.7557228750830681928e-6);
+  q = MULTIPLY_ADD(q, r, 2.4801501032694161787e-5);
+  q = MULTIPLY_ADD(q, r, 0.00019841269901771841083);
+  q = MULTIPLY_ADD(q, r, 0.0013888888935122487239);
+  q = MULTIPLY_ADD(q, r, 0.008333333333315365599);
+  q = MULTIPLY_ADD(q, r, 0.041666666666565559239);
+  q = MULTIPLY_ADD(q, r, 0.16666666666666684444);
+  q = MULTIPLY_ADD(q, r, 0.50000000000000061875);
+  *p = MULTIPLY_ADD(r * r, q, r);
   memcpy(s, &bits, sizeof bits);
 }
 
@@ -118,35 +125,30 @@ static inline double with_sign(double x, uint64_t sign) {
   return x;
 }
 
-static inline double sigmoid(double x) {
+/* exp(-x), within what a product with exp(40) can hold. */
+static inline double decay(double x) {
   double s, p;
   uint64_t sign;
-  const double a = size_of(x, 700.0, &sign);
+  const double a = size_of(x, 660.0, &sign);
   exp_parts(-with_sign(a, sign), &s, &p);
-  return 1.0 / (1.0 + (s + s * p));
+  return MULTIPLY_ADD(s, p, s);
 }
 
-/* tanh|x| = e / (e + 2) with e = exp(2|x|) - 1: relatively accurate near 0. */
-static inline double tangent(double x) {
-  double s, p, e;
+/* x after a step h to its target tanh(c) = e / (e + 2), e = exp(2|c|) - 1, at the rate sigmoid(a) = 1 / (1 + exp(-a)), by scheme
+ * '{{ plan.scheme }}'. The quotients are one where they can be: divisions are what takes longest. */
+static inline double toward(double x, double a, double c, double h) {
+  double s, p, e, way;
   uint64_t sign;
-  exp_parts(2.0 * size_of(x, 20.0, &sign), &s, &p);
-  e = s * p + (s - 1.0);
-  return with_sign(e / (e + 2.0), sign);
-}
-
-/* How far a unit goes to its target in a step h, by scheme '{{ plan.scheme }}'. */
-static inline double leak(double a, double h) {
+  exp_parts(2.0 * size_of(c, 20.0, &sign), &s, &p);
+  e = MULTIPLY_ADD(s, p, s - 1.0);
+  way = MULTIPLY_ADD(-x, e + 2.0, with_sign(e, sign));
 {% if plan.scheme in ("imex", "explicit") %}
-  return h * sigmoid(a);
+  return x + h * way / ((e + 2.0) * (1.0 + decay(a)));
 {% elif plan.scheme == "semi_implicit" %}
-  const double g = h * sigmoid(a);
-  return g / (1.0 + g);
+  return x + h * way / ((e + 2.0) * (1.0 + h + decay(a)));
 {% else %}
-  double s, p;
-  uint64_t sign;
-  exp_parts(-size_of(h * sigmoid(a), 700.0, &sign), &s, &p);
-  return (1.0 - s) - s * p;
+  exp_parts(-size_of(h / (1.0 + decay(a)), 700.0, &sign), &s, &p);
+  return x + MULTIPLY_ADD(-s, p, 1.0 - s) * (way / (e + 2.0));
 {% endif %}
 }
 
@@ -156,14 +158,14 @@ static inline void add_rows(int n, int m, const double *weights, const double *x
   for (j = 0; j < m; j += 4) {
     const double *w = weights + j * n;
     const double a = x[j], b = x[j + 1], c = x[j + 2], d = x[j + 3];
-    for (i = 0; i < n; ++i) out[i] += (w[i] * a + w[n + i] * b) + (w[2 * n + i] * c + w[3 * n + i] * d);
+    for (i = 0; i < n; ++i) out[i] += MULTIPLY_ADD(w[n + i], b, w[i] * a) + MULTIPLY_ADD(w[3 * n + i], d, w[2 * n + i] * c);
   }
 }
 
 {% if plan.scheme == "strang" %}
 static void relax(double *x, const double *rate, double h, const double *target) {
   int i;
-  for (i = 0; i < UNITS; ++i) x[i] += leak(rate[i], h) * (tangent(target[i]) - x[i]);
+  for (i = 0; i < UNITS; ++i) x[i] = toward(x[i], rate[i], target[i], h);
 }
 
 {% endif %}
@@ -188,11 +190,11 @@ static inline void layer(double *a, const double *from_y, const double *from_z, 
 {% if plan.scheme == "explicit" %}
   add_rows(UNITS, UNITS, from_z, z, a + 3 * UNITS);
 {% endif %}
-  for (i = 0; i < UNITS; ++i) z[i] += leak(a[i], h) * (tangent(a[2 * UNITS + i]) - z[i]);
+  for (i = 0; i < UNITS; ++i) z[i] = toward(z[i], a[i], a[2 * UNITS + i], h);
 {% if plan.scheme != "explicit" %}
   add_rows(UNITS, UNITS, from_z, z, a + 3 * UNITS);
 {% endif %}
-  for (i = 0; i < UNITS; ++i) y[i] += leak(a[UNITS + i], h) * (tangent(a[3 * UNITS + i]) - y[i]);
+  for (i = 0; i < UNITS; ++i) y[i] = toward(y[i], a[UNITS + i], a[3 * UNITS + i], h);
 {% endif %}
 }
 
@@ -201,7 +203,7 @@ static inline double of_head(int row, const double *f) {
   double sum[LANES] = {0.0};
   int j, l;
   for (j = 0; j < FEATURES; j += LANES)
-    for (l = 0; l < LANES; ++l) sum[l] += head[row * FEATURES + j + l] * f[j + l];
+    for (l = 0; l < LANES; ++l) sum[l] = MULTIPLY_ADD(head[row * FEATURES + j + l], f[j + l], sum[l]);
   return ((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7])) + head_bias[row];
 }
 
