@@ -261,6 +261,8 @@ class Estimator(Parameters):
         phases |= self.history_.phases
         spend(phases, "judging", time.monotonic() - fitted)
         self.history_.phases = phases
+        if validation is None:
+            fitter.learn_held_out(self.network_, self.history_)
         if sentence is not None:
             warnings.warn(sentence, FitWarning, stacklevel=4)
 

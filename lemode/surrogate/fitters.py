@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import warnings
 from collections.abc import Callable
 from typing import Protocol
@@ -18,8 +19,8 @@ from .field_readout import fit_field_readout
 from .flow_network import FlowNetwork
 from .interrupts import Interrupted, again
 from .network import IncrementNetwork
-from .phases import together
-from .readout import Judge, fit_readout, luck
+from .phases import spend, together
+from .readout import Judge, Problem, fit_readout, luck
 from .readout_network import ReadoutNetwork
 from .recipe import Recipe
 from .run import History, Stopped
@@ -61,6 +62,9 @@ class Fitter(Protocol):
     ) -> tuple[IncrementNetwork, History]:
         """Learn from the series, and return the network, the given one or another, with the weights that `judge` found best."""
 
+    def learn_held_out(self, network: IncrementNetwork, history: History) -> None:
+        """When all has been judged: learn from `judge`, too, which was a part of the data that the fit itself held out."""
+
 
 class Gradient:
     """All weights, by gradient steps: `lemode.surrogate.training.train`.
@@ -93,6 +97,9 @@ class Gradient:
     ) -> tuple[IncrementNetwork, History]:
         """See `lemode.surrogate.training.train`."""
         return network, train(network, series, judge, recipe, torch_stream(seed, "batches"), verbose, checkpoint)
+
+    def learn_held_out(self, network: IncrementNetwork, history: History) -> None:
+        """Not by gradient steps, of which only what is held out says when they are enough."""
 
 
 class Continuous(Gradient):
@@ -150,6 +157,8 @@ class Readout:
     ridge regression done
     """
 
+    problem: Problem | None = None
+
     def __init__(self, delays: int | None = None, parity: int | None = None) -> None:
         self.delays, self.parity = delays, parity
 
@@ -177,7 +186,15 @@ class Readout:
         """See `lemode.surrogate.readout.fit_readout`, and for a field `fit_field_readout`; of the recipe they take the washout."""
         if isinstance(network, FieldNetwork):
             return fit_field_readout(network, series, judge, recipe.washout, seed, self.parity, verbose)
-        return fit_readout(network, series, judge, recipe.washout, seed, self.delays, verbose)
+        out, history, self.problem = fit_readout(network, series, judge, recipe.washout, seed, self.delays, verbose)
+        return out, history
+
+    def learn_held_out(self, network: IncrementNetwork, history: History) -> None:
+        """The head of a readout of a table, by the same least squares with more rows: `lemode.surrogate.readout.Problem`."""
+        if self.problem is not None and isinstance(network, ReadoutNetwork):
+            start = time.monotonic()
+            self.problem.learn_held_out(network)
+            spend(history.phases, "held-out part", time.monotonic() - start)
 
 
 class Auto(Readout):
@@ -223,7 +240,9 @@ class Auto(Readout):
             return super().fit(network, series, judge, recipe, seed, verbose)
         if not isinstance(network.core, LEM):
             return Gradient().fit(network, series, judge, recipe, seed, verbose, checkpoint)
-        solved, by_solving = fit_readout(network, series, judge, recipe.washout, seed, self.delays, verbose, self.width)
+        solved, by_solving, self.problem = fit_readout(
+            network, series, judge, recipe.washout, seed, self.delays, verbose, self.width
+        )
         try:
             trained, history = Gradient().fit(network, series, judge, recipe, seed, verbose, checkpoint)
         except (FitDivergedError, KeyboardInterrupt, Ended) as e:

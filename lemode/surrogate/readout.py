@@ -30,7 +30,7 @@ from .seeds import torch_stream
 from .series import Series
 from .tsqr import over_workers
 
-__all__ = ["DRAWS", "FLOOR", "NOISES", "RIDGES", "Draw", "Judge", "Regression", "draw", "fit_readout", "luck"]
+__all__ = ["DRAWS", "FLOOR", "NOISES", "RIDGES", "Draw", "Judge", "Problem", "Regression", "draw", "fit_readout", "luck"]
 
 F64 = torch.float64
 
@@ -217,6 +217,15 @@ class Regression:
 
     def _blocks(self, series: Series) -> range:
         return range(0, len(series.x) - 1, max(BLOCK // self._numbers(series), 1))
+
+    @torch.no_grad()
+    def add(self, series: Series, known: Tensor | None) -> None:
+        """Take in the rows of more series; where their values are missing at other times, a row counts for a group of variables at once."""
+        if known is not None:
+            known = known.clone()
+            for group in self.groups:
+                known[..., group] = known[..., group].amin(-1, keepdim=True)
+        self._add(series, known)
 
     def _add(self, series: Series, known: Tensor | None, state: Any = None) -> Any:
         """Take in the rows of these series, and return the state before their last sample."""
@@ -485,8 +494,8 @@ def fit_readout(
     delays: int | None = None,
     verbose: int = 0,
     units: int | None = None,
-) -> tuple[ReadoutNetwork, History]:
-    """A random core like that of the network, and a head that is solved for.
+) -> tuple[ReadoutNetwork, History, Problem]:
+    """A random core like that of the network, and a head that is solved for; and the problem it solves, to which rows can be added.
 
     Draws of `DRAWS` are tried with few units and on few series, the best of them with gates that are closed, too, and with values of long
     ago, `FAR`; then all units and all series are used. What is not better than the linear autoregression whose order has the smallest BIC,
@@ -508,7 +517,7 @@ def fit_readout(
     >>> network = IncrementNetwork(lemode.LEM(1, 20, dtype=torch.float64), 20, 1, torch.float64)
     >>> network.set_scales(waves)
     >>> series = Series(network.normalise(waves))
-    >>> readout, history = fit_readout(network, series, series, washout=50, seed=0)
+    >>> readout, history, _ = fit_readout(network, series, series, washout=50, seed=0)
     >>> history.chosen["free_error"] < history.chosen["linear_free_error"]
     True
     """
@@ -522,22 +531,25 @@ def fit_readout(
             count = random_core(network).hidden_size if units is None else units
             how = _search(network, series, judge, delays, count, history, verbose)
             out = _network(network, how, count, seed)
-        found = judge.solve(out, series, known_rows(series))
+        regression = judge.regression(out, series, known_rows(series))
+        found = judge.best(regression)
         if out is not network and delays is None:
             linear = replace(how, delays=_order(network, series))
-            plain = _network(network, linear, 1, seed)
-            floor = judge.solve(plain, series, known_rows(series), linear=True)
+            plain = judge.regression(_network(network, linear, 1, seed), series, known_rows(series))
+            floor = judge.best(plain, linear=True)
             if math.isnan(found.noise) or not found.score <= (1 - luck(judge.validation)) * floor.score:
-                out, how = _network(network, linear, count, seed), linear
-                units_too = torch.zeros(1 + out.head.in_features, out.head.out_features, dtype=F64)
-                units_too[: 1 + out.linear] = floor.coefficients[: 1 + out.linear]
-                found = floor._replace(coefficients=units_too)
+                out, how, regression = _network(network, linear, count, seed), linear, plain
+                found = floor._replace(coefficients=_with_units(floor.coefficients, out))
         if out is not network:
             history.chosen.update(asdict(how))
+        problem = Problem(regression, found, judge)
         if series.mask is not None:  # what is read where a value is missing: by now, what this head predicts
             set_head(out, found.coefficients)
-            filled, _ = fill(out, series, trailing=False)
-            found = min(found, judge.solve(out, filled, trust(series.mask).double()), key=lambda choice: choice.score)
+            regression = judge.regression(out, fill(out, series, trailing=False)[0], trust(series.mask).double())
+            again = judge.best(regression)
+            if again.score < found.score:
+                problem = Problem(regression, again, judge, filled=True)
+                found = again
     set_head(out, found.coefficients)
     scale = float(out.increment.square().mean().sqrt())
     history.validation.append((0, found.one_step / scale))
@@ -548,7 +560,63 @@ def fit_readout(
     }  # fmt: skip
     history.seconds = time.monotonic() - start
     spend(history.phases, "readout", history.seconds)
-    return out, history
+    return out, history, problem
+
+
+@dataclass(frozen=True)
+class Problem:
+    """The least squares of a head that was chosen, to be solved again with the rows of what it was judged by.
+
+    A fit that holds out a part of the data itself learns from that part in the end: with the noise and the ridge that were chosen, and
+    unless the head that comes of it is worse there.
+
+    Attributes
+    ----------
+    regression : the rows it was solved from
+    chosen : the head, and its noise and ridge; NaN for the linear one
+    judge : the series that were held out
+    filled : whether rows were taken from what the network itself predicts where values are missing
+
+    Examples
+    --------
+    >>> x = np.random.default_rng(0).normal(size=50).cumsum()
+    >>> model = lemode.Surrogate(hidden_size=5, train="readout", washout=5, verbose=0).fit(x)
+    >>> "held-out part" in model.history_.phases
+    True
+    """
+
+    regression: Regression
+    chosen: Choice
+    judge: Judge
+    filled: bool = False
+
+    @torch.no_grad()
+    def learn_held_out(self, network: ReadoutNetwork) -> None:
+        """Solve for the head of the network again, with these rows, too."""
+        held, pair = self.judge.validation, (self.chosen.noise, self.chosen.ridge)
+        linear = math.isnan(self.chosen.noise)
+        known = known_rows(held)
+        if self.filled and held.mask is not None:
+            known = trust(held.mask).double()
+            held = fill(network, held, trailing=False)[0]
+        if held.lead:  # rows of the past are there already
+            known = torch.ones_like(held.x[1:]) if known is None else known.clone()
+            known[: held.lead - 1] = 0
+        before, former = self.judge.errors(network), head_of(network)
+        with threadpool_limits(1, "blas"):
+            self.regression.add(held, known)
+            head = self.regression.heads([(0.0, FLOOR) if linear else pair])[0]
+        set_head(network, _with_units(head, network) if linear else head)
+        after = self.judge.errors(network)
+        if not after[0] * after[1] <= before[0] * before[1]:
+            set_head(network, former)
+
+
+def _with_units(coefficients: Tensor, network: ReadoutNetwork) -> Tensor:
+    """The linear columns alone of a head, as a head of this network."""
+    out = torch.zeros(1 + network.head.in_features, network.head.out_features, dtype=F64)
+    out[: 1 + network.linear] = coefficients[: 1 + network.linear]
+    return out
 
 
 class Judge(NamedTuple):
@@ -586,7 +654,11 @@ class Judge(NamedTuple):
         self, network: ReadoutNetwork, series: Series, known: Tensor | None, few: bool = False, linear: bool = False
     ) -> Choice:
         """The best head of a core; of few candidates, in a quicker look; or the linear one."""
-        return self.best(Regression(network, series, known, torch_stream(self.seed, "noise")), few, linear)
+        return self.best(self.regression(network, series, known), few, linear)
+
+    def regression(self, network: ReadoutNetwork, series: Series, known: Tensor | None) -> Regression:
+        """Of the head of a core, with the seed's noise."""
+        return Regression(network, series, known, torch_stream(self.seed, "noise"))
 
     def best(self, regression: Regression, few: bool = False, linear: bool = False) -> Choice:
         """The best of the heads that a regression has."""

@@ -11,6 +11,7 @@ import pytest
 
 from lemode import FieldSurrogate, Surrogate
 from lemode.surrogate import Callback, FitWarning, JSONLog, LivePlot, TensorBoard, callbacks
+from lemode.surrogate.readout_network import ReadoutNetwork
 from lemode.surrogate.recipe import Recipe
 
 WAVES = np.stack([np.sin(0.2 * np.arange(60) + p) for p in range(6)])[..., None]
@@ -93,7 +94,8 @@ class TestWhatTheyHear:
         heard = [report["stage"] for event, report in notes.heard if event == "validation"]
         assert list(dict.fromkeys(heard)) == stages
         assert [event for event, _ in notes.heard].count("end") == 1
-        assert list(model.history_.phases) == ["data", *stages, "judging"]
+        solved = ["held-out part"] * isinstance(model.network_, ReadoutNetwork)
+        assert list(model.history_.phases) == ["data", *stages, "judging", *solved]
 
     def test_a_fit_that_goes_on_counts_on(self, tmp_path):
         class Cut(Callback):

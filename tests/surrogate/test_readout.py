@@ -307,7 +307,7 @@ def test_wide_data_are_not_read_many_times_over(dimension, delays):
     network = IncrementNetwork(LEM(dimension, 4, dtype=torch.float64), 4, dimension, torch.float64)
     network.set_scales(few)
     series = Series(network.normalise(few))
-    _, history = fit_readout(network, series, series, washout=5, seed=0)
+    _, history, _ = fit_readout(network, series, series, washout=5, seed=0)
     assert {how["delays"] for how in history.tried} == delays
 
 
@@ -409,21 +409,59 @@ def test_bad_input():
         lemode.baselines.LSTM(train="readout", verbose=0).fit(LORENZ)
 
 
-def test_noise_gets_the_autoregression_with_the_smallest_bic(few_draws):
+class TestNoiseGetsTheAutoregressionWithTheSmallestBIC:
     """x_k = 1.2 x_{k-1} - 0.5 x_{k-2} + noise: two lags, by hand, and no weight on any unit."""
-    rng = np.random.default_rng(1)
-    x = np.zeros(400)
-    for k in range(2, 400):
-        x[k] = 1.2 * x[k - 1] - 0.5 * x[k - 2] + rng.normal()
-    model = fitted(x[:, None], units=20)
-    net = model.network_
-    assert (net.delays, float(net.head.weight[:, net.linear :].detach().abs().max())) == (1, 0.0)
-    given = x[:320]  # the last fifth is held out
-    A = np.c_[np.ones(318), given[1:-1], given[:-2]]
-    by_hand = np.linalg.lstsq(A, given[2:], rcond=None)[0]
-    predicted = np.c_[np.ones(398), x[1:-1], x[:-2]] @ by_hand
-    # the beginnings that are in the fit, too, weigh a little
-    np.testing.assert_allclose(model.predict(x[:, None])[1:-1, 0], predicted, atol=0.01)
+
+    @pytest.fixture
+    def x(self):
+        rng = np.random.default_rng(1)
+        x = np.zeros(400)
+        for k in range(2, 400):
+            x[k] = 1.2 * x[k - 1] - 0.5 * x[k - 2] + rng.normal()
+        return x[:, None]
+
+    def check(self, model, x, rows):
+        """The model is the least squares of these rows: of predictions of x[k] for these k."""
+        net = model.network_
+        assert (net.delays, float(net.head.weight[:, net.linear :].detach().abs().max())) == (1, 0.0)
+        lags = np.c_[np.ones(len(x) - 2), x[1:-1], x[:-2]]
+        by_hand = np.linalg.lstsq(lags[rows - 2], x[rows], rcond=None)[0]
+        # the beginnings that are in the fit, too, weigh a little
+        np.testing.assert_allclose(model.predict(x)[1:-1], lags @ by_hand, atol=0.01)
+
+    def test_of_what_is_given(self, few_draws, x):
+        """The last fifth is held out to choose, and learned from in the end; 0.05 lie between the two."""
+        self.check(fitted(x, units=20), x, np.arange(2, 400))
+
+    def test_of_a_validation_part_nothing_is_learned(self, few_draws, x):
+        model = Surrogate(hidden_size=20, train="readout", verbose=0).fit(x[:320], validation=x[320:])
+        self.check(model, x, np.arange(2, 320))
+
+    def test_what_is_missing_is_no_row(self, few_draws, x):
+        """Of the held-out part as of the other."""
+        holes = x.copy()
+        holes[350:360] = np.nan
+        model = fitted(Trajectories(np.arange(400.0), holes[None], "x0", missing=True), units=20)
+        self.check(model, x, np.r_[2:350, 362:400])
+
+
+def test_rows_that_join_later_are_rows():
+    """Two sets of series, one after the other, have the solution of both together; where the second misses a value, that row is none."""
+    network, both = random_network(), random_series(n=140)
+    first, second = (both.cut(0, 30, torch.arange(*ends)) for ends in ((0, 70), (70, 140)))
+    known = torch.ones_like(both.x[1:], dtype=F64)
+    known[10, 80] = 0
+    pairs = [(0.0, 1e-12), (0.0, 1e-3)]
+
+    def regression(series, known=None):
+        return Regression(network, series, known, torch.Generator().manual_seed(0))
+
+    later = regression(first)
+    later.add(second, known[:, 70:])
+    expected = regression(both, known).heads(pairs)
+    # QR in another order; the condition is 1e3 or so
+    torch.testing.assert_close(later.heads(pairs), expected, rtol=1e-9, atol=1e-9)
+    assert not torch.allclose(regression(first).heads(pairs), expected, atol=1e-3)
 
 
 def test_what_is_better_by_luck_is_not_taken():
