@@ -6,7 +6,7 @@ export OMP_NUM_THREADS ?= 1
 # of torch and the like most is never imported, and that takes forty.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: env demo test slow study interpreter theory lowest sanitize lint docs docs-quick docs-check docs-env clean
+.PHONY: env demo test slow study interpreter theory lowest sanitize lint lock audit docs docs-quick docs-check docs-env clean
 
 env: .venv/.installed
 
@@ -55,6 +55,20 @@ lint: env
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# packaging/lock.txt: every package of the tests and the documentation, with hashes, as of today; Python 3.11 on Linux
+lock: build/tools/bin/uv
+	build/tools/bin/uv pip compile --quiet --upgrade pyproject.toml packaging/build.in -c constraints.txt --python-version 3.11 \
+		--extra test --extra dev --extra baselines --extra tune --extra onnx --extra docs $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS),--torch-backend cpu) \
+		--generate-hashes --custom-compile-command 'make lock' --no-emit-index-url --output-file packaging/lock.txt
+
+# what is known against the packages of the lock
+audit: build/tools/bin/uv
+	sed 's/+cpu//' packaging/lock.txt > build/audit.txt
+	build/tools/bin/pip-audit --strict --disable-pip --require-hashes -r build/audit.txt
+
+build/tools/bin/uv:
+	$(PYTHON) -m venv build/tools && build/tools/bin/python -m pip install --quiet uv pip-audit
 
 # the core's own test and 1,000 drawn calls of its bridge on each instruction set, under the address and undefined behaviour sanitizers
 sanitize: env
