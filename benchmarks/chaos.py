@@ -198,7 +198,7 @@ def transfer(options: argparse.Namespace) -> None:
     step = 0.5
     data = KuramotoSivashinsky(L=22.0, N=66, step=0.05).trajectories(48, step * np.arange(2001), seed=1)
     physics = {"conserve": "mean", "symmetry": "odd"}
-    makers = recurrent(options, **physics, noisy=1.0) | solved(300, **physics)
+    makers = recurrent(options, **physics, noisy=1.0) | solved(300, **physics) | solved(800, **physics)
     system = KuramotoSivashinsky(L=60.0, N=180, step=0.05)
     flow = system.flow_map(1.0)
     x0 = system.sample_initial(8, np.random.default_rng(5))
@@ -206,10 +206,10 @@ def transfer(options: argparse.Namespace) -> None:
     starts = system.trajectories(96, step * np.arange(WARM + int(8 / rate / step)), seed=6).x
     scale, climate = float(starts.std()), int(200 / rate / step)
     rows: dict[str, list[Row]] = {}
-    for name in ("**ConvLEM**", "**LEM(300), readout**"):
+    for name in ("**ConvLEM**", "**LEM(300), readout**", "**LEM(800), readout**"):
         for seed in range(options.seeds) if re.search(options.only, name) else ():
             model = makers[name].make(seed).fit(data[:44], validation=data[44:])
-            model.save(options.out / f"transfer_{seed}{model.train.removeprefix('all')}.lem")
+            model.save(options.out / f"transfer_{seed}_{model.train}_{model.hidden_size}.lem")
             rows.setdefault(name, []).append(judge(model.on_grid(180), starts, step, rate, scale, climate))
             print(f"<!-- {name}, seed {seed}: VPT {rows[name][-1]['VPT mean']:.2f} -->", flush=True)
     table(f"Kuramoto-Sivashinsky, L = 60, by models trained at L = 22; largest exponent {rate:.4f}", rows)
