@@ -635,7 +635,7 @@ def _listed(value: Any) -> Any:
 
 def _tuples(value: Any) -> Any:
     """JSON knows lists only; the defaults are tuples."""
-    return tuple(value) if isinstance(value, list) else value
+    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
 
 
 def _numbers(rows: Any, width: int) -> list[list[float]]:
