@@ -54,6 +54,7 @@ WIDE = 200
 
 # delays of linear autoregressions, and samples of each series on which they are compared
 ORDERS, BIC_SAMPLES = (*range(13), 15, 18, 24), 2000
+EXACT = 1e-14  # smaller errors, in standard deviations, are those of rounding
 
 # Whose past is known, as that of the end of one long series, is judged after so many washouts: after one alone a slow memory has not
 # forgotten that it began at rest, and what is best with a past would look the worst.
@@ -149,6 +150,8 @@ class Regression:
     series, known : rows are taken along it, with the weights ``(T - 1, n, D)`` of `lemode.surrogate.losses.trust`, None for all alike
     generator : of the noise
     noisy : how many of the series the response to noise is measured on
+    skip : samples at the beginning of a series from which nothing is learned, nor from a network that has just begun: an autoregression
+        is of values that are there
 
     Examples
     --------
@@ -168,14 +171,15 @@ class Regression:
         known: Tensor | None,
         generator: torch.Generator,
         noisy: int = NOISY_SERIES,
+        skip: int | None = None,
     ) -> None:
-        self.network, self.columns = network, network.head.in_features + 1
+        self.network, self.columns, self.skip = network, network.head.in_features + 1, skip or 0
         D = network.head.out_features
         # of the variables that are missing at the same times, a factor
         self.groups = [list(range(D))] if known is None else _alike(network.by_point(known))
         self.noise = [self._factor(len(g)) for g in self.groups]
-        self.data = self._rows(series, known)
-        if series.x.shape[1] < BEGINNINGS:
+        self.data = self._rows(series, self._after(series, known))
+        if skip is None and series.x.shape[1] < BEGINNINGS:
             places = _spread(series.x, min(BEGINNING, len(series.x)), BEGINNINGS - series.x.shape[1])
             part = series.map(lambda s: _windows(s, places, BEGINNING))
             there = torch.ones_like(part.x[1:]) if known is None else _windows(known, places, len(part.x) - 1)
@@ -183,6 +187,13 @@ class Regression:
         rows = torch.arange(min(noisy, series.x.shape[1]))
         end = min(len(series.x), NOISY_SAMPLES)
         self._add_noise(series.cut(0, end, rows), None if known is None else known[: end - 1, rows], generator)
+
+    def _after(self, series: Series, known: Tensor | None) -> Tensor | None:
+        """The weights of rows, none for those that are skipped."""
+        if self.skip:
+            known = torch.ones_like(series.x[1:]) if known is None else known.clone()
+            known[: self.skip] = 0
+        return known
 
     def _factor(self, targets: int) -> StreamingQR:
         return StreamingQR(self.columns, targets, 1 + self.network.linear)
@@ -221,6 +232,7 @@ class Regression:
     @torch.no_grad()
     def add(self, series: Series, known: Tensor | None) -> None:
         """Take in the rows of more series; where their values are missing at other times, a row counts for a group of variables at once."""
+        known = self._after(series, known)
         if known is not None:
             known = known.clone()
             for group in self.groups:
@@ -535,7 +547,7 @@ def fit_readout(
         found = judge.best(regression)
         if out is not network and delays is None:
             linear = replace(how, delays=_order(network, series))
-            plain = judge.regression(_network(network, linear, 1, seed), series, known_rows(series))
+            plain = judge.regression(_network(network, linear, 1, seed), series, known_rows(series), skip=linear.delays)
             floor = judge.best(plain, linear=True)
             if math.isnan(found.noise) or not found.score <= (1 - luck(judge.validation)) * floor.score:
                 out, how, regression = _network(network, linear, count, seed), linear, plain
@@ -656,9 +668,9 @@ class Judge(NamedTuple):
         """The best head of a core; of few candidates, in a quicker look; or the linear one."""
         return self.best(self.regression(network, series, known), few, linear)
 
-    def regression(self, network: ReadoutNetwork, series: Series, known: Tensor | None) -> Regression:
+    def regression(self, network: ReadoutNetwork, series: Series, known: Tensor | None, skip: int | None = None) -> Regression:
         """Of the head of a core, with the seed's noise."""
-        return Regression(network, series, known, torch_stream(self.seed, "noise"))
+        return Regression(network, series, known, torch_stream(self.seed, "noise"), skip=skip)
 
     def best(self, regression: Regression, few: bool = False, linear: bool = False) -> Choice:
         """The best of the heads that a regression has."""
@@ -705,19 +717,23 @@ def _search(
 
 
 def _order(network: IncrementNetwork, series: Series) -> int:
-    """Delays of the linear autoregression with the smallest BIC on a part of the training data."""
+    """Delays of the linear autoregression with the smallest BIC on a part of the training data, the same rows for all."""
     D, inputs = network.head.out_features, 2 * len(network.input_mean)
     few = series.cut(0, BIC_SAMPLES, torch.arange(min(series.x.shape[1], SEARCH_SERIES)))
     known, best, found = known_rows(few), math.inf, 0
-    rows = (len(few.x) - 1) * few.x.shape[1] if known is None else float(known.sum()) / D
-    for delays in ORDERS:
-        columns = 1 + D * (1 + delays) + inputs
-        if delays and (D * (1 + delays) > WIDE or 3 * columns > rows):
-            break
+
+    def rows(skip: int) -> float:
+        return (len(few.x) - 1 - skip) * few.x.shape[1] if known is None else float(known[skip:].sum()) / D
+
+    columns = {delays: 1 + D * (1 + delays) + inputs for delays in ORDERS if not delays or D * (1 + delays) <= WIDE}
+    orders = [delays for delays, count in columns.items() if not delays or 3 * count <= rows(delays)]
+    skip = max(orders)
+    judged = few._replace(lead=skip)
+    for delays in orders:
         plain = _network(network, Draw(delays), 1, 0)
-        head = Regression(plain, few, known, torch_stream(0, "noise"), noisy=1).heads([(0.0, FLOOR)])
-        error = float(one_step_errors(plain, head, few)[0])
-        bic = rows * 2 * math.log(max(error, 1e-300)) + columns * math.log(rows)
+        head = Regression(plain, few, known, torch_stream(0, "noise"), noisy=1, skip=skip).heads([(0.0, FLOOR)])
+        error = float(one_step_errors(plain, head, judged)[0])
+        bic = rows(skip) * 2 * math.log(max(error, EXACT)) + columns[delays] * math.log(max(rows(skip), 1.0))
         if bic < best:
             best, found = bic, delays
     return found

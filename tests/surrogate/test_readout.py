@@ -420,14 +420,13 @@ class TestNoiseGetsTheAutoregressionWithTheSmallestBIC:
             x[k] = 1.2 * x[k - 1] - 0.5 * x[k - 2] + rng.normal()
         return x[:, None]
 
-    def check(self, model, x, rows):
-        """The model is the least squares of these rows: of predictions of x[k] for these k."""
+    def check(self, model, x, rows, atol=1e-12):
+        """The model is the least squares of these rows: of predictions of x[k] for these k. Two QRs of values up to 5 agree to 1e-12."""
         net = model.network_
         assert (net.delays, float(net.head.weight[:, net.linear :].detach().abs().max())) == (1, 0.0)
         lags = np.c_[np.ones(len(x) - 2), x[1:-1], x[:-2]]
         by_hand = np.linalg.lstsq(lags[rows - 2], x[rows], rcond=None)[0]
-        # the beginnings that are in the fit, too, weigh a little
-        np.testing.assert_allclose(model.predict(x)[1:-1], lags @ by_hand, atol=0.01)
+        np.testing.assert_allclose(model.predict(x)[1:-1], lags @ by_hand, rtol=0, atol=atol)
 
     def test_of_what_is_given(self, few_draws, x):
         """The last fifth is held out to choose, and learned from in the end; 0.05 lie between the two."""
@@ -438,11 +437,11 @@ class TestNoiseGetsTheAutoregressionWithTheSmallestBIC:
         self.check(model, x, np.arange(2, 320))
 
     def test_what_is_missing_is_no_row(self, few_draws, x):
-        """Of the held-out part as of the other."""
+        """Of the held-out part as of the other; but rows that read one value of the network's own weigh a little."""
         holes = x.copy()
         holes[350:360] = np.nan
         model = fitted(Trajectories(np.arange(400.0), holes[None], "x0", missing=True), units=20)
-        self.check(model, x, np.r_[2:350, 362:400])
+        self.check(model, x, np.r_[2:350, 362:400], atol=0.01)
 
 
 def test_rows_that_join_later_are_rows():
