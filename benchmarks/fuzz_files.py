@@ -1,4 +1,4 @@
-"""Files that nobody of lemode wrote: mutations of models and checkpoints of every format, read in a process that is watched.
+"""Files that nobody of lemode wrote: mutations of models, ensembles and checkpoints of every format, read in a process that is watched.
 
     python benchmarks/fuzz_files.py [--files 10000] [--seed 0]
 
@@ -37,7 +37,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "data"))
 import write as golden  # noqa: E402
 
-FILES = [*sorted((ROOT / "tests" / "data").glob("format-*.[lc]*[mt]")), *sorted((ROOT / "tests" / "golden").glob("*.lem"))]
+FILES = [*sorted((ROOT / "tests" / "data").glob("*-*.[lc]*[mt]")), *sorted((ROOT / "tests" / "golden").glob("*.lem"))]
 # what reading a file has no need of
 FORBIDDEN = (
     "os.system",
@@ -261,7 +261,7 @@ def read(path: Path, expected: dict[str, Any]) -> str:
             if path.suffix == ".ckpt":
                 model = lemode.Surrogate(**golden.settings()).fit(golden.data(), checkpoint=path)
                 return "the same" if model.history_.loss == expected["loss"] else "another"
-            model = lemode.Surrogate.load(path)
+            model = kind(path).load(path)
         except (ValueError, FitDivergedError) as e:
             if not str(e).startswith(str(path)) and not isinstance(e, FitDivergedError):
                 raise
@@ -269,13 +269,24 @@ def read(path: Path, expected: dict[str, Any]) -> str:
         same = digest(model) == expected["digest"]
         try:
             model.predict(np.zeros((1, 60, model.n_features_in_)))
+            if isinstance(model, lemode.Ensemble):
+                model.forecast(np.zeros((60, model.n_features_in_)), 5)
         except ValueError:  # in a sentence: the file may say that it needs more samples
             return "another"
         return "the same" if same else "another"
 
 
+def kind(path: Path) -> Any:
+    """What reads a file is said by its name, not by what is in it."""
+    return lemode.Ensemble if "ensemble" in path.name else lemode.Surrogate
+
+
 def digest(model: Any) -> str:
     """Of the weights, and of what is said of them."""
+    if isinstance(model, lemode.Ensemble):
+        said = (model.get_params(deep=False), vars(model.calibration_), vars(model.reliability_ or model))
+        with np.printoptions(threshold=sys.maxsize, floatmode="unique"):
+            return hashlib.sha256(repr((said, [digest(member) for member in model.members_])).encode()).hexdigest()
     total = hashlib.sha256(repr((model.get_params(), model.names_, model.step_, model.warmup_)).encode())
     for name, tensor in sorted(model.network_.state_dict().items()):
         total.update(name.encode() + tensor.numpy().tobytes())
@@ -294,18 +305,18 @@ def fuzz(files: int, seed: int, folder: Path, watch: Watch) -> tuple[dict[str, c
     expected: dict[Path, dict[str, Any]] = {}
     watch.learning = True
     for source in FILES:
-        target = folder / f"whole{source.suffix}"
+        target = folder / f"whole-{source.name}"
         target.write_bytes(contents[source])
         if source.suffix == ".ckpt":
             expected[source] = json.loads(source.with_suffix(".json").read_text())
         else:
-            expected[source] = {"digest": digest(lemode.Surrogate.load(target))}
+            expected[source] = {"digest": digest(kind(target).load(target))}
         assert read(target, expected[source]) == "the same", source
     watch.learning, most, grown, peak = False, 0.0, 0.0, 0
     for k in range(files):
         source, mutation = FILES[k % len(FILES)], MUTATIONS[(k // len(FILES)) % len(MUTATIONS)]
         content = mutation(contents[source], rng)
-        path = folder / f"file{source.suffix}"
+        path = folder / f"file-{source.name}"
         path.write_bytes(content)
         if memory("VmHWM") > peak:
             del_peak()

@@ -72,9 +72,20 @@ class TestFormats:
         with pytest.raises(ValueError, match=f"by lemode 7.5 in format {newer}, this lemode reads up to {newer - 1}: upgrade"):
             read(path)
 
+    @pytest.mark.parametrize("version", FORMATS[3:])
+    def test_an_ensemble_of_every_format_says_what_it_said(self, version):
+        expected = json.loads((DATA / f"ensemble-{version}.json").read_text())
+        found = golden.said(lemode.Ensemble.load(DATA / f"ensemble-{version}.lem"))
+        assert found.keys() == expected.keys()
+        for name, values in expected.items():  # as above: spreads and bands are of order one as well
+            np.testing.assert_allclose(found[name], values, rtol=1e-12, atol=1e-12, err_msg=name)
+
     def test_every_format_has_a_golden_file(self):
         assert {path.name for path in DATA.glob("format-*")} == {
             f"format-{version}.{suffix}" for version in FORMATS for suffix in ("lem", "ckpt", "json")
+        }
+        assert {path.name for path in DATA.glob("ensemble-*")} == {
+            f"ensemble-{version}.{suffix}" for version in FORMATS[3:] for suffix in ("lem", "json")
         }
 
 

@@ -1,8 +1,8 @@
-"""Writes the golden files of the format of the lemode that runs it: a model, a checkpoint, and what the model forecasts.
+"""Writes the golden files of the format of the lemode that runs it: a model, a checkpoint, an ensemble, and what the two models forecast.
 
     python tests/data/write.py tests/data
 
-Each pair was written by the last commit of its format. Run it when `lemode.surrogate.storage.FORMAT_VERSION` has risen, and never again for
+Each was written by the last commit of its format; ensembles are there since format 4. Run it when `lemode.surrogate.storage.FORMAT_VERSION` has risen, and never again for
 that format.
 """
 
@@ -45,6 +45,21 @@ def main(folder):
     model.save(folder / f"{name}.lem")
     expected = {"forecast": model.forecast(data()[0, :30], 8).tolist(), "loss": model.history_.loss}
     (folder / f"{name}.json").write_text(json.dumps(expected) + "\n")
+    ensemble = ensemble_of(data())
+    ensemble.save(folder / f"ensemble-{storage.FORMAT_VERSION}.lem")
+    (folder / f"ensemble-{storage.FORMAT_VERSION}.json").write_text(json.dumps(said(ensemble)) + "\n")
+
+
+def ensemble_of(x):
+    """Three members, bands, horizons, what they were worth, and scores that have come since."""
+    model = lemode.Ensemble(3, {**settings(), "delays": 0}, horizon=4).fit(x, calibration=[*x[:, ::-1], *-x])
+    return model.adapted(x[0, :40], begin=20, rate=0.01)
+
+
+def said(ensemble):
+    """What a forecast consists of."""
+    found = ensemble.forecast(data()[0, :30])
+    return {name: np.asarray(getattr(found, name)).tolist() for name in ("values", "lower", "upper", "spread", "trust")}
 
 
 if __name__ == "__main__":
