@@ -49,6 +49,7 @@ def fit_field_readout(
     seed: int,
     parity: int | None = None,
     verbose: int = 0,
+    units: int | None = None,
 ) -> tuple[FieldReadoutNetwork, History]:
     """Random LEMs that read what surrounds each point, and a head that is solved for.
 
@@ -63,6 +64,7 @@ def fit_field_readout(
     washout : samples of truth before a free run
     seed : of the weights, the rows and the noise
     parity : sign of the field in a mirror, -1 or 1, where the equation knows no left and right
+    units : as many as the network has, by default
 
     Raises
     ------
@@ -92,7 +94,7 @@ def fit_field_readout(
             out = network
             found = _solve(out, series, judge, NOISES)
         else:
-            width = network.head.in_features
+            width = network.head.in_features if units is None else units
             cut, scale, found = _search(network, series, judge, parity, min(width, SEARCH_UNITS), history, progress)
             out = _drawn(network, series, cut, scale, parity, width, seed)
             # wider networks need less noise

@@ -16,9 +16,11 @@ from .base import Array, Estimator
 from .data import FitData, lay_out_fit
 from .errors import FitWarning
 from .field_network import FieldNetwork, reflected
-from .fitters import Fitter, Readout
+from .field_readout_network import FieldReadoutNetwork
+from .fitters import Auto, Fitter, Readout
 from .forecast import free_run_peak, free_run_power
 from .network import IncrementNetwork, check_core
+from .parameters import check_count
 from .recipe import FIELD_RECIPE, Recipe
 from .run import FREE_RUNS
 from .series import Series
@@ -70,11 +72,14 @@ class FieldSurrogate(Estimator):
         attractor from the others; 1 is less accurate and steadier, as for a larger domain, whose states were not all trained on.
     average : float
         Decay of the running average of the weights.
-    train : 'all' or 'readout'
+    train : {'all', 'readout', 'auto'}
         With 'readout' random LEMs read what surrounds each point, and the head is solved for, see
         `lemode.surrogate.field_readout_network.FieldReadoutNetwork`: seconds, in float64, for clean data and some hundred units. A
         `symmetry` that all channels share is then one of the network; noise and filter are chosen on the validation series, and the
-        parameters of training, from `input_noise` to `average`, are not used.
+        parameters of training, from `input_noise` to `average`, are not used. 'auto' does both, as in `Surrogate`, and keeps what is
+        better on the validation series.
+    width : int
+        Units of the readout of train='auto', whose trained network has `hidden_size`.
     contain : float, optional
         As in `Surrogate`, at every point of the grid. Where a free run is held, its mean is not conserved.
     others : as in `Surrogate`, with other defaults; there are no observe, inputs, delays, continuous, weights and num_layers
@@ -107,7 +112,7 @@ class FieldSurrogate(Estimator):
     network_: FieldNetwork
 
     _architecture = (
-        "hidden_size", "kernel_size", "recurrent_kernel_size", "channels", "grid", "conserve", "dt", "scheme", "dtype"
+        "hidden_size", "width", "kernel_size", "recurrent_kernel_size", "channels", "grid", "conserve", "dt", "scheme", "dtype"
     )  # fmt: skip
     _default_recipe = FIELD_RECIPE
 
@@ -126,6 +131,7 @@ class FieldSurrogate(Estimator):
         dt: float = 1.0,
         scheme: str = "imex",
         train: str = "all",
+        width: int = 300,
         contain: float | None = 1.2,
         budget: str | float = "standard",
         steps: int | None = None,
@@ -156,6 +162,7 @@ class FieldSurrogate(Estimator):
         self.dt = dt
         self.scheme = scheme
         self.train = train
+        self.width = width
         self.contain = contain
         self.budget = budget
         self.steps = steps
@@ -174,12 +181,13 @@ class FieldSurrogate(Estimator):
         self.verbose = verbose
 
     def _fitter(self) -> Fitter:
-        if self.train == "auto":
-            raise ValueError("train='auto' is for lemode.Surrogate: give 'all' or 'readout'.")
+        signs = set(self._parity() or ())
+        # of channels with signs of their own the mirror images are learned from, as in training
+        parity = signs.pop() if len(signs) == 1 else None
         if self.train == "readout":
-            signs = set(self._parity() or ())
-            # of channels with signs of their own the mirror images are learned from, as in training
-            return Readout(parity=signs.pop() if len(signs) == 1 else None)
+            return Readout(parity=parity)
+        if self.train == "auto":
+            return Auto(width=check_count("width", self.width), parity=parity)
         return super()._fitter()
 
     def _choose_names(self, known: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -221,7 +229,7 @@ class FieldSurrogate(Estimator):
         remedy = {
             "all": "Train for longer, or raise input_noise or kernel_size; conserve and symmetry help where they apply.",
             "readout": "Take more units (hidden_size) or a larger kernel_size; conserve and symmetry help where they apply.",
-        }[self.train]
+        }["readout" if isinstance(self.network_, FieldReadoutNetwork) else "all"]
         errors = dict(history.validation)
         kept, least = errors.get(history.best_step, 0.0), min(errors.values(), default=0.0)
         if not 0.5 <= power <= 2:

@@ -16,6 +16,7 @@ from .checkpoint import Checkpoint
 from .errors import FitDivergedError, FitWarning
 from .field_network import FieldNetwork
 from .field_readout import fit_field_readout
+from .field_readout_network import FieldReadoutNetwork
 from .flow_network import FlowNetwork
 from .interrupts import Interrupted, again
 from .network import IncrementNetwork
@@ -28,7 +29,7 @@ from .seeds import torch_stream
 from .series import Series
 from .training import train
 
-__all__ = ["FITTERS", "Continuous", "Fitter", "Gradient", "Readout", "choose_fitter"]
+__all__ = ["FITTERS", "Auto", "Continuous", "Fitter", "Gradient", "Readout", "choose_fitter"]
 
 
 class Fitter(Protocol):
@@ -207,7 +208,7 @@ class Auto(Readout):
 
     Parameters
     ----------
-    delays : as in `Readout`
+    delays, parity : as in `Readout`
     width : units of the readout
 
     Examples
@@ -217,8 +218,8 @@ class Auto(Readout):
     'readout'
     """
 
-    def __init__(self, delays: int | None = None, width: int = 500) -> None:
-        super().__init__(delays)
+    def __init__(self, delays: int | None = None, width: int = 500, parity: int | None = None) -> None:
+        super().__init__(delays, parity)
         self.width = width
 
     def check(self, recipe: Recipe, checkpoint: str | os.PathLike[str] | None) -> None:
@@ -236,13 +237,19 @@ class Auto(Readout):
         checkpoint: Checkpoint | None = None,
     ) -> tuple[IncrementNetwork, History]:
         """The readout first: it takes seconds, and the training its budget."""
-        if isinstance(network, ReadoutNetwork):
+        if isinstance(network, (ReadoutNetwork, FieldReadoutNetwork)):
             return super().fit(network, series, judge, recipe, seed, verbose)
-        if not isinstance(network.core, LEM):
+        solved: IncrementNetwork
+        if isinstance(network, FieldNetwork):
+            solved, by_solving = fit_field_readout(
+                network, series, judge, recipe.washout, seed, self.parity, verbose, self.width
+            )
+        elif isinstance(network.core, LEM):
+            solved, by_solving, self.problem = fit_readout(
+                network, series, judge, recipe.washout, seed, self.delays, verbose, self.width
+            )
+        else:
             return Gradient().fit(network, series, judge, recipe, seed, verbose, checkpoint)
-        solved, by_solving, self.problem = fit_readout(
-            network, series, judge, recipe.washout, seed, self.delays, verbose, self.width
-        )
         try:
             trained, history = Gradient().fit(network, series, judge, recipe, seed, verbose, checkpoint)
         except (FitDivergedError, KeyboardInterrupt, Ended) as e:

@@ -165,3 +165,28 @@ def test_kuramoto_sivashinsky():
     assert valid_prediction_time(free, starts[:, 50:], step, 0.5, 1 / rate, scale=data.x.std()).mean() > 4.5
     np.testing.assert_allclose((free[:, -100:] ** 2).mean(), (starts**2).mean(), rtol=0.1)
     assert abs(free.mean(-1)).max() < 1e-10
+
+
+def reaction():
+    """A bistable reaction that diffuses and is pushed by its left neighbour."""
+    u, seen = np.random.default_rng(0).normal(size=(12, 16)), []
+    for _ in range(60):
+        left = np.roll(u, 1, 1)
+        u = u + 0.2 * (u - u**3 + left + np.roll(u, -1, 1) - 2 * u) + 0.3 * np.sin(2 * left)
+        seen.append(u)
+    return np.stack(seen, 1)
+
+
+@pytest.mark.filterwarnings("ignore::lemode.surrogate.FitWarning")
+@pytest.mark.parametrize(
+    ("data", "width", "steps", "kept"),
+    [(WAVES[:, :40, ::2], 20, 5, "readout"), pytest.param(reaction(), 1, 300, "trained network", marks=pytest.mark.slow)],
+)
+def test_auto_keeps_what_is_better(data, width, steps, kept, tmp_path):
+    """Waves are linear, which a readout has exactly; of one unit it is behind four that were trained on a reaction."""
+    model = FieldSurrogate(hidden_size=4, kernel_size=3, width=width, train="auto", steps=steps, verbose=0).fit(data)
+    assert model.history_.kept.startswith(kept)
+    assert isinstance(model.network_, FieldReadoutNetwork) == (kept == "readout")
+    model.save(tmp_path / "m.lem")
+    again = FieldSurrogate.load(tmp_path / "m.lem")
+    np.testing.assert_array_equal(again.forecast(data[0, :30], 5), model.forecast(data[0, :30], 5))
