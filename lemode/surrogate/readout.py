@@ -55,6 +55,7 @@ WIDE = 200
 # delays of linear autoregressions, and samples of each series on which they are compared
 ORDERS, BIC_SAMPLES = (*range(13), 15, 18, 24), 2000
 EXACT = 1e-14  # smaller errors, in standard deviations, are those of rounding
+UNLIKELY = 10.0  # an order whose BIC is larger by this has less than 0.7 % of the weight of the best
 
 # Whose past is known, as that of the end of one long series, is judged after so many washouts: after one alone a slow memory has not
 # forgotten that it began at rest, and what is best with a past would look the worst.
@@ -177,7 +178,6 @@ class Regression:
         D = network.head.out_features
         # of the variables that are missing at the same times, a factor
         self.groups = [list(range(D))] if known is None else _alike(network.by_point(known))
-        self.noise = [self._factor(len(g)) for g in self.groups]
         self.data = self._rows(series, self._after(series, known))
         if skip is None and series.x.shape[1] < BEGINNINGS:
             places = _spread(series.x, min(BEGINNING, len(series.x)), BEGINNINGS - series.x.shape[1])
@@ -186,7 +186,7 @@ class Regression:
             self._add(part, BEGINNING_WEIGHT * there)
         rows = torch.arange(min(noisy, series.x.shape[1]))
         end = min(len(series.x), NOISY_SAMPLES)
-        self._add_noise(series.cut(0, end, rows), None if known is None else known[: end - 1, rows], generator)
+        self.noise = self._responses(series.cut(0, end, rows), None if known is None else known[: end - 1, rows], generator)
 
     def _after(self, series: Series, known: Tensor | None) -> Tensor | None:
         """The weights of rows, none for those that are skipped."""
@@ -250,18 +250,28 @@ class Regression:
             self._reflect(self.data, f, target, part.r, None if known is None else known[begin:end], net.constant)
         return state
 
-    def _add_noise(self, series: Series, known: Tensor | None, generator: torch.Generator) -> None:
-        net, state, blocks = self.network, None, self._blocks(series)
-        n, twice = series.x.shape[1], series.map(lambda s: torch.cat([s, s], 1))
-        for begin in blocks:
+    def _responses(self, series: Series, known: Tensor | None, generator: torch.Generator) -> list[StreamingQR]:
+        """The factors of the responses to noise. Every worker draws the noise of all series, and takes in the responses of its own."""
+        drawn, effort = generator.get_state(), 4.0 * len(series.x) * self._numbers(series) * self.columns
+        return over_workers(self._responded, lambda rows: (series, known, drawn, rows), series.x.shape[1], effort)
+
+    @torch.no_grad()
+    def _responded(self, series: Series, known: Tensor | None, drawn: Tensor, rows: Tensor) -> list[StreamingQR]:
+        """The factors of these series alone."""
+        net, state, blocks, n = self.network, None, self._blocks(series), len(rows)
+        generator, alone = torch.Generator(), self._empty()
+        generator.set_state(drawn)
+        twice = series.cut(0, len(series.x), torch.cat([rows, rows]))
+        for begin in blocks if n else ():
             end = min(begin + blocks.step, len(series.x) - 1)
-            xi = net.white(series.x[begin:end].shape, generator)
+            xi = net.white(series.x[begin:end].shape, generator)[:, rows]
             q, part = DELTA * net.increment * xi, twice.part(begin, end)
             f, state = net.features(*part._replace(x=part.x + torch.cat([q, -q], 1)).known(state))
             response = (f[:, :n] - f[:, n:]) / (2 * DELTA)
             r = None if part.r is None else part.r[:, :n]
             back = net.base(net.increment * xi) / net.increment
-            self._reflect(self.noise, response, -back, r, None if known is None else known[begin:end], constant=0.0)
+            self._reflect(alone.data, response, -back, r, None if known is None else known[begin:end, rows], constant=0.0)
+        return alone.data
 
     def _reflect(
         self,
@@ -510,7 +520,7 @@ def fit_readout(
     """A random core like that of the network, and a head that is solved for; and the problem it solves, to which rows can be added.
 
     Draws of `DRAWS` are tried with few units and on few series, the best of them with gates that are closed, too, and with values of long
-    ago, `FAR`; then all units and all series are used. What is not better than the linear autoregression whose order has the smallest BIC,
+    ago, `FAR`; then all units and all series are used. What is not better than the linear autoregression, `Autoregressions`,
     by more than `luck`, gives way to it. What was chosen is in the history, ``chosen``, and what else was looked at, ``tried``.
 
     Parameters
@@ -543,15 +553,15 @@ def fit_readout(
             count = random_core(network).hidden_size if units is None else units
             how = _search(network, series, judge, delays, count, history, verbose)
             out = _network(network, how, count, seed)
-        regression = judge.regression(out, series, known_rows(series))
+        regression: Regression | Autoregressions = judge.regression(out, series, known_rows(series))
         found = judge.best(regression)
         if out is not network and delays is None:
-            linear = replace(how, delays=_order(network, series))
-            plain = judge.regression(_network(network, linear, 1, seed), series, known_rows(series), skip=linear.delays)
+            plain = Autoregressions(network, series, known_rows(series), judge)
             floor = judge.best(plain, linear=True)
             if math.isnan(found.noise) or not found.score <= (1 - luck(judge.validation)) * floor.score:
-                out, how, regression = _network(network, linear, count, seed), linear, plain
-                found = floor._replace(coefficients=_with_units(floor.coefficients, out))
+                how, regression = replace(how, delays=plain.network.delays), plain
+                out = _network(network, how, count, seed)
+                found = floor._replace(coefficients=_with_units(floor.coefficients, out, out.delays))
         if out is not network:
             history.chosen.update(asdict(how))
         problem = Problem(regression, found, judge)
@@ -597,7 +607,7 @@ class Problem:
     True
     """
 
-    regression: Regression
+    regression: Regression | Autoregressions
     chosen: Choice
     judge: Judge
     filled: bool = False
@@ -618,16 +628,19 @@ class Problem:
         with threadpool_limits(1, "blas"):
             self.regression.add(held, known)
             head = self.regression.heads([(0.0, FLOOR) if linear else pair])[0]
-        set_head(network, _with_units(head, network) if linear else head)
+        set_head(network, _with_units(head, network, network.delays) if linear else head)
         after = self.judge.errors(network)
         if not after[0] * after[1] <= before[0] * before[1]:
             set_head(network, former)
 
 
-def _with_units(coefficients: Tensor, network: ReadoutNetwork) -> Tensor:
-    """The linear columns alone of a head, as a head of this network."""
+def _with_units(coefficients: Tensor, network: ReadoutNetwork, delays: int) -> Tensor:
+    """The linear columns of a head of so many delays, as a head of this network, which has as many or more."""
     out = torch.zeros(1 + network.head.in_features, network.head.out_features, dtype=F64)
-    out[: 1 + network.linear] = coefficients[: 1 + network.linear]
+    D = network.head.out_features
+    seen, inputs = 1 + D * (1 + delays), network.linear - D * (1 + network.delays)
+    out[:seen] = coefficients[:seen]
+    out[1 + network.linear - inputs : 1 + network.linear] = coefficients[seen : seen + inputs]
     return out
 
 
@@ -672,7 +685,7 @@ class Judge(NamedTuple):
         """Of the head of a core, with the seed's noise."""
         return Regression(network, series, known, torch_stream(self.seed, "noise"), skip=skip)
 
-    def best(self, regression: Regression, few: bool = False, linear: bool = False) -> Choice:
+    def best(self, regression: Regression | Autoregressions, few: bool = False, linear: bool = False) -> Choice:
         """The best of the heads that a regression has."""
         pairs, network = () if linear else FEW_HEADS if few else HEADS, regression.network
         heads = regression.heads([*pairs, (0.0, FLOOR)])
@@ -716,27 +729,69 @@ def _search(
     return best()
 
 
-def _order(network: IncrementNetwork, series: Series) -> int:
-    """Delays of the linear autoregression with the smallest BIC on a part of the training data, the same rows for all."""
+class Autoregressions:
+    r"""Linear autoregressions of several orders, each on all rows that it has, and the mean of their heads.
+
+    .. math:: \bar C = \sum_p w_p C_p, \qquad w_p \propto e^{-\mathrm{BIC}_p / 2}
+
+    The weights are those of Bayesian model averaging (Raftery, Sociological Methodology 25, 1995): where the data do not tell orders
+    apart, none is chosen. The BIC is that on a part of the training data, on the same rows for all.
+
+    Parameters
+    ----------
+    network : whose scales are taken
+    series, known : as of a `Regression`
+    judge : whose seed is taken
+
+    Examples
+    --------
+    >>> x = torch.from_numpy(np.random.default_rng(0).normal(size=(400, 1, 1)).cumsum(0))
+    >>> network = IncrementNetwork(lemode.LEM(1, 1, dtype=torch.float64), 1, 1, torch.float64)
+    >>> network.set_scales(x)
+    >>> series = Series(network.normalise(x))
+    >>> Autoregressions(network, series, None, Judge.along(series, 50, 0)).network.delays  # a random walk has no other lag
+    0
+    """
+
+    def __init__(self, network: IncrementNetwork, series: Series, known: Tensor | None, judge: Judge) -> None:
+        self.weights = _weights_of_orders(network, series)
+        plain = [_network(network, Draw(delays), 1, judge.seed) for delays in self.weights]
+        self.network = plain[-1]
+        self.parts = [judge.regression(net, series, known, skip=net.delays) for net in plain]
+
+    def add(self, series: Series, known: Tensor | None) -> None:
+        """As of a `Regression`."""
+        for part in self.parts:
+            part.add(series, known)
+
+    def heads(self, pairs: Sequence[tuple[float, float]]) -> Tensor:
+        """As of a `Regression`: more lags are further columns, so a head of fewer is one with zeros there."""
+        weighted = zip(self.weights.values(), self.parts)
+        return sum(
+            w * torch.stack([_with_units(h, self.network, p.network.delays) for h in p.heads(pairs)]) for w, p in weighted
+        )  # type: ignore[return-value]
+
+
+def _weights_of_orders(network: IncrementNetwork, series: Series) -> dict[int, float]:
+    """Weights of the numbers of delays that are likely, the fewest first."""
     D, inputs = network.head.out_features, 2 * len(network.input_mean)
     few = series.cut(0, BIC_SAMPLES, torch.arange(min(series.x.shape[1], SEARCH_SERIES)))
-    known, best, found = known_rows(few), math.inf, 0
+    known = known_rows(few)
 
     def rows(skip: int) -> float:
         return (len(few.x) - 1 - skip) * few.x.shape[1] if known is None else float(known[skip:].sum()) / D
 
     columns = {delays: 1 + D * (1 + delays) + inputs for delays in ORDERS if not delays or D * (1 + delays) <= WIDE}
     orders = [delays for delays, count in columns.items() if not delays or 3 * count <= rows(delays)]
-    skip = max(orders)
+    skip, bic = max(orders), []
     judged = few._replace(lead=skip)
     for delays in orders:
         plain = _network(network, Draw(delays), 1, 0)
         head = Regression(plain, few, known, torch_stream(0, "noise"), noisy=1, skip=skip).heads([(0.0, FLOOR)])
         error = float(one_step_errors(plain, head, judged)[0])
-        bic = rows(skip) * 2 * math.log(max(error, EXACT)) + columns[delays] * math.log(max(rows(skip), 1.0))
-        if bic < best:
-            best, found = bic, delays
-    return found
+        bic.append(rows(skip) * 2 * math.log(max(error, EXACT)) + columns[delays] * math.log(max(rows(skip), 1.0)))
+    likely = {delays: math.exp((min(bic) - b) / 2) for delays, b in zip(orders, bic) if b - min(bic) < UNLIKELY}
+    return {delays: w / sum(likely.values()) for delays, w in likely.items()}
 
 
 def _network(like: IncrementNetwork, how: Draw, units: int, seed: int) -> ReadoutNetwork:
