@@ -114,15 +114,18 @@ def regression(n=5, T=400):
 def test_the_regression_of_a_readout_through_joblib(jobs, monkeypatch):
     joblib = pytest.importorskip("joblib")
     one = regression()
-    calls = []
-    real = Regression._taken_in
+    calls, noisy = [], []
+    real, response = Regression._taken_in, Regression._responded
     monkeypatch.setattr(Regression, "_taken_in", lambda *a: calls.append(a[1].x.shape[1]) or real(*a))
+    monkeypatch.setattr(Regression, "_responded", lambda *a: noisy.append(len(a[4])) or response(*a))
     with joblib.parallel_config("threading", n_jobs=jobs):
         assert torch.equal(regression(), one)  # too small to be spread
         calls.clear()
+        noisy.clear()
         monkeypatch.setattr(tsqr, "LEAST", 0.0)
         spread = regression()
     assert sorted(calls) == {2: [2, 3], 4: [1, 1, 1, 2], 9: [1] * 5}[jobs]
+    assert sorted(noisy) == {2: [2, 2], 4: [1] * 4, 9: [1] * 4}[jobs]  # of four series
     torch.testing.assert_close(spread, one, rtol=0, atol=ALIKE)
 
 
