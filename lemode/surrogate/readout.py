@@ -621,16 +621,18 @@ class Problem:
         if self.filled and held.mask is not None:
             known = trust(held.mask).double()
             held = fill(network, held, trailing=False)[0]
-        if held.lead:  # rows of the past are there already
+        # rows of the past are there already, and of a few beginnings a head with many columns would make too much
+        begin = held.lead - 1 if held.lead else 0 if linear else self.judge.warmup
+        if begin > 0:
             known = torch.ones_like(held.x[1:]) if known is None else known.clone()
-            known[: held.lead - 1] = 0
+            known[:begin] = 0
         before, former = self.judge.errors(network), head_of(network)
         with threadpool_limits(1, "blas"):
             self.regression.add(held, known)
             head = self.regression.heads([(0.0, FLOOR) if linear else pair])[0]
         set_head(network, _with_units(head, network, network.delays) if linear else head)
-        after = self.judge.errors(network)
-        if not after[0] * after[1] <= before[0] * before[1]:
+        # what was learned from is known better, unless the head has gone wrong
+        if any(not after <= TIE * error for error, after in zip(before, self.judge.errors(network))):
             set_head(network, former)
 
 

@@ -460,6 +460,18 @@ class TestNoiseGetsTheAutoregression:
         self.check(model, x, np.arange(320), np.r_[:350, 362:400], atol=0.02)
 
 
+def test_a_head_that_went_wrong_with_the_held_out_part_is_not_taken(few_draws, monkeypatch):
+    """With ridges near rounding that happened: a solution of a thousand columns is good or bad by its last bits."""
+    expected = Surrogate(hidden_size=60, train="readout", washout=20, verbose=0).fit(LORENZ[:8], validation=LORENZ[8:])
+    monkeypatch.setattr(Regression, "add", lambda *_: monkeypatch.setattr(Regression, "heads", lambda self, pairs: wrong))
+    wrong = torch.zeros(1, *reversed(expected.network_.head.weight.shape), dtype=F64)
+    wrong = torch.cat([wrong, wrong[:, :1]], 1)
+    order = [0, 1, 2, 3, 5, 6, 7, 8, 4, 9]  # every fifth is held out
+    model = fitted(LORENZ[order], units=60)
+    assert float(model.network_.head.weight.detach().abs().max()) > 0
+    np.testing.assert_array_equal(model.forecast(LORENZ.x[0, :50], 20), expected.forecast(LORENZ.x[0, :50], 20))
+
+
 def test_rows_that_join_later_are_rows():
     """Two sets of series, one after the other, have the solution of both together; where the second misses a value, that row is none."""
     network, both = random_network(), random_series(n=140)
