@@ -174,18 +174,18 @@ class Mutation(ast.NodeTransformer):
 
 def drawn(count: int, seed: int) -> list[tuple[str, int, str]]:
     """Module, number of the change, and its text, in a drawn order."""
-    rng, found = random.Random(seed), []
+    found = []
     sources = {p.stem: p.read_text() for p in sorted((ROOT / "lemode" / "analysis").glob("*.py")) if p.stem != "__init__"}
     lines = sum(s.count("\n") for s in sources.values())
     for name, source in sources.items():
         every = Mutation()
         every.visit_all(ast.parse(source))
+        rng = random.Random(f"{seed} {name}")  # a change of one file leaves the mutants of the others
         for which in rng.sample(range(every.count), min(every.count, round(count * source.count("\n") / lines))):
             one = Mutation(which)
             one.visit_all(ast.parse(source))
             found.append((name, which, f"{name}.py:{one.at}: {one.text}"))
-    rng.shuffle(found)
-    return found
+    return sorted(found, key=lambda mutant: random.Random(f"{seed} {mutant[2]}").random())
 
 
 def files(module: str, tests: Path) -> list[str]:

@@ -68,8 +68,10 @@ STATEMENTS = ("8.1", "8.2", "8.3")
 #
 # All other sums are of nonnegative terms, whose relative error is at most :math:`\gamma`; they are enlarged by more than that. What the step itself rounds by,
 # in the precision of the network, is in :math:`\bar\rho`: the sum of a pre-activation of n terms errs by at most :math:`n u/(1 - n u)` times the sum of their
-# sizes (in any order, with or without fused products), tanh, the sigmoid and the leak by at most 4 u, which is an assumption on the libraries and tested; through
-# the gate, the target and the convex combination these errors go by the mean value theorem, with the slopes' ranges over the box.
+# sizes (in any order, with or without fused products), and by less where they cancel: of the n roundings of its sums each is of a sum of some of the terms,
+# which is at most that of the positive or that of the negative ones, half of the sizes and of the sum. tanh, the sigmoid and the leak err by at most 4 u of their
+# values, which is an assumption on the libraries; through the gate, the target and the convex combination these errors go by the mean value theorem, with the slopes'
+# ranges over the box, and :math:`x\,\phi'(x) \le \phi(x)` for the concave leak.
 #
 # The radius R of a step of LEM
 # -----------------------------
@@ -82,27 +84,55 @@ STATEMENTS = ("8.1", "8.2", "8.3")
 #
 # **Proof.** :math:`A'B' - AB = A(B' - B) + (A' - A)B'`. For the y half, the new z is within :math:`(|J_z| + R_z) e` of that in the middle, by the lemma. ∎
 #
+# The set as it is, and not the box around it
+# -------------------------------------------
+# What is known of :math:`w_n - v_n` is that it is in :math:`Z = \{\sum_k G_k \xi_k : |\xi_k| \le q_k\}`, which is convex and has a middle. Let
+# :math:`\sigma(M) = \sum_k |M G_k|\,q_k`, so that :math:`|M(w - v)| \le \sigma(M)` for all of Z; :math:`\sigma(I) = e_n`, and
+# :math:`\sigma(M) \le |M| e_n`, by much where what M adds up cancels, as it does where Z is long in the direction of a trajectory and thin in all others.
+#
+# **Statement.** Let :math:`f(o, a, b) = o + \phi(\Delta t\,\sigma(a))\,(\tanh b - o)` be one entry of a half step, with o the old value and a, b the pre-activations, which
+# are *lines* in v: within a rest :math:`\varrho` of :math:`M (w - v)`. Let c be its derivative in the middle, and :math:`\kappa(s)` bounds on how far the derivative
+# is from c where o, a, b are within s times their radii :math:`r_i = \sigma(M_i) + \varrho_i`. Then the new entry is a line, with :math:`M = \sum_i c_i M_i` and
+#
+# .. math:: \varrho = \sum_{i \in \{o, a, b\}} \big(|c_i|\,\varrho_i + \bar\kappa_i r_i\big), \qquad \bar\kappa = \kappa(1)
+#
+# for the difference of the images of any two points of :math:`v + Z` that differ by one of Z. For those of v and of a point of :math:`v + Z` one may take
+# :math:`\bar\kappa = \frac1m \sum_{j=1}^m \kappa(j/m)`, nearly half as much.
+#
+# **Proof.** The mean value theorem for f, a function of three numbers: the difference of two images is :math:`\int_0^1 \nabla f\,ds \cdot (\Delta o, \Delta a, \Delta b)`
+# along the segment between the two triples. The box of triples within r is convex and contains both ends, so that :math:`|\nabla f - c| \le \kappa(1)` on it; on the piece
+# :math:`(j-1)/m \le s \le j/m` of a segment from the middle the triples are within :math:`j/m` times r, and :math:`\kappa` grows with the box. And
+# :math:`|\Delta_i - M_i(w-v)| \le \varrho_i`, :math:`|\Delta_i| \le r_i`. ∎
+#
+# So a step of LEM, layer by layer, and the head make lines of lines; what remains in the end is the rest of a step, in the place of :math:`R_n(e_n)\,e_n` in the
+# lemma. A rounding of a lower layer is a part of the rest of what the next one reads.
+#
 # The certified horizon
 # ---------------------
-# **Statement (8.2).** Let F be the surrogate with its predictions fed back, a map of :math:`v = (z, y, x)`, and :math:`V_n` its states along the true series, that is,
-# with :math:`x_n` the data and z, y what the network makes of them: :math:`V_{n+1} = F(V_n) + B\varepsilon_n`, with :math:`\varepsilon_n` its
-# one-step error, and B what puts it into x. The free run from :math:`V_0`, with rounding :math:`|\rho_n| \le \bar\rho_n`, has
+# **Statement (8.2).** Let F be the surrogate with its predictions fed back, a map of :math:`v = (z, y, x)`, and C a free run as it was computed,
+# :math:`|C_{n+1} - F(C_n)| \le o_n`. Let :math:`r_n` be the rest of its n-th step over :math:`Z_n`, and
 #
-# .. math:: |\tilde V_n - V_n| \le \delta_n = \Big|\sum_{k<n} \Phi_{n,k+1} B\varepsilon_k\Big|
-#           + \sum_{k<n} |\Phi_{n,k+1}|\,\left(R_k(\delta_k)\,\delta_k + \bar\rho_k\right) .
+# .. math:: Z_n = \Big\{\Phi_{n,0}\,\xi + \sum_{k<n} \Phi_{n,k+1} \xi_k : |\xi| \le \delta_0,\ |\xi_k| \le q_k\Big\}, \qquad
+#           \delta_n = |\Phi_{n,0}|\,\delta_0 + \sum_{k<n} |\Phi_{n,k+1}|\,q_k .
 #
-# If only :math:`|\varepsilon_k| \le \bar\varepsilon` is known, and :math:`\Phi, R` are taken along the free run (with boxes around it), then
+# (a) *The data are known.* With :math:`q_k = r_k + o_k + \bar\rho_k` every free run :math:`\tilde V` with rounding :math:`|\rho_n| \le \bar\rho_n` and
+# :math:`|\tilde V_0 - C_0| \le \delta_0` has :math:`\tilde V_n - C_n \in Z_n`. So it is within :math:`|x(C_n) - s_n| + \delta_n + \eta` of every series within :math:`\eta` of s.
 #
-# .. math:: |\tilde V_n - V_n| \le \delta_n = \sum_{k<n} |\Phi_{n,k+1}|\,\left(B\bar\varepsilon + R_k(\delta_k)\,\delta_k + 2\bar\rho_k\right) .
+# (b) *The future.* Let V be the states along the true series, :math:`V_{n+1} = F(V_n) + B\varepsilon_n + \rho'_n` with one-step errors :math:`|\varepsilon_n| \le \bar\varepsilon`. With
+# :math:`q_k = r_k + o_k + 2\bar\rho_k + B\bar\varepsilon` and rests between any two points, :math:`|\tilde V_n - V_n| \le \delta_n`.
 #
-# **Proof.** The first is the lemma with :math:`v = V`, :math:`w = \tilde V`, :math:`d_n = B\varepsilon_n`, summed up as in 8.1, where the known defects are
-# kept together with their signs. For the second let C be the computed middle. V and :math:`\tilde V` both stay in :math:`B(C_n, \delta_n)` by 8.1, as the
-# defects of each relative to C are within those in the sum. The mean value theorem between *them* gives
-# :math:`V_{n+1} - \tilde V_{n+1} = (J_n + D)(V_n - \tilde V_n) + B\varepsilon_n + \rho_n - \tilde\rho_n` with :math:`|D| \le R_n(\delta_n)`, as the box is convex, and
-# induction as before. ∎
+# (c) *The history.* If each of its samples is within :math:`\eta` of what is given, (a) and (b) hold from its first sample on, with
+# the row and the noise of x in the place of the prediction's: zero, and :math:`\eta`.
 #
-# Nothing is said of the system behind the data; the second statement is conditional on the bound of the one-step errors to come, and says nothing where these are
-# larger.
+# **Proof.** (a) By induction and the lemma of one step: :math:`\tilde V_{n+1} - C_{n+1} = J_n(\tilde V_n - C_n) + r + \rho_n - o`, each in its bound, which is how
+# :math:`Z_{n+1}` is made of :math:`Z_n`. Then the triangle inequality. (b) The three differences :math:`V - C`, :math:`\tilde V - C` and :math:`V - \tilde V` are in :math:`Z_n`
+# together: each obeys the same recursion, with defects that are within :math:`q_n`, and the rest is one for any two points whose difference is in :math:`Z_n`.
+# (c) While a series is read, the map is F with its x replaced by the next sample, whatever x was; reading within bounds, 8.4, makes no
+# difference larger. ∎
+#
+# Of the one forecast that was computed (a) says nothing that a subtraction would not. It says it of the forecasts of every machine, in every order of the sums, and of every history within the noise.
+# The sum of the one-step errors with their signs, :math:`\sum_k \Phi_{n,k+1} B \varepsilon_k`, is :math:`x(C_n) - s_n` to first order, so that it need not be bounded. Nothing is
+# said of the system behind the data; (b) is conditional on the bound of the one-step errors to come.
 #
 # Windows
 # -------

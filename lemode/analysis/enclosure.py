@@ -4,8 +4,8 @@ For every state and input in the box, :math:`|DF - \text{mid}| \le \text{rad}` e
 `lemode.analysis.jacobian.Coefficients` are enclosed by intervals, from the intervals of the four pre-activations; matrices are
 enclosed by balls. Proof: ``theory/along_data.py``.
 
-*Rounding* is that of `lemode.analysis.rounding`. The elementary functions of NumPy, torch and the compiled core are taken to err by at most
-4 u, where they are at most 1.
+*Rounding* is that of `lemode.analysis.rounding`. tanh, the sigmoid and the leak of NumPy, torch and the compiled core are taken to err by
+at most 4 u, relatively, but for what underflows.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from .rounding import TINY, U, outward
 
 __all__ = ["Ball", "Enclosure", "LayerStep"]
 
-ELEMENTARY = 4.0  # unit roundoffs that tanh, the sigmoid and the leak may err by
+ELEMENTARY = 4.0  # unit roundoffs that tanh, the sigmoid and the leak may err by, of their values
+SINGLE = 2.0**-24
 
 
 class Ball(NamedTuple):
@@ -134,6 +135,45 @@ def _bell(f: Callable[[Array], Array], a: Array, r: Array) -> _Interval:
     return _Interval(f(outward(far, 2)), f(near * (1 - 4 * U))).widened()
 
 
+class Line(NamedTuple):
+    """Values that depend on v: those in the middle, ``by @ dv``, and a rest of at most so much; with a bound on ``abs(by) @ abs(dv)``."""
+
+    value: Array
+    by: Array
+    rest: Array
+    size: Array
+
+    def through(self, W: Array) -> Line:
+        """``W @`` them, but for the value, which is computed where its rounding is known."""
+        w, n = np.abs(W), W.shape[1]
+        size = outward(w @ self.size, n)
+        return Line(np.full(len(W), np.nan), W @ self.by, outward(w @ self.rest + 2 * (n + 2) * U * size, n), size)
+
+    def plus(self, other: Line) -> Line:
+        """Sums."""
+        size = outward(self.size + other.size, 1)
+        return Line(self.value + other.value, self.by + other.by, outward(self.rest + other.rest + 2 * U * size, 3), size)
+
+    def radius(self, reach: Reach) -> Array:
+        """How far they can be from those in the middle."""
+        return outward(reach(self.by) + self.rest, 2)
+
+    def ball(self) -> tuple[Array, Array]:
+        """The value, and a radius, the same where each depends on a number of v alone."""
+        return self.value, outward(self.size + self.rest, 2)
+
+
+Reach = Callable[[Array], Array]  # of a matrix M, a bound on abs(M @ dv) for all dv that there are
+
+
+def _combined(value: Array, mid: Sequence[Array], rad: Sequence[Array], lines: Sequence[Line], radii: Sequence[Array]) -> Line:
+    """What has coefficients within `rad` of `mid`, by the mean value theorem, of lines that move within `radii`."""
+    by = sum(c[:, None] * line.by for c, line in zip(mid, lines))
+    size = outward(sum(np.abs(c) * line.size for c, line in zip(mid, lines)), 6)
+    rest = sum(np.abs(c) * line.rest + r * e for c, r, line, e in zip(mid, rad, lines, radii))
+    return Line(value, np.asarray(by), outward(rest + 8 * U * size, 12), size)
+
+
 class LayerStep:
     r"""The step of one cell, in float64, that can be enclosed over boxes.
 
@@ -155,54 +195,68 @@ class LayerStep:
         self.size = {name: np.abs(w) for name, w in self.w.items()}
         self.phi, self.dphi = (_in_numpy(f) for f in leaks(cell))
 
-    def _pre(self, k: str, x: Array, ex: Array, u: Array, eu: Array, unit: float) -> tuple[Array, Array, Array, Array]:
-        """The pre-activation, its radius over the box, and what it lacks here and in a running network."""
+    def _pre(
+        self, k: str, x: Array, ex: Array, u: Array, eu: Array, unit: float, known: Array | None
+    ) -> tuple[Array, Array, Array, Array]:
+        """The pre-activation, its radius over the box where none is `known`, and what it lacks here and in a running network."""
         w, s, n = self.w, self.size, self.d + self.m + 2
         a = x @ w["W" + k].T + u @ w["V" + k].T + w["b" + k]
         box = ex @ s["W" + k].T + eu @ s["V" + k].T
         total = outward(np.abs(x) @ s["W" + k].T + np.abs(u) @ s["V" + k].T + s["b" + k] + box, n)
-        own, running = 2 * n * U * total, 2 * n * unit * total
-        return a, outward(box + own + running, n + 2), own, running
+        # no sum of some of the terms is larger than that of the positive ones, or of the negative ones
+        partial = np.minimum((total + np.abs(a) + box) / 2, total)
+        own, running = (outward(n * v / (1 - n * v) * partial + v * total, n) for v in (U, unit))
+        return a, outward(box, n + 2) if known is None else known, own, running
 
     def _half(
         self, k: str, candidate: str, old: tuple[Array, Array], x: tuple[Array, Array], through: tuple[Array, Array],
-        u: tuple[Array, Array], unit: float, lost: tuple[Array, Array],
+        u: tuple[Array, Array], unit: float, lost: tuple[Array, Array], known: tuple[Array | None, Array | None] = (None, None),
+        parts: int = 1,
     ) -> tuple[Array, list[Array], list[Array], Array, Array]:  # fmt: skip
         """z, or y, after the step; its three coefficients and their radii; and what rounding adds, here and in a running network.
 
-        `old` moves, its gate reads `x`, its candidate `through`, of which `lost` are the roundings; each with its radius.
+        `old` moves, its gate reads `x`, its candidate `through`, of which `lost` are the roundings; each with its radius. The radii of the
+        pre-activations may be `known`. With more `parts` the coefficients are means along segments that begin in the middle.
         """
-        a, ra, own_a, run_a = self._pre(k, *x, *u, unit)
-        b, rb, own_b, run_b = self._pre(candidate, *through, *u, unit)
+        a, box_a, own_a, run_a = self._pre(k, *x, *u, unit, known[0])
+        b, box_b, own_b, run_b = self._pre(candidate, *through, *u, unit, known[1])
         through_w = self.size["W" + candidate].T
         own_b, run_b = own_b + outward(lost[0] @ through_w, self.d), run_b + outward(lost[1] @ through_w, self.d)
-        rb = rb + own_b + run_b
         g, h = _logistic(a), np.tanh(b)
-        gates = _Interval(_logistic(a - ra), _logistic(a + ra)).widened()
-        slope, bend = _bell(_slope, a, ra), _bell(_sech2, b, rb)
-        span = _Interval(np.tanh(b - rb), np.tanh(b + rb)).widened()
-        scaled = _Interval(self.dt * gates.lo.clip(0), self.dt * gates.hi).widened()
-        leak = _Interval(self.phi(scaled.lo.clip(0)), self.phi(scaled.hi)).widened()
-        dleak = _Interval(self.dphi(scaled.hi), self.dphi(scaled.lo.clip(0))).widened()
-        dleak = dleak.times(_Interval(self.dt * slope.lo, self.dt * slope.hi).widened())
-        pull = span.minus(*old)
         l = self.phi(self.dt * g)
         mids = [1 - l, self.dphi(self.dt * g) * self.dt * _slope(a) * (h - old[0]), l * _sech2(b)]
-        ones = np.ones_like(l)
-        ranges = [
-            _Interval(1 - leak.hi, 1 - leak.lo).widened_by(ones), dleak.times(pull), leak.times(bend),
-        ]  # fmt: skip
+
+        def over(part: float) -> tuple[list[Array], _Interval, _Interval, _Interval, _Interval, _Interval]:
+            """Of the box that is such a part of the whole one: the coefficients' radii, and the ranges that these are made of."""
+            ra, rb = (outward(part * box + own + run, 4) for box, own, run in ((box_a, own_a, run_a), (box_b, own_b, run_b)))
+            gates = _Interval(_logistic(a - ra), _logistic(a + ra)).widened()
+            slope, bend = _bell(_slope, a, ra), _bell(_sech2, b, rb)
+            span = _Interval(np.tanh(b - rb), np.tanh(b + rb)).widened()
+            scaled = _Interval(self.dt * gates.lo.clip(0), self.dt * gates.hi).widened()
+            leak = _Interval(self.phi(scaled.lo.clip(0)), self.phi(scaled.hi)).widened()
+            dleak = _Interval(self.dphi(scaled.hi), self.dphi(scaled.lo.clip(0))).widened()
+            dleak = dleak.times(_Interval(self.dt * slope.lo, self.dt * slope.hi).widened())
+            pull = span.minus(old[0], part * old[1])
+            ones = np.ones_like(l)
+            ranges = [_Interval(1 - leak.hi, 1 - leak.lo).widened_by(ones), dleak.times(pull), leak.times(bend)]
+            return [r.around(c) for r, c in zip(ranges, mids)], slope, bend, span, leak, pull
+
+        rads, slope, bend, span, leak, pull = over(1.0)
+        if parts > 1:  # on the k-th part of a segment they are at most what they are over the box of its end
+            rads = [outward(sum(r) / parts, parts) for r in zip(rads, *(over(k / parts)[0] for k in range(1, parts)))]
         new = old[0] + l * (h - old[0])
         most = np.maximum(np.abs(pull.lo), np.abs(pull.hi))
         size = np.abs(old[0]) + old[1]
+        target_size = np.maximum(np.abs(span.lo), np.abs(span.hi))
 
         def lacking(gate: Array, target: Array, unit: float) -> Array:
-            dl = self.dt * (slope.hi * gate + 2 * ELEMENTARY * unit)  # phi' <= 1
-            dh = bend.hi * target + ELEMENTARY * unit
-            return outward(dl * most + (leak.hi + dl) * (dh + 4 * unit * most) + 4 * unit * (size + most), 16)
+            # phi' <= 1 and x phi'(x) <= phi(x): of the gate, its product with dt and the leak there remain as many roundoffs of the leak
+            dl = self.dt * (slope.hi * gate + _underflow(unit)) + (2 * ELEMENTARY + 2) * unit * leak.hi
+            dh = bend.hi * target + ELEMENTARY * unit * target_size + _underflow(unit)
+            return outward(dl * most + (leak.hi + dl) * (dh + 3 * unit * most) + 2 * unit * (size + leak.hi * most), 16)
 
         return (
-            new, mids, [r.around(c) for r, c in zip(ranges, mids)], lacking(own_a, own_b, U), lacking(run_a, run_b, unit)
+            new, mids, rads, lacking(own_a, own_b, U), lacking(run_a, run_b, unit)
         )  # fmt: skip
 
     def enclose(self, x: Array, ex: Array, u: Array, eu: Array, unit: float) -> Enclosure:
@@ -224,6 +278,25 @@ class LayerStep:
             np.concatenate([z_new, y_new], -1), _stacked(zs, ys), _stacked(zu, yu), np.concatenate([own_z, own_y], -1),
             np.concatenate([run_z, run_y], -1),
         )  # fmt: skip
+
+    def follow(self, x: Sequence[Line], u: Line, reach: Reach, unit: float, parts: int = 1) -> tuple[list[Line], Array, Array]:
+        """The new z and y of z, y and u, and what rounding adds, here and in a running network, to both together.
+
+        With one of the `parts` the lines hold for any two of the states that there are, with more for one and the middle.
+        """
+        (z, y), w, none = x, self.w, np.zeros(self.d)
+        a, b = (y.through(w["W" + k]).plus(u.through(w["V" + k])) for k in "1z")
+        boxes = a.radius(reach), b.radius(reach)
+        here, there, given = z.ball(), y.ball(), u.ball()
+        value, mid, rad, own_z, run_z = self._half("1", "z", here, there, there, given, unit, (none, none), boxes, parts)
+        z_new = _combined(value, mid, rad, (z, a, b), (here[1], *boxes))
+        a, b = y.through(w["W2"]).plus(u.through(w["V2"])), z_new.through(w["Wy"]).plus(u.through(w["Vy"]))
+        boxes = a.radius(reach), b.radius(reach)
+        value, mid, rad, own_y, run_y = self._half(
+            "2", "y", there, there, z_new.ball(), given, unit, (own_z, run_z), boxes, parts
+        )
+        y_new = _combined(value, mid, rad, (y, a, b), (there[1], *boxes))
+        return [z_new, y_new], np.concatenate([own_z, own_y]), np.concatenate([run_z, run_y])
 
     def coefficients(self, x: Array, u: Array) -> tuple[Ball, Ball]:
         """What the derivative at states x ``(..., 2 d)`` and inputs u ``(..., m)`` is made of: 1 - l, the gate's and the candidate's share,
@@ -277,6 +350,11 @@ def enclose_layers(steps: Sequence[LayerStep], x: Array, ex: Array, u: Array, eu
         np.concatenate(image), Ball(mid[:, :size], rad[:, :size]), Ball(mid[:, size:], rad[:, size:]), np.concatenate(own),
         np.concatenate(running),
     )  # fmt: skip
+
+
+def _underflow(unit: float) -> float:
+    """More than functions of small values err by absolutely; of dtypes with few exponents, all that they may err by."""
+    return TINY if unit <= U else 1e-37 if unit <= SINGLE else ELEMENTARY * unit
 
 
 def _rows(mid: Array, rad: Array, matrix: Array) -> Ball:

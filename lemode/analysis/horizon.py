@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from .._checks import array, checks, count
 from ..lem import LEM
 from ..types import Array
-from .enclosure import Ball, LayerStep, enclose_layers
+from .enclosure import LayerStep, Line, Reach
 from .rounding import U, outward, unit_roundoff
 from .tube import Spread, check_work
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CertifiedHorizon", "ClosedLoop", "certified_horizon"]
 
+PARTS = 4  # of a segment from the middle; with more the mean of a rest comes nearer to half of what it is at the end
 FAR = 10.0  # standard deviations; beyond them a bound is of no use, and the recursion ends
 
 
@@ -47,6 +48,8 @@ class CertifiedHorizon:
     tolerance : (D,)
     errors : (D,) or None
         The bound on one-step errors that the statement is conditional on; None where it is about a series that is known.
+    noise : (D,) or None
+        How far from the truth the samples may be; None where the statement is about the very ones that were given.
 
     Examples
     --------
@@ -66,6 +69,7 @@ class CertifiedHorizon:
     radius: Array
     tolerance: Array
     errors: Array | None
+    noise: Array | None = None
 
     @property
     def horizons(self) -> Array:
@@ -84,11 +88,16 @@ class CertifiedHorizon:
             f"the forecast is within {tol:.3g} of {name} for {n} of {steps} steps"
             for name, tol, n in zip(self.names, self.tolerance, self.horizons)
         ]
+        conditions = [
+            f"no {what} {' and '.join(f'{name} {does} {e:.3g}' for name, e in zip(self.names, values))}"
+            for what, does, values in (
+                ("sample of", "is off by more than", self.noise),
+                ("one-step error of", "exceeds", self.errors),
+            )
+            if values is not None
+        ]
         said = "; ".join(told) + ": proved."
-        if self.errors is None:
-            return said[0].upper() + said[1:]
-        given = " and ".join(f"{name} exceeds {e:.3g}" for name, e in zip(self.names, self.errors))
-        return f"If no one-step error of {given}, {said}"
+        return f"If {' and '.join(conditions)}, {said}" if conditions else said[0].upper() + said[1:]
 
     def plot(self, variable: int | str = 0, ax: Axes | None = None) -> Axes:
         """The forecast with its certified band: `lemode.plots.certified_forecast`."""
@@ -97,7 +106,7 @@ class CertifiedHorizon:
         return certified_forecast(self, variable, ax)
 
 
-@checks(tolerance=array, history=count, steps=count, errors=array)
+@checks(tolerance=array, history=count, steps=count, errors=array, noise=array)
 def certified_horizon(
     model: Any,
     series: ArrayLike,
@@ -107,23 +116,24 @@ def certified_horizon(
     steps: int | None = None,
     errors: ArrayLike | None = None,
     inputs: ArrayLike | None = None,
+    noise: ArrayLike | None = None,
 ) -> CertifiedHorizon:
     r"""For how many steps the free run of a surrogate is proved to stay within a tolerance of the truth. Statement 8.2.
 
-    With F the surrogate fed with its own predictions, :math:`V_n` the network along the true series, so that
-    :math:`V_{n+1} = F(V_n) + B\varepsilon_n` with the one-step errors :math:`\varepsilon_n`, and :math:`\Phi, R` of
-    `lemode.analysis.tube_along`, the free run :math:`\tilde V` has
+    With F the surrogate fed with its own predictions, :math:`C_n` its free run as it is computed here, and :math:`\Phi, R` along that as in
+    `lemode.analysis.tube_along`, the free run :math:`\tilde V` of a network that rounds by :math:`\rho` has
 
     .. math::
 
-        |\tilde V_n - V_n| \le \delta_n = \Big|\sum_{k<n} \Phi_{n,k+1} B\varepsilon_k\Big|
-            + \sum_{k<n} |\Phi_{n,k+1}|\,(R_k(\delta_k)\,\delta_k + \rho_k)
+        |\tilde V_n - C_n| \le \delta_n = |\Phi_{n,0}|\,\delta_0 + \sum_{k<n} |\Phi_{n,k+1}|\,(R_k(\delta_k)\,\delta_k + \rho_k) .
 
-    with what rounding adds, :math:`\rho`, in the precision that the network runs in. There are two statements:
+    There are two statements:
 
-    - *The data are known:* `series` goes on after the history. The errors :math:`\varepsilon` are computed from it, with their signs.
+    - *The data are known:* `series` goes on after the history. How far :math:`C_n` is from it is measured, one-step errors with their
+      signs and all; the radius is that and :math:`\delta_n`. Of the one forecast at hand a subtraction says as much. What is proved is
+      about every way to compute it in the network's precision, on any machine, and with `noise` about every history within that.
     - *The future:* `series` is the history, and `errors` bounds the sizes of the one-step errors to come, such as a quantile of those on
-      validation series. :math:`\Phi` and R are then taken along the forecast. The statement is conditional on that bound, and says so.
+      validation series; each is one more defect, :math:`\rho`. The statement is conditional on that bound, and says so.
 
     Nothing of the system behind the data is used. Where the radius reaches the bounds that the model is held between, 8.4, it ends.
 
@@ -143,6 +153,9 @@ def certified_horizon(
         A bound on the sizes of future one-step errors, in the units of the data.
     inputs : (steps, m), optional
         Future inputs, for the future.
+    noise : float or (D,), optional
+        How far each sample of `series` may be from the true one, in the units of the data: a statement about all series within that, and
+        the forecasts of all of their histories. Without it the samples are taken as they are; inputs always are.
 
     Returns
     -------
@@ -179,7 +192,9 @@ def certified_horizon(
     D, m = len(model.names_), len(network.input_mean)
     data = _series("series", model.as_array(series), D + m, (*model.names_, *model.input_names_))
     tol = _per_variable("tolerance", tolerance, D)
-    bound = None if errors is None else _per_variable("errors", errors, D)
+    bound, off = (
+        None if given is None else _per_variable(name, given, D) for name, given in (("errors", errors), ("noise", noise))
+    )
     if bound is None:
         if inputs is not None:
             raise ValueError("inputs: they are columns of the series where it goes on after the history; leave them out.")
@@ -202,11 +217,11 @@ def certified_horizon(
             raise ValueError(f"inputs have {len(future)} rows: give one for each of {steps} steps.")
         data = np.concatenate([data, np.concatenate([np.full((steps, D), np.nan), future], 1)])
     loop = ClosedLoop(network)
-    check_work(loop.size, steps, "a horizon")
+    check_work(loop.size, steps if off is None else known + steps, "a horizon")
     forecast = np.asarray(
         model.forecast(data[:known], steps, **({"inputs": data[known:, D:]} if m else {})), dtype=np.float64
     ).reshape(steps, D)
-    radius = _radii(loop, data, known, steps, bound)
+    radius = _radii(loop, data, known, steps, bound, np.zeros(D) if off is None else off)
     truth = None if bound is not None else data[known:, :D]
     if truth is not None and not (np.abs(forecast - truth) <= radius).all():
         raise RuntimeError(
@@ -214,7 +229,7 @@ def certified_horizon(
             "that this function does not know. Please report it."
         )
     t = model.step_ * np.arange(1.0, steps + 1)
-    return CertifiedHorizon(tuple(model.names_), t, forecast, truth, radius, tol, bound)
+    return CertifiedHorizon(tuple(model.names_), t, forecast, truth, radius, tol, bound, off)
 
 
 class ClosedLoop:
@@ -225,8 +240,8 @@ class ClosedLoop:
     >>> from lemode.surrogate.network import IncrementNetwork
     >>> network = IncrementNetwork(lemode.LEM(2, 4, dtype=torch.float64), 4, 2, torch.float64)
     >>> loop = ClosedLoop(network)
-    >>> image, by, own, running = loop.enclose(np.zeros(10), np.full(10, 1e-3), np.zeros(0))
-    >>> by.mid.shape, bool(np.allclose(image[8:], network.step(torch.zeros(1, 1, 2, dtype=torch.float64))[0].detach()))
+    >>> image, A, rest, own, running = loop.enclose(np.zeros(10), np.full(10, 1e-3), np.zeros(0))
+    >>> A.shape, bool(np.allclose(image[8:], network.step(torch.zeros(1, 1, 2, dtype=torch.float64))[0].detach()))
     ((10, 10), True)
     """
 
@@ -268,9 +283,8 @@ class ClosedLoop:
             self.by_state[:] = y_z[:, :, ::-1].reshape(self.D, -1)
         diagonal = np.arange(self.D)
         self.by_series[diagonal, diagonal] += 1
-        self.by_series_size[diagonal, diagonal] += 1
-        shift = np.hstack([np.eye(self.D * self.lags), np.zeros((self.D * self.lags, self.D))])
-        self.shift = Ball.exact(np.hstack([np.zeros((len(shift), self.states)), shift]))
+        self.terms = self.size + len(self.by_input.T) + 16 if linear else d + 4
+        self.shift = np.eye(self.D * self.lags, self.size, self.states)
 
     def is_held(self, v: Array, e: Array) -> bool:
         """Whether the values in the box within e of v may be at the bounds of the network, beyond which its derivative is another."""
@@ -278,92 +292,110 @@ class ClosedLoop:
         reach = outward(e[self.states :] + 2 * U * np.abs(x), 2)  # the sums below are rounded
         return bool((x - reach <= self.lower).any() or (x + reach >= self.upper).any())
 
-    def enclose(self, v: Array, e: Array, known: Array) -> tuple[Array, Ball, Array, Array]:
-        """The image of v ``(size,)``, its derivative over the box within e of v, and what rounding adds, here and in the network."""
-        S = self.states
-        x = v[S:]
-        none = np.zeros(len(known))
-        found = enclose_layers(self.steps, v[:S], e[:S], np.concatenate([x, known]), np.concatenate([e[S:], none]), self.unit)
-        by_series = Ball(found.by_input.mid[:, : len(x)], found.by_input.rad[:, : len(x)])
-        by = Ball(np.hstack([found.by_state.mid, by_series.mid]), np.hstack([found.by_state.rad, by_series.rad]))
-        # a coefficient is a product or two, and a sum of those
-        to_x = Ball(self.by_state, 4 * U * np.abs(self.by_state)) @ by
-        direct = np.hstack([np.zeros((self.D, S)), self.by_series])
-        to_x = to_x.plus(Ball(direct, np.hstack([np.zeros((self.D, S)), 16 * U * self.by_series_size])))
-        image = self.by_series @ x + self.by_input @ known + self.by_state @ found.image + self.constant
-        terms = self.size + len(known) + 16
-        heads = np.abs(self.by_state)
-        reached = outward(np.abs(found.image) + by.size() @ e, self.size)
+    def enclose(
+        self, v: Array, e: Array, known: Array, reach: Reach | None = None, parts: int = 1
+    ) -> tuple[Array, Array, Array, Array, Array]:
+        """One step from what is within e of v, and no farther than `reach` says.
+
+        The image of v ``(size,)``; the derivative ``(size, size)``; the rest, by which the difference of two images differs from the
+        derivative times that of their origins; and what rounding adds to an image, here and in the network. With more than one of
+        the `parts` one of the two is that of v.
+        """
+        S, x, eye = self.states, v[self.states :], np.eye(self.size)
+        within = (lambda M: outward(np.abs(M) @ e, self.size)) if reach is None else reach
+        none = np.zeros(self.size)
+        below = np.concatenate([x, known])
+        u = Line(below, np.pad(eye[S:], ((0, len(known)), (0, 0))), np.zeros(len(below)), np.pad(e[S:], (0, len(known))))
+        lines, own, running = [], [], []
+        for i, step in enumerate(self.steps):
+            d = step.d
+            places = [slice((2 * i + j) * d, (2 * i + j + 1) * d) for j in (0, 1)]
+            new, lost, lost_running = step.follow(
+                [Line(v[p], eye[p], none[p], e[p]) for p in places], u, within, self.unit, parts
+            )
+            lines += new
+            own.append(lost)
+            running.append(lost_running)
+            # what the next layer reads has been rounded, twice where two networks are compared
+            u = new[1]._replace(rest=outward(new[1].rest + lost[d:] + 2 * lost_running[d:], 4))
+        state = Line(*(np.concatenate(part) for part in zip(*lines)))
+        # a coefficient of the head is a product or two, and a sum of those
+        to_x, heads = state.through(self.by_state), np.abs(self.by_state)
+        direct = np.abs(self.by_series) @ e[S:]
+        A = np.vstack([state.by, to_x.by + np.hstack([np.zeros((self.D, S)), self.by_series]), self.shift])
+        by_rest = to_x.rest + 4 * U * (to_x.size + direct) + 16 * U * (self.by_series_size @ e[S:] + direct + to_x.size)
+        image = self.by_series @ x + self.by_input @ known + self.by_state @ state.value + self.constant
+        value = np.abs(x[: self.D]) + e[S : S + self.D]
+        box = heads @ outward(state.size + state.rest, 2) + self.by_series_size @ e[S:]
         sizes = (
-            self.by_series_size @ (np.abs(x) + e[S:]) + np.abs(self.by_input) @ np.abs(known) + heads @ reached
-            + np.abs(self.constant)
+            self.by_series_size @ np.abs(x) + np.abs(self.by_input) @ np.abs(known) + heads @ np.abs(state.value)
+            + np.abs(self.constant) + box
         )  # fmt: skip
-        own, running = (
-            outward(heads @ lost + 2 * terms * unit * sizes, terms)
-            for lost, unit in ((found.own, U), (found.running, self.unit))
-        )
+        # the increment is a sum of small terms, and added to the value in the end; here all of it is one sum
+        n = self.terms
+        partial = np.minimum(sizes, (sizes + np.abs(image - x[: self.D]) + box) / 2 + 2 * n * U * (sizes + value))
+        lost, lost_running = np.concatenate(own), np.concatenate(running)
+        own_x = outward(heads @ lost + 2 * n * U * (sizes + value), n)
+        run_x = outward(heads @ lost_running + self.unit * (n / (1 - n * self.unit) * partial + 8 * sizes + value), n)
         still = np.zeros(self.D * self.lags)
-        whole = [by, to_x, self.shift]
         return (
-            np.concatenate([found.image, image, x[: len(still)]]), Ball(*(np.vstack(part) for part in zip(*whole))),
-            np.concatenate([found.own, own, still]), np.concatenate([found.running, running, still]),
+            np.concatenate([state.value, image, x[: len(still)]]), A, np.concatenate([state.rest, outward(by_rest, n), still]),
+            np.concatenate([lost, own_x, still]), np.concatenate([lost_running, run_x, still]),
         )  # fmt: skip
 
 
 @torch.no_grad()
-def _radii(loop: ClosedLoop, data: Array, known: int, steps: int, errors: Array | None) -> Array:
+def _radii(loop: ClosedLoop, data: Array, known: int, steps: int, errors: Array | None, noise: Array) -> Array:
     """How far the network's free run can be from the truth, in the units of the data, ``(steps, D)``."""
     network, D, S = loop.network, loop.D, loop.states
-    mean, std = loop.mean, loop.std
-    dtype = network.mean.dtype
+    mean, std, lower, upper = loop.mean, loop.std, loop.lower[:D], loop.upper[:D]
+    dtype, here = network.mean.dtype, slice(S, S + D)
     drives = _both_ends(network.normalise_inputs(torch.tensor(data[:, D:], dtype=dtype)))
-    past = network.normalise(torch.tensor(data[:known, :D], dtype=dtype))[:, None]
-    drive = drives[:known, None] if drives.shape[1] else None
-    # the very numbers with which the forecast begins
-    first, ((y, z), lags) = network.step(past, drive)
-    state = torch.stack([z[:, 0], y[:, 0]], 1).reshape(-1)
-    run = [state, first[-1, 0], *lags[:, 0].flip(0)]
-    begun = torch.cat(run).to("cpu", torch.float64).numpy()
     e = drives.to("cpu", torch.float64).numpy()
-    x = (data[:, :D] - mean) / std
-    v, center, noise = begun.copy(), np.zeros(loop.size), np.zeros(loop.size)
-    if errors is None:
-        v[S:] = np.concatenate([x[known - j] for j in range(1 + loop.lags)])
-        center = begun - v
-        noise[S:] = 2 * U * np.abs(center[S:])
-    here = slice(S, S + D)
 
     def allowed(reach: Array) -> Array:
         """The errors to come, as they are where the network's prediction, of such a size, has come back to the units of the data."""
         return outward((np.zeros(D) if errors is None else errors + 4 * loop.unit * (std * reach + np.abs(mean))) / std, 4)
 
-    if errors is not None:
-        noise[here] = allowed(np.abs(v[here]))
-    spread = Spread(loop.size, steps)
-    spread.add(noise[:, None])
+    first = np.zeros(loop.size)
+    if noise.any():  # all histories, from the first sample on, which a network reads for its delayed values as well
+        start = 0
+        x = ((data[:known, :D] - mean) / std).clip(lower, upper)
+        read = outward((noise + 8 * loop.unit * (np.abs(data[:known, :D]) + np.abs(mean))) / std, 4)
+        v = np.concatenate([np.zeros(S), *[x[0]] * (1 + loop.lags)])
+        first[S:] = np.tile(read[0], 1 + loop.lags)
+    else:  # the very numbers with which the forecast begins
+        start = known
+        past = network.normalise(torch.tensor(data[:known, :D], dtype=dtype))[:, None]
+        predicted, ((y, z), lags) = network.step(past, drives[:known, None] if drives.shape[1] else None)
+        run = [torch.stack([z[:, 0], y[:, 0]], 1).reshape(-1), predicted[-1, 0], *lags[:, 0].flip(0)]
+        v = torch.cat(run).to("cpu", torch.float64).numpy()
+        if errors is not None:
+            first[here] = allowed(np.abs(v[here]))
+    spread = Spread(loop.size, known + steps - start)
+    spread.add(first[:, None])
     radius = np.full((steps, D), np.inf)
-    for n in range(steps):
-        delta = outward(np.abs(center) + spread.total()[:, 0], 2)
-        if loop.is_held(v, delta):
+    for k in range(start, known + steps):
+        delta = spread.total()[:, 0]
+        if k >= known:
+            if loop.is_held(v, delta):
+                break
+            # back in the units of the data: their normalisation in float64, and the network's way back
+            size = std * (np.abs(v[here]) + delta[here]) + np.abs(mean)
+            apart = std * delta[here] + (4 * loop.unit + 8 * U) * size
+            if errors is None:
+                apart += np.abs(std * v[here] + mean - data[k, :D]) + 2 * U * np.abs(data[k, :D]) + noise
+            radius[k - known] = outward(apart, 8)
+        if k == known + steps - 1 or not delta.max() <= FAR:
             break
-        # back in the units of the data: their normalisation in float64, and the network's way back
-        size = std * (np.abs(v[here]) + delta[here]) + np.abs(mean)
-        radius[n] = outward(std * delta[here] + (4 * loop.unit + 8 * U) * size, 8)
-        if n == steps - 1 or not delta.max() <= FAR:
-            break
-        image, by, own, running = loop.enclose(v, delta, e[known + n])
-        A = by.mid
-        step = np.zeros(loop.size)
-        if errors is None:
-            step[here] = image[here] - x[known + n + 1]
-            v = np.concatenate([image[:S], x[known + n + 1], image[S + D :]])
-        else:
-            v = image
-        lost = (by.rad + 2 * (loop.size + 2) * U * np.abs(A)) @ delta + 4 * U * np.abs(step) + own + running
+        image, A, rest, own, running = loop.enclose(v, delta, e[k], spread.reach, PARTS if errors is None else 1)
+        v = image.copy()
+        lost = rest + 2 * (loop.size + 2) * U * (np.abs(A) @ delta) + own + running
         if errors is not None:  # the network along the truth rounds as well
             lost += running
-            lost[here] += allowed(np.abs(image[here]) + by.size()[here] @ delta)
-        center = A @ center + step
+            lost[here] += allowed(np.abs(image[here]) + outward(np.abs(A[here]) @ delta + rest[here], loop.size))
+        if k + 1 < known:  # what is read next is no prediction
+            A[here], lost[here], v[here] = 0.0, read[k + 1], x[k + 1]
         spread.advance(A, outward(lost, loop.size)[:, None])
     return radius
 

@@ -65,6 +65,12 @@ class Spread:
         self.G[:, filled] = A @ self.G[:, filled]
         self.add(q)
 
+    def reach(self, M: Array) -> Array:
+        """Of one column: how far M times what there is can be from zero; less than ``abs(M) @ total``, where things cancel."""
+        n = self.count * self.size
+        rounding = 2 * (self.size + 2) * U * (np.abs(M) @ self.total()[:, 0])
+        return outward(np.abs(M @ self.G[:, :n]) @ self.q[:n, 0] + rounding, n)
+
     def total(self) -> Array:
         """``(size, columns)``."""
         n = self.count * self.size

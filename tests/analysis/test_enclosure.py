@@ -7,7 +7,7 @@ import torch
 
 import lemode
 from lemode.analysis import input_jacobian, step_jacobian
-from lemode.analysis.enclosure import Ball, LayerStep, enclose_layers
+from lemode.analysis.enclosure import Ball, LayerStep, Line, enclose_layers
 from lemode.analysis.rounding import unit_roundoff
 from lemode.kernels import BACKENDS, run
 from lemode.kernels.backends import LEAKY
@@ -157,3 +157,53 @@ def test_products_of_balls_contain_the_products_and_are_as_small_as_can_be():
     # attained where nothing has a sign
     A, B = (Ball(np.abs(M.mid), M.rad) for M in (A, B))
     assert np.allclose((A.mid + A.rad) @ (B.mid + B.rad) - (A @ B).mid, (A @ B).rad, rtol=1e-12)
+
+
+@pytest.mark.parametrize("scheme", LEAKY)
+def test_images_of_what_is_in_a_set_are_within_the_rest_of_the_line(scheme):
+    """Of a set that is long in one direction and thin in all others, where a box says much less."""
+    made, rng, d = cell(scheme, d=4), np.random.default_rng(7), 4
+    step, reached, sharper = LayerStep(made), {1: 0.0, 4: 0.0}, []
+    G, eye = np.hstack([rng.standard_normal((2 * d + 2, 1)), np.eye(2 * d + 2)]), np.eye(2 * d + 2)
+    for length in (1e-3, 1e-2, 0.1):
+        q = np.append(length, np.full(2 * d + 2, 1e-3 * length))
+        v, e = rng.uniform(-0.5, 0.5, 2 * d + 2), np.abs(G) @ q
+        z, y, u = (Line(v[p], eye[p], np.zeros(len(e[p])), e[p]) for p in (slice(0, d), slice(d, 2 * d), slice(2 * d, None)))
+
+        def image(w):
+            state = torch.from_numpy(w[d : 2 * d]), torch.from_numpy(w[:d])
+            with torch.no_grad():
+                y_new, z_new = made.scheme.step(made.ode, state, torch.from_numpy(w[2 * d :]), made.dt)
+            return torch.cat([z_new, y_new]).numpy()
+
+        box = step.enclose(v[: 2 * d], e[: 2 * d], v[2 * d :], e[2 * d :], 2.0**-53)
+        wide = box.state.rad @ e[: 2 * d] + box.input.rad @ e[2 * d :]
+        for parts in (1, 4):
+            lines, own, running = step.follow([z, y], u, lambda M, q=q: np.abs(M @ G) @ q, 2.0**-53, parts)
+            by, rest = (np.concatenate([getattr(line, name) for line in lines]) for name in ("by", "rest"))
+            assert np.allclose(by, np.hstack([box.state.mid, box.input.mid]), atol=1e-13)
+            sharper.append(np.median(rest / wide))
+            for _ in range(300):
+                # two points whose difference is in the set, as each is; or one and the middle
+                half = rng.choice([-1, 1], len(q)) * rng.choice([1.0, rng.random()])
+                ends = (0.5 * G @ (q * half), -0.5 * G @ (q * half)) if parts == 1 else (G @ (q * half), 0 * v)
+                shift = rng.uniform(-0.5, 0.5) * G[:, 0] * length if parts == 1 else 0.0
+                a, b = (v + shift + end for end in ends)
+                gap = np.abs(image(a) - image(b) - by @ (a - b))
+                # both images are rounded, and the difference of their origins
+                assert (gap <= rest + 2 * (own + running) + 1e-15).all()
+                reached[parts] = max(reached[parts], (gap / (rest + 1e-14)).max())
+    assert min(reached.values()) > 0.2
+    assert np.median(sharper) < 0.7
+
+
+def test_the_coefficients_of_a_segment_are_nearly_half_of_those_at_its_end():
+    step, eye, e = LayerStep(cell(d=3)), np.eye(8), np.full(8, 1e-4)
+    lines = [
+        Line(np.full(n, 0.1), eye[p], np.zeros(n), e[p]) for n, p in ((3, slice(0, 3)), (3, slice(3, 6)), (2, slice(6, 8)))
+    ]
+    one, many = (
+        np.concatenate([line.rest for line in step.follow(lines[:2], lines[2], lambda M: np.abs(M) @ e, 2.0**-53, parts)[0]])
+        for parts in (1, 10)
+    )
+    assert np.allclose(many / one, 0.55, atol=0.03)  # (1 + 2 + ... + 10) / 100, where the derivative bends little

@@ -1,6 +1,7 @@
 """Certified horizons: the forecast is within the radius at every step, in all ways that a surrogate can be built, or there is none."""
 
 import copy
+import dataclasses
 import functools
 
 import matplotlib
@@ -12,7 +13,9 @@ import torch
 import lemode
 from lemode.analysis import CertifiedHorizon, certified_horizon
 from lemode.analysis import horizon as module
-from lemode.analysis.horizon import ClosedLoop
+from lemode.analysis.horizon import ClosedLoop, _radii
+from lemode.surrogate.forecast import free_run
+from lemode.surrogate.network import both_ends
 
 STEPS = 140
 KINDS = {
@@ -78,7 +81,7 @@ def test_the_forecast_is_within_the_radius_of_held_out_data_at_every_step(model)
             finite = np.isfinite(found.radius).all(1)
             assert finite[:3].all()
             closest = max(closest, (error / found.radius)[finite].max())
-    assert closest > 0.9  # with the signs of the errors known the first steps leave no room
+    assert closest > 0.9  # of the first steps the error is known
 
 
 def test_the_forecast_is_within_the_radius_where_the_errors_to_come_are_as_small_as_was_said(model):
@@ -106,6 +109,56 @@ def test_the_radius_starts_from_the_first_error_and_horizons_grow_with_the_toler
     assert np.array_equal(found[0].radius, found[3].radius)  # the tolerance is no part of the proof
 
 
+@pytest.mark.parametrize("future", [False, True])
+def test_every_history_within_the_noise_has_its_forecast_within_the_radius(model, future):
+    x, rng, closest = DATA[7], np.random.default_rng(0), 0.0
+    noise = np.array([1e-4, 2e-4])
+    largest = np.abs(one_step_errors(model, x, 60)).max(0)
+    given = {"errors": 1.1 * largest, "inputs": x[60:90, 2:]} if future else {"history": 60}
+    found = certified_horizon(model, x[:60] if future else x, 0.3, steps=30, noise=noise, **given)
+    alone = certified_horizon(model, x[:60] if future else x, 0.3, steps=30, **given)
+    finite = np.isfinite(found.radius).all(1) & np.isfinite(alone.radius).all(1)
+    assert finite[:2].all()
+    assert (found.radius > alone.radius)[finite].all()
+    for _ in range(20):
+        history = x[:60].copy()
+        history[:, :2] += (1 - 1e-9) * noise * rng.choice([-1, 1], (60, 2))
+        forecast = np.asarray(model.forecast(history, 30, inputs=x[60:90, 2:]))
+        assert (np.abs(forecast - x[60:90, :2]) <= found.radius).all()
+        moved = np.abs(forecast - alone.forecast)[finite] / (found.radius[finite] - alone.radius[finite])
+        closest = max(closest, moved.max())
+    assert closest > 0.1  # draws seldom meet the worst history of 60 samples
+
+
+@pytest.mark.parametrize(("known", "glitch"), [(1, 0.0), (2, 0.0), (60, 2.0)])
+def test_noise_in_the_first_sample_and_in_samples_that_are_held(known, glitch):
+    network, x, noise = fitted("two layers and delays").network_, DATA[7].copy(), np.array([1e-4, 2e-4])
+    x[known // 2, :2] += glitch
+    radius = _radii(ClosedLoop(network), x[: known + 3], known, 3, None, noise)
+    error = []
+    for way in ([0, 0], [-1, -1], [-1, 1], [1, -1], [1, 1]):
+        before = x[: known + 3].copy()
+        before[:known, :2] += (1 - 1e-9) * noise * np.array(way)
+        series, e = (torch.from_numpy(part)[:, None].to(network.mean) for part in (before[:known, :2], before[:, 2:]))
+        with torch.no_grad():
+            e = both_ends(network.normalise_inputs(e))
+            ahead = free_run(network, network.normalise(series), 3, e[:known], e[known:])
+            error.append(np.abs(network.denormalise(ahead)[:, 0].double().numpy() - x[known : known + 3, :2]))
+        assert (error[-1] <= radius).all()
+    assert (radius < error[0] + 20 * noise).all()
+
+
+def test_what_is_known_is_measured_and_rounding_alone_is_added():
+    """The bound ends where the forecast does, and not where a bound of its error by the sizes of one-step errors would."""
+    model, x = fitted("trained, float32"), DATA[7]
+    found = certified_horizon(model, x, 0.3, history=60)
+    error = np.abs(found.forecast - found.truth)
+    last = np.isfinite(found.radius).all(1).sum()
+    assert last > 50  # from there on the forecast is held at its bounds
+    assert error[:last].max() > 0.1
+    assert (found.radius - error)[:last].max() < 1e-3  # 3e-6 at each step, that of float32
+
+
 def test_the_map_and_its_derivative_are_those_of_the_network(model):
     """Beside torch's derivative of what the network itself does."""
     loop, rng = ClosedLoop(model.network_), np.random.default_rng(0)
@@ -119,7 +172,7 @@ def test_the_map_and_its_derivative_are_those_of_the_network(model):
         x, ((y, z), lags) = network.step(v[None, None, S : S + D], torch.from_numpy(known)[None, None], ((y, z), lags))
         return torch.cat([torch.stack([z[:, 0], y[:, 0]], 1).reshape(-1), x.reshape(-1), lags[:, 0].flip(0).reshape(-1)])
 
-    image, by, own, _ = loop.enclose(v, np.zeros(loop.size), known)
+    image, A, rest, own, _ = loop.enclose(v, np.zeros(loop.size), known)
     vt = torch.from_numpy(v)
     expected = move(vt).detach().numpy()
     expected[S + D :] = v[S : S + D * loop.lags]
@@ -127,8 +180,8 @@ def test_the_map_and_its_derivative_are_those_of_the_network(model):
     J[S + D :, S : S + D * loop.lags] = np.eye(D * loop.lags)  # the network keeps the values as they were given
     size = 1 + np.abs(loop.by_state).sum() + loop.by_series_size.sum()
     assert np.abs(image - expected).max() <= 1e-14 * size  # a few hundred terms in float64
-    assert np.abs(by.mid - J).max() <= 1e-14 * size
-    assert own.max() <= 1e-12 * size
+    assert np.abs(A - J).max() <= 1e-14 * size
+    assert max(own.max(), rest.max()) <= 1e-12 * size
 
 
 def test_rounding_is_a_defect():
@@ -160,9 +213,10 @@ def test_what_a_step_rounds_by_is_in_the_radius_of_the_next(monkeypatch, future,
     series, usual = (x[:60] if future else x), ClosedLoop.enclose
 
     def rounding(more):
-        def enclose(loop, v, e, known):
-            image, by, own, running = usual(loop, v, e, known)
-            return image, by, own, running + more * (np.arange(loop.size) == loop.states)
+        def enclose(*given):
+            loop = given[0]
+            *same, running = usual(*given)
+            return *same, running + more * (np.arange(loop.size) == loop.states)
 
         monkeypatch.setattr(ClosedLoop, "enclose", enclose)
         return certified_horizon(model, series, 0.3, steps=3, **given).radius[:, 0]
@@ -183,7 +237,7 @@ def test_a_float32_step_is_within_what_is_said_of_the_exact_one():
         z, y = v[: loop.states].reshape(2, 1, 1, -1)
         with torch.no_grad():
             x, ((y, z), _) = network.step(v[None, None, loop.states :], known[None, None], ((y, z), v.new_zeros(0, 1, 2)))
-        image, _, own, running = loop.enclose(v.double().numpy(), np.zeros(loop.size), known.double().numpy())
+        image, *_, own, running = loop.enclose(v.double().numpy(), np.zeros(loop.size), known.double().numpy())
         error = np.abs(torch.cat([z.reshape(-1), y.reshape(-1), x.reshape(-1)]).double().numpy() - image)
         assert (error <= own + running).all()
         closest = max(closest, (error / running).max())
@@ -220,6 +274,7 @@ X = DATA[7]
         ({"errors": 0.1}, ValueError, "steps=None: say how many"),
         ({"errors": 0.1, "history": 60, "steps": 3}, ValueError, "history=60: with errors="),
         ({"errors": -0.1, "steps": 3}, ValueError, "errors=-0.1"),
+        ({"noise": [0.1, np.nan]}, ValueError, "noise=.*each of 2 variables"),
         ({"errors": 0.1, "steps": 3, "inputs": X[:2, 2:]}, ValueError, "inputs have 2 rows: give one for each of 3"),
         ({"errors": 0.1, "steps": 30_000, "inputs": np.zeros((30_000, 1))}, ValueError, "30000 steps in 20 dim.*give at most"),
         ({"model": lemode.LEM(1, 2)}, TypeError, "model is LEM: give a fitted lemode.Surrogate"),
@@ -258,6 +313,13 @@ def test_the_statement_in_words_and_the_plot():
     assert found.horizons.tolist() == [2, 1]  # b is out at the second step, and what follows does not count
     assert str(found) == (
         "The forecast is within 0.25 of a for 2 of 4 steps; the forecast is within 0.5 of b for 1 of 4 steps: proved."
+    )
+    condition = dataclasses.replace(found, errors=np.array([0.1, 0.2]), noise=np.array([0.01, 0.02]))
+    assert str(condition).startswith(
+        "If no sample of a is off by more than 0.01 and b is off by more than 0.02 and no one-step error of a exceeds 0.1 and b exceeds 0.2, the"
+    )
+    assert str(dataclasses.replace(found, noise=np.array([0.01, 0.02]))).startswith(
+        "If no sample of a is off by more than 0.01 and"
     )
     ax = found.plot("a")
     assert "certified horizon, 2 steps" in [text.get_text() for text in ax.get_legend().get_texts()]

@@ -98,21 +98,41 @@ def surrogates(draw):
     return network, data
 
 
-@given(surrogates())
-def test_8_2_no_free_run_leaves_the_radius(drawn):
+KNOWN = 12
+# of a series' standard deviation; a sample is within it to the last bit but one
+NOISE = st.sampled_from([0.0, 1e-8, 1e-3, 0.1])
+
+
+@given(surrogates(), NOISE)
+def test_8_2_no_free_run_from_any_history_leaves_the_radius(drawn, noise):
     network, data = drawn
-    known, D = 12, data.shape[1]
+    noise = np.full(data.shape[1], noise * data.std())
+    true = data + (1 - 1e-15) * noise * np.random.default_rng(0).choice([-1, 1], data.shape)
+    radius = _radii(ClosedLoop(network), data, KNOWN, 8, None, noise)
+    for history in (data[:KNOWN], true[:KNOWN]):
+        forecast = forecast_of(network, history)
+        for truth in (data, true):
+            assert (np.abs(forecast - truth[KNOWN:]) <= radius).all()
+
+
+@given(surrogates(), NOISE)
+def test_8_2_nor_where_the_errors_to_come_are_as_small_as_was_said(drawn, noise):
+    network, true = drawn
+    noise = np.full(true.shape[1], noise * true.std())
+    history = true[:KNOWN] + (1 - 1e-15) * noise * np.random.default_rng(0).choice([-1, 1], true[:KNOWN].shape)
     with torch.no_grad():
-        series = network.normalise(torch.tensor(data, dtype=network.mean.dtype))[:, None]
-        forecast = network.denormalise(free_run(network, series[:known], 8))[:, 0].double().numpy()
+        series = network.normalise(torch.tensor(true, dtype=network.mean.dtype))[:, None]
         predicted = network.denormalise(network.step(series)[0])[:, 0].double().numpy()
-    error = np.abs(forecast - data[known:])
-    loop, no_inputs = ClosedLoop(network), np.empty((20, 0))
-    signed = _radii(loop, np.concatenate([data, no_inputs], 1), known, 8, None)
-    assert (error <= signed).all()
-    largest = np.abs(predicted[known - 1 : -1] - data[known:]).max(0)
-    future = np.concatenate([data[:known], np.full((8, D), np.nan)])
-    assert (error <= _radii(loop, future, known, 8, largest + 1e-300)).all()
+    largest = np.abs(predicted[KNOWN - 1 : -1] - true[KNOWN:]).max(0) + 1e-300
+    series = np.concatenate([history, np.full((8, true.shape[1]), np.nan)])
+    radius = _radii(ClosedLoop(network), series, KNOWN, 8, largest, noise)
+    assert (np.abs(forecast_of(network, history) - true[KNOWN:]) <= radius).all()
+
+
+def forecast_of(network, history):
+    with torch.no_grad():
+        series = network.normalise(torch.tensor(history, dtype=network.mean.dtype))[:, None]
+        return network.denormalise(free_run(network, series, 8))[:, 0].double().numpy()
 
 
 @settings(max_examples=5)  # each finds a norm by some hundred steps of descent
