@@ -3,8 +3,8 @@ A forecast that carries its own proof
 =====================================
 
 How long is a forecast right? A surrogate that is fed with its own predictions is a known map, and the true series is a trajectory of
-the same map but for the one-step errors. So one can *prove* how far the two can be apart after n steps, from the one-step errors and
-the derivatives of the network along the series, with all that rounding does: ``lemode.analysis.certified_horizon``. Nothing has to be
+the same map but for the one-step errors. So one can *prove* how far the two can be apart after n steps, from a bound on the one-step
+errors and the derivatives of the network along the forecast, with all that rounding does: ``lemode.analysis.certified_horizon``. Nothing has to be
 known of the system behind the data.
 
 Run it with ``python examples/certified_forecast.py``; it takes less than a minute. More ``--steps`` of training give longer horizons.
@@ -41,8 +41,8 @@ model.fit(training, validation=validation)
 # %%
 # The data are known
 # ------------------
-# From 300 samples on, the surrogate runs free. The proof uses the one-step errors along the series, with their signs. Beside it: when
-# the error really exceeds the tolerance, 5 % of a standard deviation, for the first time.
+# From 300 samples on, the surrogate runs free. How far it is from the series is measured, and proved for every machine and every order
+# of its sums. Beside it: when the error really exceeds the tolerance, 5 % of a standard deviation, for the first time.
 
 history, steps = 300, 400
 tolerance = 0.05 * training.x.std()
