@@ -4,8 +4,8 @@ A forecast that carries its own proof
 
 How long is a forecast right? A surrogate that is fed with its own predictions is a known map, and the true series is a trajectory of
 the same map but for the one-step errors. So one can *prove* how far the two can be apart after n steps, from a bound on the one-step
-errors and the derivatives of the network along the forecast, with all that rounding does: ``lemode.analysis.certified_horizon``. Nothing has to be
-known of the system behind the data.
+errors and the derivatives of the network along the forecast, with all that rounding does: ``lemode.analysis.certified_horizon``. Nothing
+has to be known of the system behind the data.
 
 Run it with ``python examples/certified_forecast.py``; it takes less than a minute. More ``--steps`` of training give longer horizons.
 """

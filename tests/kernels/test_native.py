@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lemode import LEM, kernels
+from lemode.analysis.enclosure import ELEMENTARY
 from lemode.kernels import core, native, pool, reference
 from lemode.ode import MultiscaleODE
 from lemode.schemes import SCHEMES, get_scheme
@@ -44,9 +45,13 @@ def function(name, x):
 # tanh and the logistic function -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("dtype", "tolerance", "tail"), [(torch.float32, 2.5e-7, 87), (torch.float64, 1e-15, 700)])
-def test_functions_are_relatively_accurate_at_every_magnitude(isa, dtype, tolerance, tail):
-    """From the smallest normal numbers, where tanh(x) = x, to saturation; sigmoid also in its left tail, down to exp(-tail)."""
+@pytest.mark.parametrize(("dtype", "tail"), [(torch.float32, 87), (torch.float64, 700)])
+def test_functions_are_relatively_accurate_at_every_magnitude(isa, dtype, tail):
+    """From the smallest normal numbers, where tanh(x) = x, to saturation; sigmoid also in its left tail, down to exp(-tail).
+
+    Certified horizons take them to err by no more.
+    """
+    tolerance = ELEMENTARY * torch.finfo(dtype).eps / 2
     smallest = np.log10(torch.finfo(dtype).tiny) + 1
     size = np.concatenate([np.logspace(smallest, 2, 20_001), np.linspace(0.01, 12, 20_001)])
     x = torch.tensor(np.concatenate([size, -size]), dtype=dtype)
