@@ -75,7 +75,7 @@ BEGINNINGS, BEGINNING, BEGINNING_WEIGHT = 64, 12, 1e-4
 
 # of the response to noise: series and samples it is measured on, and the difference quotient's half width, in increments
 NOISY_SERIES, NOISY_SAMPLES, DELTA = 4, 20_000, 1e-3
-BLOCK = 20_000_000  # numbers of features at a time
+BLOCK = 8_000_000  # numbers of features at a time; some copies of them are alive at once
 
 
 @dataclass(frozen=True)
