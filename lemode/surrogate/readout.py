@@ -540,7 +540,7 @@ def fit_readout(
     >>> network.set_scales(waves)
     >>> series = Series(network.normalise(waves))
     >>> readout, history, _ = fit_readout(network, series, series, washout=50, seed=0)
-    >>> history.chosen["free_error"] < history.chosen["linear_free_error"]
+    >>> history.chosen["free_error"] <= history.chosen["linear_free_error"] < 1e-12  # a wave is linear
     True
     """
     start, history = time.monotonic(), History(stopped=Stopped.SOLVED)
@@ -601,10 +601,9 @@ class Problem:
 
     Examples
     --------
-    >>> x = np.random.default_rng(0).normal(size=50).cumsum()
-    >>> model = lemode.Surrogate(hidden_size=5, train="readout", washout=5, verbose=0).fit(x)
-    >>> "held-out part" in model.history_.phases
-    True
+    >>> x = np.sin(np.linspace(0, 9, 91))
+    >>> list(lemode.Surrogate(hidden_size=5, train="readout", washout=5, verbose=0).fit(x).history_.phases)
+    ['data', 'readout', 'judging', 'held-out part']
     """
 
     regression: Regression | Autoregressions
@@ -751,8 +750,9 @@ class Autoregressions:
     >>> network = IncrementNetwork(lemode.LEM(1, 1, dtype=torch.float64), 1, 1, torch.float64)
     >>> network.set_scales(x)
     >>> series = Series(network.normalise(x))
-    >>> Autoregressions(network, series, None, Judge.along(series, 50, 0)).network.delays  # a random walk has no other lag
-    0
+    >>> found = Autoregressions(network, series, None, Judge.along(series, 50, 0)).weights
+    >>> {delays: round(w, 2) for delays, w in found.items()}  # a random walk has no lag but the first
+    {0: 0.95, 1: 0.05}
     """
 
     def __init__(self, network: IncrementNetwork, series: Series, known: Tensor | None, judge: Judge) -> None:

@@ -106,6 +106,7 @@ def test_code_of_the_page_on_deployment_runs(monkeypatch, tmp_path):
     np.savetxt("history.csv", X[:50], delimiter=",", header="a,b", comments="", fmt="%.17g")
     scope = {}
     for code in re.findall(r"```python\n(.*?)```", (Path(__file__).parents[2] / "docs" / "deployment.md").read_text(), re.S):
-        exec(code, scope)
+        if "import TimeSeries" not in code:  # tests/contracts/test_darts.py runs that where darts is
+            exec(code, scope)
     np.testing.assert_allclose(scope["ahead"][:, 0], model.forecast(X[:50], 24), atol=1e-10, rtol=0)
     np.testing.assert_allclose(scope["predicted"], model.forecast(X[:50], 1), atol=1e-10, rtol=0)
