@@ -30,7 +30,20 @@ from .seeds import torch_stream
 from .series import Series
 from .tsqr import over_workers
 
-__all__ = ["DRAWS", "FLOOR", "NOISES", "RIDGES", "Draw", "Judge", "Problem", "Regression", "draw", "fit_readout", "luck"]
+__all__ = [
+    "DRAWS",
+    "FLOOR",
+    "NOISES",
+    "RIDGES",
+    "Autoregressions",
+    "Draw",
+    "Judge",
+    "Problem",
+    "Regression",
+    "draw",
+    "fit_readout",
+    "luck",
+]
 
 F64 = torch.float64
 
