@@ -22,6 +22,7 @@ import torch
 from one_series import pendulum_from
 
 import lemode
+from lemode.metrics import valid_prediction_time
 from lemode.systems import Lorenz96, MackeyGlass, Roessler, VanDerPol
 
 T, WARM, STARTS, LEVEL = 1000, 200, 48, 0.4
@@ -60,11 +61,9 @@ SETTINGS = {
 
 def valid(model: Any, starts: np.ndarray, interval: float, scale: np.ndarray) -> tuple[float, float, float]:
     """Median and least of the valid times, and the share that lasts to the end."""
-    free = np.asarray(model.forecast(starts[:, :WARM], starts.shape[1] - WARM))
-    error = np.sqrt((((free - starts[:, WARM:]) / scale) ** 2).mean(-1))
-    beyond = ~(error < LEVEL)
-    times = interval * np.where(beyond.any(1), beyond.argmax(1), beyond.shape[1])
-    return float(np.median(times)), float(times.min()), float(1 - beyond.any(1).mean())
+    free, truth = np.asarray(model.forecast(starts[:, :WARM], starts.shape[1] - WARM)), starts[:, WARM:]
+    times = valid_prediction_time(free, truth, interval, LEVEL, 1.0, scale=scale)
+    return float(np.median(times)), float(times.min()), float((times >= interval * truth.shape[1]).mean())
 
 
 def main() -> None:

@@ -782,9 +782,8 @@ class Autoregressions:
     def heads(self, pairs: Sequence[tuple[float, float]]) -> Tensor:
         """As of a `Regression`: more lags are further columns, so a head of fewer is one with zeros there."""
         weighted = zip(self.weights.values(), self.parts)
-        return sum(
-            w * torch.stack([_with_units(h, self.network, p.network.delays) for h in p.heads(pairs)]) for w, p in weighted
-        )  # type: ignore[return-value]
+        parts = [w * torch.stack([_with_units(h, self.network, p.network.delays) for h in p.heads(pairs)]) for w, p in weighted]
+        return torch.stack(parts).sum(0)
 
 
 def _weights_of_orders(network: IncrementNetwork, series: Series) -> dict[int, float]:
