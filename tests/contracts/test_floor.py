@@ -1,4 +1,7 @@
-"""With the defaults no series is forecast worse than by a linear autoregression, written here by hand: thirteen made up and six measured."""
+"""A readout or a small trained network forecasts no series worse than a linear autoregression, written here by hand, by a tenth or more.
+
+Thirteen are made up and six measured; what is compared is out of sample. The defaults, but for fewer units and steps.
+"""
 
 import numpy as np
 import pytest

@@ -33,7 +33,7 @@ def test_blocks_without_use_are_freed():
     for _ in range(2 * pool.LATELY):
         rnn(u)
     # a few results of 2 MiB, and what the backward pass would read, 8 MiB, or 16 where 8 units are padded to 16 lanes; it was 118
-    assert pool.idle_bytes() < 24 * mib
+    assert pool.idle_bytes() < (24 if core.isa() == "avx512" else 20) * mib
 
 
 def test_there_is_one_limit(monkeypatch):
