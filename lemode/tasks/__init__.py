@@ -1,11 +1,12 @@
 """Tasks for sequence models, each with a fixed split, its source and its licence; nothing is downloaded.
 
 `adding` and `copy_memory` are drawn; `digits` come with scikit-learn, `python_topics` with Python, some sets of `archive` with aeon or
-sktime; `mnist`, `cifar10`, the rest of `archive` and `treebank` read the files that a user has.
+sktime; `mnist`, `cifar10`, `speech_commands`, the rest of `archive` and `treebank` read the files that a user has.
 """
 
 from .base import Part, Task
 from .images import cifar10, digits, mnist
+from .speech import speech_commands
 from .synthetic import adding, copy_memory
 from .text import python_topics, treebank
 from .ts_files import archive
@@ -20,5 +21,6 @@ __all__ = [
     "digits",
     "mnist",
     "python_topics",
+    "speech_commands",
     "treebank",
 ]
