@@ -3,6 +3,7 @@
     python benchmarks/sequence_tasks.py permuted noise --seeds 3
     python benchmarks/sequence_tasks.py adding --only "LEM|LSTM" --set T=2000 steps=3000 width=128
     python benchmarks/sequence_tasks.py permuted noise --table      # what the log has, nothing is run
+    python benchmarks/sequence_tasks.py permuted noise --time       # and how long a step takes, measured anew for all models together
 
 Tasks: ``adding``, ``copy`` (new sequences at every step); ``permuted``, ``noise`` (scikit-learn's digits, pixel by pixel in a fixed random
 order; row by row with noise behind); ``long`` (ACSF1: 1,460 steps, 10 appliances); ``vowels`` (JapaneseVowels); two regressions, ``fat``
@@ -11,7 +12,9 @@ order; row by row with noise behind); ``long`` (ACSF1: 1,460 steps, 10 appliance
 
 All run through `lemode.supervised`: Adam, a cosine, gradients of norm 1 at most, the weights that are best in validation. A model has as
 many parameters as a LEM of the task's width, as nearly as whole units allow, and as many steps; its learning rate is that of --lr with
-which its validation error is smallest, on average over the seeds. A finished run is a line of JSON in --log, and is not run again.
+which its validation error is smallest, on average over the seeds. A finished run is a line of JSON in --log, and is not run again. Runs may
+have been made beside other work and on several machines, so their seconds are in the log, but not in the tables: --time takes the
+processor time of the forward and the backward pass of a batch.
 """
 
 import argparse
@@ -31,6 +34,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from sequence_tasks_variants import VARIANTS
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, gelu, glu, mse_loss, one_hot
 
@@ -38,7 +42,7 @@ import lemode
 from lemode import LEMClassifier, LEMRegressor, tasks
 from lemode.supervised.network import build
 from lemode.supervised.series import Padded
-from lemode.supervised.training import Recipe, train
+from lemode.supervised.training import INTERRUPTED, History, Recipe, train
 from lemode.tasks.synthetic import draw_adding, draw_copy
 
 # -- peers that torch does not have, with nn.LSTM's conventions, time first ------------------------------------------
@@ -119,6 +123,8 @@ MODELS: dict[str, tuple[Any, str]] = {
     "LinOSS": (LinOSS, "paper"),
     "minGRU": (MinGRU, "paper"),
 }
+for variant, core in VARIANTS.items():
+    MODELS |= {variant: (core, "paper"), f"{variant}, time scales": (core, "timescales")}
 
 
 Result = dict[str, float]  # what was measured, by name; "validation" is what the learning rate is chosen by
@@ -146,6 +152,13 @@ def memory(network: Any, series: Padded) -> Result:
         median = lemode.analysis.timescales(network.core, series.x[: int(series.lengths.min())]).median
         found |= {f"_tau {q:.0%}": float(np.quantile(median, q)) for q in (0.05, 0.5, 0.95)}
     return found
+
+
+def whole(history: History) -> History:
+    """KeyboardInterrupt for a fit that was interrupted: it keeps its best weights, but its result is none for the log."""
+    if history.stopped == INTERRUPTED:
+        raise KeyboardInterrupt
+    return history
 
 
 # -- tasks -----------------------------------------------------------------------------------------------------------
@@ -216,7 +229,7 @@ def drawn(
         return loss(network(data), target)
 
     recipe = Recipe(steps=trial.steps, lr=trial.lr, validate_every=100)
-    history = train(network, step, lambda: float(loss(outputs(held), goal)), recipe)
+    history = whole(train(network, step, lambda: float(loss(outputs(held), goal)), recipe))
     with torch.no_grad():
         found = judge(outputs(test), truth)
     curve = {f"_validation at {at}": error for at, error in history.validation if at % max(100, trial.steps // 10) == 0}
@@ -293,7 +306,8 @@ def data_set(task: tasks.Task) -> Problem:
             warnings.simplefilter("ignore", lemode.DataWarning)  # of vowels: 12 features and 7 to 29 steps
             model.fit(task.train.x, task.train.y, validation=task.validation)
         score = model.score(*task.test)
-        found = {"validation": min(error for _, error in model.history_.validation), "train seconds": model.history_.seconds}
+        history = whole(model.history_)
+        found = {"validation": min(error for _, error in history.validation), "train seconds": history.seconds}
         found |= memory(model.network_, Padded.of([model.scales_.normalise(x) for x in task.test.x[:20]]))
         if task.kind == "classification":
             return {"accuracy, %": 100 * score, **found}
@@ -381,7 +395,12 @@ def run_all(names: list[str], options: argparse.Namespace, log: Path) -> None:
                     width, count = width_for(cell, problem.features, problem.outputs, target)
                     start = time.monotonic()
                     dt = min(1.0, 4 / problem.longest) if model == SMALL_DT else 1.0
-                    trial = Trial(cell, init, width, seed, lr, settings["steps"], settings["batch"], dt)
+                    made = (
+                        functools.partial(cell, longest=float(problem.longest))
+                        if callable(cell) and init == "timescales"
+                        else cell
+                    )
+                    trial = Trial(made, init, width, seed, lr, settings["steps"], settings["batch"], dt)
                     try:
                         result = problem.run(trial)
                     except lemode.FitDivergedError:
@@ -393,6 +412,30 @@ def run_all(names: list[str], options: argparse.Namespace, log: Path) -> None:
                     with log.open("a") as file:
                         file.write(json.dumps(line) + "\n")
                     done[key] = line
+
+
+def time_all(names: list[str], options: argparse.Namespace, log: Path) -> None:
+    """Add the milliseconds of a core that forward and backward pass of a batch take: the median of seven, one model after the other."""
+    for name in names:
+        settings = settings_of(name, options)
+        problem = TASKS[name][0]({**settings, "root": options.root})
+        target = parameters("lem", problem.features, problem.outputs, settings["width"])
+        for model, (cell, _) in chosen_models(options).items():
+            width, _ = width_for(cell, problem.features, problem.outputs, target)
+            network = build(cell, problem.features, width, problem.outputs, torch.Generator().manual_seed(0))
+            x = torch.randn(problem.longest, settings["batch"], problem.features)
+            batch, took = Padded(x, torch.full((settings["batch"],), problem.longest)), []
+            for _ in range(9):
+                start = time.process_time()
+                network(batch).sum().backward()
+                took.append(1e3 * (time.process_time() - start))
+            line = {"key": time_key(name, settings, model), "ms": float(np.median(took[2:]))}
+            with log.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+
+
+def time_key(name: str, settings: dict[str, Any], model: str) -> str:
+    return f"time {name} {digest(settings)} {model}"
 
 
 def key_of(name: str, settings: dict[str, Any], model: str, seed: int, lr: float) -> str:
@@ -428,7 +471,9 @@ def tables(names: list[str], options: argparse.Namespace, log: Path) -> None:
     done = logged(log)
     for name in names:
         settings, rows = settings_of(name, options), []
-        for model in chosen_models(options):
+        # also of models that were tried and are no longer here
+        tried = [run["model"] for key, run in done.items() if key.startswith(f"{name} {digest(settings)} ")]
+        for model in dict.fromkeys([*chosen_models(options), *(m for m in tried if re.search(options.only, m))]):
             by_lr = {}
             for lr in options.lr:
                 keys = [key_of(name, settings, model, seed, lr) for seed in range(options.seeds)]
@@ -450,7 +495,7 @@ def tables(names: list[str], options: argparse.Namespace, log: Path) -> None:
                 if k[0] != "_" and k not in ("validation", "train seconds")
             )
         )
-        head = ["model", *shown, "units", "parameters", "lr", "seeds", "ms a step", "seconds"]
+        head = ["model", *shown, "units", "parameters", "lr", "seeds", "ms of a core a batch"]
         steps = f"{settings['steps']:,} steps of {settings['batch']} series"
         print(f"\n# {titles[0]}\n\n{steps}; mean ± standard deviation over the seeds.\n")
         print(f"| {' | '.join(head)} |\n|{'---|' * len(head)}")
@@ -460,16 +505,10 @@ def tables(names: list[str], options: argparse.Namespace, log: Path) -> None:
                 spread(v) + (f" ({len(runs) - len(v)} diverged)" if len(v) < len(runs) else "") if v else "diverged"
                 for v in values
             ]
-            seconds = float(np.mean([r["result"]["train seconds"] for r in runs]))
             bold = f"**{model}**" if model.startswith("LEM") else model
-            last = [
-                runs[0]["units"],
-                f"{runs[0]['parameters']:,}",
-                f"{lr:g}",
-                len(runs),
-                f"{1e3 * seconds / settings['steps']:.3g}",
-            ]
-            print(f"| {bold} | {' | '.join(map(str, [*cells, *last, f'{seconds:.3g}']))} |", flush=True)
+            took = done.get(time_key(name, settings, model))
+            last = [runs[0]["units"], f"{runs[0]['parameters']:,}", f"{lr:g}", len(runs), f"{took['ms']:.3g}" if took else ""]
+            print(f"| {bold} | {' | '.join(map(str, [*cells, *last]))} |", flush=True)
         remembered(rows)
 
 
@@ -499,10 +538,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--root", help="folder of the .ts files, if not in an installed aeon")
     parser.add_argument("--log", type=Path, default=Path("build/sequence_tasks.jsonl"))
     parser.add_argument("--quick", action="store_true", help="tiny sizes: whether it runs, not how well")
+    parser.add_argument(
+        "--time", action="store_true", help="time a batch of every model, and print the tables; nothing is trained"
+    )
     parser.add_argument("--table", action="store_true", help="print what the log has, and run nothing")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    if not options.table:
+    if options.time:
+        time_all(options.tasks, options, options.log)
+    elif not options.table:
         run_all(options.tasks, options, options.log)
     print(f"lemode {lemode.__version__}, torch {torch.__version__}, {platform.machine()}, 1 thread")
     tables(options.tasks, options, options.log)

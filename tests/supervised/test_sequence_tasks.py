@@ -2,12 +2,17 @@
 
 import importlib.util
 import json
+import math
+import os
+import signal
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from lemode import FitWarning
 from lemode.supervised import network
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "sequence_tasks.py"
@@ -15,12 +20,14 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "sequence_tasks.py"
 
 @pytest.fixture(scope="module")
 def script():
+    sys.path.insert(0, str(SCRIPT.parent))  # for its variants
     spec = importlib.util.spec_from_file_location("sequence_tasks", SCRIPT)
     module = importlib.util.module_from_spec(spec)
     sys.modules["sequence_tasks"] = module  # where its dataclasses look for their module
     spec.loader.exec_module(module)
     yield module
     del sys.modules["sequence_tasks"]
+    sys.path.remove(str(SCRIPT.parent))
 
 
 @pytest.mark.parametrize("A", [0.0, 1e-3, 0.5, 7.0])
@@ -104,15 +111,16 @@ def test_learning_rate_is_chosen_by_validation_and_never_by_test(script, tmp_pat
         for seed in range(2):
             result = {"test MSE": test + seed, "validation": validation, "train seconds": 4.0, "_validation at 100": 5.0}
             key = script.key_of("adding", settings, "LEM", seed, lr)
-            lines.append({"key": key, "title": "Adding", "units": 8, "parameters": 99, "result": result})
+            lines.append({"key": key, "model": "LEM", "title": "Adding", "units": 8, "parameters": 99, "result": result})
+    lines.append({"key": script.time_key("adding", settings, "LEM"), "ms": 12.345})
     log.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"key": "cut o')
     script.tables(["adding"], options, log)
     shown = capsys.readouterr().out
-    assert "| model | test MSE | units | parameters | lr | seeds | ms a step | seconds |" in shown
-    assert "| **LEM** | 9.5 ± 0.71 | 8 | 99 | 0.1 | 2 | 1e+03 | 4 |" in shown
+    assert "| model | test MSE | units | parameters | lr | seeds | ms of a core a batch |" in shown
+    assert "| **LEM** | 9.5 ± 0.71 | 8 | 99 | 0.1 | 2 | 12.3 |" in shown
     options.seeds = 1
     script.run_all(["adding"], options, log)  # everything is there
-    assert len(script.logged(log)) == 4
+    assert len(script.logged(log)) == 5
     options.set = ["steps=5"]
     script.tables(["adding"], options, log)
     assert "no finished run with these settings" in capsys.readouterr().out
@@ -134,11 +142,70 @@ def test_a_quick_run_is_gone_on_with(script, tmp_path, capsys):
     assert all(after[key]["result"]["test MSE"] == result["test MSE"] for key, result in runs.items())  # the seed decides
 
 
+def test_a_model_that_is_no_longer_here_keeps_its_row(script, tmp_path, capsys):
+    log = tmp_path / "log.jsonl"
+    options = script.argparse.Namespace(quick=True, set=[], only="", seeds=1, lr=[0.1], root=None)
+    settings = script.settings_of("adding", options)
+    result = {"test MSE": 0.25, "validation": 1.0, "train seconds": 4.0}
+    key = script.key_of("adding", settings, "LEM, once tried", 0, 0.1)
+    log.write_text(
+        json.dumps({"key": key, "model": "LEM, once tried", "title": "", "units": 8, "parameters": 99, "result": result})
+    )
+    script.tables(["adding"], options, log)
+    assert "| **LEM, once tried** | 0.25 | 8 | 99 | 0.1 | 1 |  |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("task", ["adding", "permuted"])
+def test_an_interrupted_fit_is_no_result(script, task, tmp_path, monkeypatch):
+    """SIGTERM ends a fit after the step, with the weights it has: a row of those would be taken for a whole one."""
+    log = tmp_path / "log.jsonl"
+    adam, count = torch.optim.Adam.step, []
+
+    def step(self, *arguments, **named):
+        count.append(0)
+        if len(count) == 110:  # after a validation, so that there are weights to keep
+            os.kill(os.getpid(), signal.SIGTERM)
+        return adam(self, *arguments, **named)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", step)
+    monkeypatch.setattr(
+        "lemode.surrogate.interrupts._interrupted", -math.inf
+    )  # a second signal soon after one would end the tests
+    with pytest.raises(KeyboardInterrupt), pytest.warns(FitWarning, match="was interrupted at step 110"):
+        script.main([task, "--quick", "--set", "steps=120", "--seeds", "1", "--only", "^LEM$", "--log", str(log)])
+    assert not script.logged(log)
+
+
+def write_set(root, name, regression):
+    """Forty series of 12 steps and 2 channels, in the archive's format."""
+    rng = np.random.default_rng(0)
+    head = "@targetLabel true" if regression else f"@classLabel true {' '.join('abcde')}"
+    for end in ("TRAIN", "TEST"):
+        lines = [
+            ":".join([*(",".join(f"{v:.3f}" for v in channel) for channel in rng.standard_normal((2, 12))), f"{k % 7}.5" if regression else "abcde"[k % 5]])
+            for k in range(40)
+        ]  # fmt: skip
+        (root / f"{name}_{end}.ts").write_text("\n".join(["@timeStamps false", head, "@data", *lines]))
+
+
+FILES = {"long": "ACSF1", "vowels": "JapaneseVowels", "covid": "Covid3Month", "fat": "Tecator"}
+
+
+def test_every_task_is_run_below(script):
+    assert set(script.TASKS) == {"adding", "copy", "permuted", "noise", "text", *FILES}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("task", ["copy", "permuted", "noise", "text"])
-def test_every_task_without_files_runs_quickly(script, task, tmp_path, capsys):
-    script.main([task, "--quick", "--seeds", "1", "--only", "LEM$|LinOSS", "--log", str(tmp_path / "log.jsonl")])
+@pytest.mark.parametrize("task", ["copy", "permuted", "noise", "text", *FILES])
+def test_every_task_runs_quickly(script, task, tmp_path, capsys):
+    if task in FILES:
+        write_set(tmp_path, FILES[task], regression=task in ("covid", "fat"))
+    more = ["--quick", "--seeds", "1", "--only", "^LEM$|LinOSS", "--root", str(tmp_path), "--log", str(tmp_path / "log.jsonl")]
+    script.main([task, *more])
     assert capsys.readouterr().out.count("\n| ") == 2 * 3
+    script.main([task, *more, "--time"])
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if "LEM" in line and "parameters" not in line]
+    assert float(rows[0][-1].strip(" |")) > 0  # milliseconds
 
 
 def test_what_is_not_there_is_named(script):
