@@ -1,12 +1,12 @@
-"""Six measured series, by rolling origins: the defaults of lemode beside the simplest things, AR and ETS; Markdown on standard output.
+"""Seven measured series, by rolling origins: the defaults of lemode beside the simplest things, AR and ETS; Markdown on standard output.
 
     python benchmarks/measured.py --seeds 3
 
-The series are those that statsmodels ships. The first 70 % are given, of which the fit holds out its own validation part; from then on
-every origin is forecast, `horizon` steps ahead, from all that came before it, and nothing is fitted again. AR has the order with the
-smallest BIC on the given part, with a mean for each month where there is a season; ETS (exponential smoothing with a damped trend and,
-where there is one, an additive season) keeps the parameters fitted there; lemode is told of the season as they are. RMSE over all origins
-and leads; of lemode the median over seeds with its range. One thread.
+The series are those that statsmodels ships, and the electrocardiogram of PyWavelets (pip install PyWavelets). The first 70 % are given, of
+which the fit holds out its own validation part; from then on every origin is forecast, `horizon` steps ahead, from all that came before
+it, and nothing is fitted again. AR has the order with the smallest BIC on the given part, with a mean for each month where there is a
+season; ETS (exponential smoothing with a damped trend and, where there is one, an additive season) keeps the parameters fitted there;
+lemode is told of the season as they are. RMSE over all origins and leads; of lemode the median over seeds with its range. One thread.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import time
 import warnings
 
 import numpy as np
+import pywt.data
 import statsmodels.api as sm
 import torch
 from statsmodels.tsa.ar_model import AutoReg, ar_select_order
@@ -33,6 +34,7 @@ SERIES = {
     "Nile at Aswan, 1871-1970, by year": (lambda: sm.datasets.nile.load_pandas().data["volume"], None, 5),
     "US unemployment, 1959-2009, by quarter": (lambda: sm.datasets.macrodata.load_pandas().data["unemp"], None, 4),
     "US inflation, 1959-2009, by quarter": (lambda: sm.datasets.macrodata.load_pandas().data["infl"], None, 4),
+    "an electrocardiogram, three beats": (pywt.data.ecg, None, 20),
 }
 
 

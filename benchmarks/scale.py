@@ -66,9 +66,10 @@ def regression(jobs):
     from threadpoolctl import threadpool_limits
 
     import lemode
+    from lemode.surrogate.draws import Draw, draw
     from lemode.surrogate.processes import Processes
-    from lemode.surrogate.readout import Draw, Regression, draw
     from lemode.surrogate.readout_network import ReadoutNetwork
+    from lemode.surrogate.regression import Regression
     from lemode.surrogate.series import Series
 
     with Processes() as group, threadpool_limits(1, "blas"):

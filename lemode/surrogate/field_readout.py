@@ -14,11 +14,14 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
+from .draws import Draw, draw
 from .field_network import FieldNetwork
 from .field_readout_network import FieldReadoutNetwork
+from .head_errors import set_head
 from .phases import spend
 from .progress import Progress
-from .readout import FLOOR, Choice, Draw, Judge, Regression, choose, draw, set_head
+from .readout import Choice, Judge, choose
+from .regression import FLOOR, Regression
 from .run import History, Stopped
 from .seeds import torch_stream
 from .series import Series

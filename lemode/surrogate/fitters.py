@@ -18,10 +18,11 @@ from .field_network import FieldNetwork
 from .field_readout import fit_field_readout
 from .field_readout_network import FieldReadoutNetwork
 from .flow_network import FlowNetwork
+from .head_errors import luck
 from .interrupts import Interrupted, again
 from .network import IncrementNetwork
 from .phases import spend, together
-from .readout import Judge, Problem, fit_readout, luck
+from .readout import Judge, Problem, fit_readout
 from .readout_network import ReadoutNetwork
 from .recipe import Recipe
 from .run import History, Stopped
@@ -202,7 +203,7 @@ class Auto(Readout):
     """A readout and a trained network, of which the one with the smaller errors on the validation series is kept.
 
     Both count, the error of free runs and that of one step, by their geometric mean, and the trained one has to be better by more than
-    `lemode.surrogate.readout.luck`. ``history_.kept`` says which it was and by how much.
+    `lemode.surrogate.head_errors.luck`. ``history_.kept`` says which it was and by how much.
     A core that is no LEM is trained alone; a readout, as of a warm start, has its head solved for again. The readout comes first: where
     the training diverges, or is interrupted before it has got anywhere, there is a model, and a FitWarning.
 

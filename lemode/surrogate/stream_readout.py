@@ -17,10 +17,12 @@ from .bands import residuals
 from .containment import LATE, check_contain, contain
 from .data import lay_out_series
 from .errors import FitWarning
+from .head_errors import set_head
 from .least_squares import StreamingQR
 from .network import both_ends
-from .readout import BEGINNING, BEGINNING_WEIGHT, Judge, Regression, set_head
+from .readout import Judge
 from .readout_network import ReadoutNetwork
+from .regression import BEGINNING, BEGINNING_WEIGHT, Regression
 from .seeds import torch_stream
 from .series import Grid, Series
 from .stream import Piece, Stream
@@ -36,7 +38,7 @@ SIDE_BY_SIDE = 64  # series
 
 
 class StreamedRegression(Regression):
-    """The problem of `lemode.surrogate.readout.Regression` for pieces of a stream; the response to noise is that of a sample in memory.
+    """The problem of `lemode.surrogate.regression.Regression` for pieces of a stream; the response to noise is that of a sample in memory.
 
     Parameters
     ----------
@@ -47,7 +49,7 @@ class StreamedRegression(Regression):
 
     Examples
     --------
-    >>> from lemode.surrogate.readout import FLOOR
+    >>> from lemode.surrogate.regression import FLOOR
     >>> waves = np.sin(0.1 * np.arange(300) + np.arange(4)[:, None])[..., None]
     >>> network = ReadoutNetwork(lemode.LEM(1, 20, dtype=torch.float64), 1)
     >>> network.set_scales(torch.from_numpy(waves).swapaxes(0, 1))

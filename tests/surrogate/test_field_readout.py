@@ -9,9 +9,10 @@ from lemode import ConvLEM, FieldSurrogate
 from lemode.metrics import valid_prediction_time
 from lemode.report.model import audit_surrogate
 from lemode.surrogate import field_readout
+from lemode.surrogate.draws import Draw, draw
 from lemode.surrogate.field_network import FieldNetwork
 from lemode.surrogate.field_readout_network import FieldReadoutNetwork
-from lemode.surrogate.readout import Draw, Heads, draw
+from lemode.surrogate.readout_network import Heads
 from lemode.surrogate.side_by_side import MEMBER, SideBySide
 
 F64 = torch.float64

@@ -9,8 +9,9 @@ import torch
 from lemode import LEM, Surrogate, Trajectories
 from lemode.surrogate.bands import residuals
 from lemode.surrogate.forecast import free_run_error
+from lemode.surrogate.head_errors import head_of, one_step_errors
 from lemode.surrogate.network import IncrementNetwork
-from lemode.surrogate.readout import Judge, head_of, one_step_errors
+from lemode.surrogate.readout import Judge
 from lemode.surrogate.recipe import Recipe
 from lemode.surrogate.run import Run, Starts
 from lemode.surrogate.series import Series, lay_out

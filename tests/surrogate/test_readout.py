@@ -7,11 +7,14 @@ import torch
 import lemode
 from lemode import LEM, FieldSurrogate, Surrogate, Trajectories
 from lemode.baselines import LSTM
-from lemode.surrogate import FitWarning, readout
+from lemode.surrogate import FitWarning, readout, regression
+from lemode.surrogate.draws import Draw, draw
 from lemode.surrogate.flow_network import FlowNetwork
+from lemode.surrogate.head_errors import known_rows
 from lemode.surrogate.network import IncrementNetwork
-from lemode.surrogate.readout import FLOOR, Draw, Regression, choose, draw, fit_readout, known_rows
+from lemode.surrogate.readout import choose, fit_readout
 from lemode.surrogate.readout_network import ReadoutNetwork
+from lemode.surrogate.regression import FLOOR, Regression
 from lemode.surrogate.series import Series
 from lemode.systems import Lorenz63
 
@@ -111,7 +114,7 @@ def test_noise_is_what_noisy_series_ask_for_on_average():
     nu, ridge = 0.3, 1e-3
     (head,) = Regression(network, series, None, torch.Generator().manual_seed(1)).heads([(nu, ridge)]).numpy()
     F, t = rows_of(network, series)
-    some = readout.NOISY_SERIES
+    some = regression.NOISY_SERIES
     xi = torch.zeros_like(series.x[:-1])
     xi[:, :some] = network.white((11, some, 2), torch.Generator().manual_seed(1))
     network.core.backend = "reference"  # which forward mode goes through

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from lemode import FieldSurrogate, Surrogate
-from lemode.surrogate import readout, stream, tsqr
-from lemode.surrogate.readout import FLOOR, Regression
+from lemode.surrogate import readout, regression, stream, tsqr
+from lemode.surrogate.draws import Draw, draw
 from lemode.surrogate.readout_network import ReadoutNetwork
+from lemode.surrogate.regression import FLOOR, Regression
 from lemode.surrogate.series import Grid
 from lemode.surrogate.stream import Piece, Stream, as_stream, open_series
 from lemode.surrogate.stream_readout import StreamedRegression, extremes
@@ -45,11 +46,11 @@ def test_the_rows_of_a_stream_are_those_of_the_series_in_memory(inputs, monkeypa
     """The same triangle by another order of blocks: R of 1,500 rows to rounding, 1e-12 of its size."""
     x = waves(n=3)
     network = ReadoutNetwork(readouts()._core(2 - inputs + 2 * inputs, torch.float64), 2 - inputs, 0, inputs)
-    readout.draw(network.core, readout.Draw(), torch.Generator().manual_seed(0))
+    draw(network.core, Draw(), torch.Generator().manual_seed(0))
     raw = torch.from_numpy(x).transpose(0, 1)
     network.set_scales(raw[..., : 2 - inputs], raw[..., 2 - inputs :])
     series = network.series(Grid(x))
-    monkeypatch.setattr(readout, "BEGINNINGS", 0)
+    monkeypatch.setattr(regression, "BEGINNINGS", 0)
     monkeypatch.setattr("lemode.surrogate.stream_readout.BEGINNING_WEIGHT", 0.0)
     inside = Regression(network, series, None, torch.Generator().manual_seed(1))
     monkeypatch.setattr(stream, "BLOCK", 3 * 2 * 70)

@@ -13,10 +13,11 @@ import torch
 
 from lemode import LEM
 from lemode.surrogate import tsqr
+from lemode.surrogate.draws import Draw, draw
 from lemode.surrogate.least_squares import StreamingQR
 from lemode.surrogate.processes import Processes
-from lemode.surrogate.readout import FLOOR, Draw, Regression, draw
 from lemode.surrogate.readout_network import ReadoutNetwork
+from lemode.surrogate.regression import FLOOR, Regression
 from lemode.surrogate.series import Series
 
 ALIKE = 1e-10

@@ -1,0 +1,128 @@
+"""Errors of heads on the validation series, of free runs and of single steps, for many heads at once."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from .forecast import fill
+from .losses import trust
+from .network import IncrementNetwork
+from .readout_network import Heads
+from .regression import BLOCK, spread, windows
+from .series import Series
+
+__all__ = ["TIE", "free_errors", "head_of", "known_rows", "luck", "one_step_errors", "set_head"]
+
+F64 = torch.float64
+
+# validation series of which every step is looked at, and how many rows at most, of a field those of all points
+JUDGED_SERIES, JUDGED = 8, 40_000
+# what is better by less is not told apart
+TIE = 1.02
+
+
+def luck(validation: Series) -> float:
+    r"""By what part the best of many heads may be better than another without being so: :math:`\min(2/\sqrt N, 1/2)` for N values.
+
+    Examples
+    --------
+    >>> [luck(Series(torch.zeros(n + 1, 1, 1))) for n in (9, 100, 10_000)]
+    [0.5, 0.2, 0.02]
+    """
+    judged = validation.x[validation.lead + 1 :] if validation.mask is None else validation.mask[validation.lead + 1 :]
+    count = judged.numel() if validation.mask is None else int(judged.sum())
+    return min(2 / math.sqrt(max(count, 1)), 0.5)
+
+
+@torch.no_grad()
+def free_errors(network: IncrementNetwork, heads: Tensor, series: Series, warmup: int, horizon: int, starts: int) -> Tensor:
+    r"""How far free runs with each head leave the truth, ``(heads,)``: from :math:`\min(\mathrm{nrmse}, 1)`, averaged over starts.
+
+    It is the mean over the first 10, 20, 40, ... samples, and the mean of these: what is followed early counts, however soon a chaotic
+    system is lost.
+    """
+    places = spread(series.x, warmup + horizon, starts)
+    window = series.map(lambda s: windows(s, places, warmup + horizon))
+    S = window.x.shape[1]
+    seen = torch.ones_like(window.x, dtype=torch.bool) if window.mask is None else window.mask
+    there = seen[warmup:]
+    window = window._replace(mask=torch.cat([seen[:warmup], torch.zeros_like(there)]))
+    numbers = warmup * network.by_point(window.x[:1])[..., 0].numel() * heads.shape[1]
+    errors, before = [], network.head
+    try:
+        for some in heads.to(window.x.dtype).split(max(BLOCK // numbers, 1)):
+            network.head = Heads(some)  # type: ignore[assignment]
+            wide = window.map(partial(_beside_itself, copies=len(some)))
+            free = fill(network, wide)[0].x[warmup:]
+            error = (free.view(len(there), len(some), S, -1) - window.x[warmup:, None]).square()
+            error = error.where(there[:, None], 0.0).sum(-1) / there.sum(-1).clamp_min(1)[:, None]
+            errors.append(error.sqrt().clamp(max=1.0).nan_to_num(1.0))
+    finally:
+        network.head = before
+    judged = there.any(-1)[:, None].to(F64)
+    error = (torch.cat(errors, 1).double() * judged).sum(2) / judged.sum(2).clamp_min(1)
+    lengths = sorted({min(10 * 2**j, len(error)) for j in range(30)})
+    return torch.stack([error[:h].mean(0) for h in lengths]).mean(0)
+
+
+@torch.no_grad()
+def one_step_errors(network: IncrementNetwork, heads: Tensor, series: Series) -> Tensor:
+    """Root mean square error of one step with each head, ``(heads,)``, in standard deviations.
+
+    Over all steps after the lead; where there is none, the first ones count, too.
+    """
+    together = heads.permute(1, 0, 2).flatten(1)
+    known, total, count = known_rows(series), torch.zeros(len(heads), dtype=F64), 0.0
+    few = torch.arange(min(series.x.shape[1], JUDGED_SERIES))
+    points = network.by_point(series.x[:1, :1])[..., 0].numel()
+    part = series.cut(0, series.lead + max(JUDGED // (points * len(few)), 50), few)
+    s = network.by_point(network.increment * torch.ones_like(part.x[:1, :1])).double()[..., None, :]
+    block = max(BLOCK // (points * len(few) * heads.shape[1]), 1)
+    state = None
+    for begin in range(0, len(part.x) - 1, block):
+        end = min(begin + block, len(part.x) - 1)
+        now = part.part(begin, end)
+        f, state = network.features(*now.known(state))
+        f = network.regressors(torch.cat([f.new_full((*f.shape[:-1], 1), network.constant), f], -1)).double()
+        if now.r is not None:
+            f = f * now.r[..., 1:]
+        truth = network.by_point(part.x[begin + 1 : end + 1] - network.base(now.x)).double()
+        w = None if known is None else network.by_point(known[begin:end, few]).double()
+        skip = max(series.lead - begin, 0)
+        f, truth, w = f[skip:], truth[skip:], None if w is None else w[skip:]
+        found = (f.flatten(0, -2) @ together).view(*f.shape[:-1], len(heads), -1)
+        square = (found * s - truth[..., None, :]).square()
+        total += (square if w is None else w[..., None, :] * square).flatten(0, -3).sum((0, 2))
+        count += truth.numel() if w is None else float(w.sum())
+    return (total / max(count, 1.0)).sqrt().nan_to_num(math.inf)
+
+
+def known_rows(series: Series) -> Tensor | None:
+    """Weights ``(T - 1, n, D)`` of the steps from k to k + 1: one where all that is read and what is predicted was observed.
+
+    None where everything was. Where hardly any step has all that it reads, weights are those of `lemode.surrogate.losses.trust`.
+    """
+    if series.mask is None:
+        return None
+    whole = series.mask[1:] & series.mask[:-1].all(-1, keepdim=True)
+    return whole.double() if whole.sum() >= 0.1 * series.mask[1:].sum() else trust(series.mask).double()
+
+
+def set_head(network: IncrementNetwork, coefficients: Tensor) -> None:
+    """Put coefficients ``(1 + features, D)``, of the one first, into the network."""
+    with torch.no_grad():
+        network.head.bias.copy_(coefficients[0])
+        network.head.weight.copy_(coefficients[1:].T)
+
+
+def head_of(network: IncrementNetwork) -> Tensor:
+    """The coefficients ``(1 + features, D)`` of a network, of the one first, in float64."""
+    return torch.cat([network.head.bias[None], network.head.weight.T]).detach().double()
+
+
+def _beside_itself(s: Tensor, copies: int) -> Tensor:
+    return s.repeat(1, copies, 1)
