@@ -201,7 +201,7 @@ def test_non_finite_weights_are_named():
 def test_a_wide_network_is_audited_on_some_states_and_says_so(monkeypatch):
     """Long and wild: bounds overflow to infinity, never to nan; and G_rec of the largest row is not below that of every row."""
     from lemode.analysis import auditing
-    from lemode.surrogate.readout import Draw, draw
+    from lemode.surrogate.draws import Draw, draw
 
     rnn = lemode.LEM(2, 30, dtype=torch.float64)
     draw(rnn, Draw(radius=5.0), torch.Generator().manual_seed(0))
