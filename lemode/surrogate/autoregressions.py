@@ -20,7 +20,7 @@ from .series import Series
 if TYPE_CHECKING:
     from .readout import Judge
 
-__all__ = ["WIDE", "Autoregressions", "with_units"]
+__all__ = ["Autoregressions"]
 
 F64 = torch.float64
 
@@ -49,6 +49,7 @@ class Autoregressions:
 
     Examples
     --------
+    >>> from lemode.surrogate.readout import Judge
     >>> x = torch.from_numpy(np.random.default_rng(0).normal(size=(400, 1, 1)).cumsum(0))
     >>> network = IncrementNetwork(lemode.LEM(1, 1, dtype=torch.float64), 1, 1, torch.float64)
     >>> network.set_scales(x)

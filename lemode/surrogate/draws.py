@@ -11,7 +11,7 @@ from .network import IncrementNetwork
 from .readout_network import ReadoutNetwork
 from .seeds import torch_stream
 
-__all__ = ["DRAWS", "Draw", "draw", "drawn"]
+__all__ = ["DRAWS", "Draw", "draw"]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from .readout_network import Heads
 from .regression import BLOCK, spread, windows
 from .series import Series
 
-__all__ = ["TIE", "free_errors", "head_of", "known_rows", "luck", "one_step_errors", "set_head"]
+__all__ = ["luck"]
 
 F64 = torch.float64
 

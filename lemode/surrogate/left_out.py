@@ -41,6 +41,7 @@ class LeftOut:
     --------
     A wave, of which 20 random units can learn every part from the others:
 
+    >>> from lemode.surrogate.readout_network import ReadoutNetwork
     >>> x = torch.sin(torch.linspace(0, 60, 601, dtype=torch.float64))[:, None, None]
     >>> network = ReadoutNetwork(lemode.LEM(1, 20, dtype=torch.float64), 1)
     >>> network.set_scales(x)

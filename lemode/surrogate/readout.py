@@ -31,7 +31,7 @@ from .run import History, Stopped
 from .seeds import torch_stream
 from .series import Series
 
-__all__ = ["NOISES", "RIDGES", "Choice", "Judge", "Problem", "choose", "fit_readout"]
+__all__ = ["NOISES", "RIDGES", "Judge", "Problem", "fit_readout"]
 
 # Ridges in units of the mean square of a feature. The triangle is solved by its singular values, so that those below the rounding
 # errors of the normal equations count: noise-free data are best with 1e-22 and less, measured ones with 1e-6 and more.

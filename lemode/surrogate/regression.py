@@ -15,7 +15,7 @@ from .network import IncrementNetwork
 from .series import Series
 from .tsqr import merged, over_workers
 
-__all__ = ["FLOOR", "Regression", "spread", "windows"]
+__all__ = ["FLOOR", "Regression"]
 
 F64 = torch.float64
 
@@ -54,6 +54,7 @@ class Regression:
 
     Examples
     --------
+    >>> from lemode.surrogate.readout_network import ReadoutNetwork
     >>> waves = torch.sin(torch.linspace(0, 30, 301, dtype=torch.float64)[:, None] + torch.arange(4))[..., None]
     >>> network = ReadoutNetwork(lemode.LEM(1, 20, dtype=torch.float64), 1)
     >>> network.set_scales(waves)
