@@ -43,6 +43,7 @@ def write_generated(folder: Path) -> None:
         "sequence_tasks.md": committed(
             "sequence_tasks*.md", "python benchmarks/sequence_tasks.py adding permuted noise long fat"
         ),
+        "sequence_why.md": committed("sequence_why.md", "python benchmarks/sequence_why.py"),
         "irregular.md": committed("irregular*.md", "python benchmarks/irregular.py"),
         "glitches.md": committed("glitches.md", "python benchmarks/glitches.py --seeds 2"),
         "tubes.md": committed("tubes.md", "python benchmarks/tubes.py"),
