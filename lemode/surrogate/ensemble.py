@@ -20,8 +20,8 @@ from .conformal import least_windows
 from .containment import warn_of_edges, warn_of_outside
 from .data import SeriesData, lay_out_forecast
 from .ensemble_split import hold_out_calibration
+from .jobs import spread_over
 from .origins import FreeRuns, ahead, free_runs, mean_and_spread, over_variables
-from .parallel import spread_over
 from .parameters import Parameters, check_count, check_number
 from .recipe import check_seed
 from .reliability import Calibration, Reliability, calibrate, cross_judged

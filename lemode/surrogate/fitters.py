@@ -266,7 +266,7 @@ class Auto(Readout):
         scale = Judge.along(judge, recipe.washout, seed)
         (free, one), (trained_free, trained_one) = scale.errors(solved), scale.errors(trained)
         # a geometric mean that is better by luck is none that is better
-        wins = (1 - luck(judge)) ** 2 * free * one <= trained_free * trained_one
+        wins = (1 - luck(judge, network.increment)) ** 2 * free * one <= trained_free * trained_one
         phases = together(by_solving.phases, history.phases)
         if wins:
             history = history.then(by_solving)

@@ -25,17 +25,34 @@ JUDGED_SERIES, JUDGED = 8, 40_000
 TIE = 1.02
 
 
-def luck(validation: Series) -> float:
-    r"""By what part the best of many heads may be better than another without being so: :math:`\min(2/\sqrt N, 1/2)` for N values.
+def luck(validation: Series, increment: Tensor | None = None) -> float:
+    r"""By what part the best of many heads may be better than another without being so.
+
+    .. math:: \min\big(2 / \sqrt{N},\; 1/2\big), \qquad N = N_\mathrm{judged} \min\big(1,\; \langle |\Delta x / s|^2 \rangle\big)
+
+    A quiet end of a series says little of the rest: values count as far as they move as the training data do.
+
+    Parameters
+    ----------
+    validation : normalised; what is judged comes after its lead
+    increment : s ``(D,)``, the scale of increments in the training data; all values count by default
 
     Examples
     --------
     >>> [luck(Series(torch.zeros(n + 1, 1, 1))) for n in (9, 100, 10_000)]
     [0.5, 0.2, 0.02]
+    >>> quiet = Series(0.1 * (torch.arange(10_001.0) % 2).reshape(-1, 1, 1))
+    >>> round(luck(quiet, torch.ones(1)), 3)
+    0.2
     """
-    judged = validation.x[validation.lead + 1 :] if validation.mask is None else validation.mask[validation.lead + 1 :]
-    count = judged.numel() if validation.mask is None else int(judged.sum())
-    return min(2 / math.sqrt(max(count, 1)), 0.5)
+    begin = validation.lead
+    steps = validation.x[begin:].diff(dim=0)
+    there = torch.ones_like(steps, dtype=torch.bool) if validation.mask is None else validation.mask[begin + 1 :]
+    count = float(there.sum())
+    if increment is not None:
+        square = (steps / increment).square().where(there, torch.zeros(())).sum()
+        count = min(count, float(square))
+    return min(2 / math.sqrt(max(count, 1.0)), 0.5)
 
 
 @torch.no_grad()

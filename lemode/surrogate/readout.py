@@ -120,7 +120,7 @@ def choose(
         o = one[index]
         s = (free * o).sqrt()
         # the reference is the last of every index
-        s[:-1][s[:-1] > (1 - luck(validation)) * s[-1]] = math.inf
+        s[:-1][s[:-1] > (1 - luck(validation, network.increment)) * s[-1]] = math.inf
         s[:-1][(free[:-1] > TIE * free[-1]) | ~(o[:-1] <= TIE * o[-1])] = math.inf
         return s.tolist(), free
 
@@ -193,7 +193,7 @@ def fit_readout(
         if out is not network and delays is None:
             plain = Autoregressions(network, series, known, judge)
             floor = judge.best(plain, linear=True)
-            if math.isnan(found.noise) or not found.score <= (1 - luck(judge.validation)) * floor.score:
+            if math.isnan(found.noise) or not found.score <= (1 - luck(judge.validation, out.increment)) * floor.score:
                 how, regression = replace(how, delays=plain.network.delays), plain
                 out = drawn(network, how, count, seed)
                 found = floor._replace(coefficients=with_units(floor.coefficients, out, out.delays))

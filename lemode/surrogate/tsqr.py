@@ -22,8 +22,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .jobs import spread_over, workers
 from .least_squares import StreamingQR
-from .parallel import spread_over, workers
 from .processes import Processes, processes
 
 __all__ = ["merged", "of_dask", "over_processes", "over_workers"]

@@ -15,7 +15,7 @@ import lemode
 from lemode import FieldSurrogate, Surrogate, Trajectories
 from lemode.surrogate import Callback, FitWarning, storage
 from lemode.surrogate.checkpoint import Checkpoint
-from lemode.surrogate.parallel import spread_over
+from lemode.surrogate.jobs import spread_over
 from lemode.surrogate.recipe import FIELD_RECIPE, Recipe
 
 T = 0.2 * np.arange(60)

@@ -10,7 +10,7 @@ from lemode.baselines import LSTM
 from lemode.surrogate import FitWarning, readout, regression
 from lemode.surrogate.draws import Draw, draw
 from lemode.surrogate.flow_network import FlowNetwork
-from lemode.surrogate.head_errors import known_rows
+from lemode.surrogate.head_errors import known_rows, luck
 from lemode.surrogate.network import IncrementNetwork
 from lemode.surrogate.readout import choose, fit_readout
 from lemode.surrogate.readout_network import ReadoutNetwork
@@ -503,3 +503,17 @@ def test_what_is_better_by_luck_is_not_taken():
         head[0] = step / network.increment
         found = choose(network, head[None], [(0.0, 1e-6)], none, series, 5, 10, finalists=0)
         assert (found.ridge == 1e-6) == taken
+
+
+def test_a_quiet_end_decides_little():
+    """A trained network that is better where nothing happens does not win by it, and of an end as lively as the rest all values count."""
+    x = torch.from_numpy(np.random.default_rng(0).standard_normal((401, 1, 2)).cumsum(0))
+    increment = x.diff(dim=0).square().mean((0, 1)).sqrt()
+    lively, plain = luck(Series(x), increment), luck(Series(x))
+    assert lively == pytest.approx(plain, rel=1e-12)
+    assert luck(Series(x), 3 * increment) == pytest.approx(3 * plain)
+    assert luck(Series(x, lead=301), increment) == pytest.approx(2 / np.sqrt(200), rel=0.2)  # of 200 squares a scatter of a tenth
+    mask = torch.ones_like(x, dtype=torch.bool)
+    mask[100:] = False
+    # the first sample is read, and not judged
+    assert luck(Series(x, mask=mask), increment) == pytest.approx(2 / np.sqrt(198), rel=0.2)

@@ -9,7 +9,7 @@ import pytest
 
 from lemode import Surrogate
 from lemode.surrogate import tsqr
-from lemode.surrogate.parallel import spread_over, workers
+from lemode.surrogate.jobs import spread_over, workers
 
 
 def where(k):
