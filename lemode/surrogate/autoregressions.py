@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -16,9 +15,6 @@ from .readout_network import ReadoutNetwork
 from .regression import FLOOR, Regression
 from .seeds import torch_stream
 from .series import Series
-
-if TYPE_CHECKING:
-    from .readout import Judge
 
 __all__ = ["Autoregressions"]
 
@@ -45,25 +41,24 @@ class Autoregressions:
     ----------
     network : whose scales are taken
     series, known : as of a `Regression`
-    judge : whose seed is taken
+    seed : of the weights and of the noise
 
     Examples
     --------
-    >>> from lemode.surrogate.readout import Judge
     >>> x = torch.from_numpy(np.random.default_rng(0).normal(size=(400, 1, 1)).cumsum(0))
     >>> network = IncrementNetwork(lemode.LEM(1, 1, dtype=torch.float64), 1, 1, torch.float64)
     >>> network.set_scales(x)
     >>> series = Series(network.normalise(x))
-    >>> found = Autoregressions(network, series, None, Judge.along(series, 50, 0)).weights
+    >>> found = Autoregressions(network, series, None, seed=0).weights
     >>> {delays: round(w, 2) for delays, w in found.items()}  # a random walk has no lag but the first
     {0: 0.95, 1: 0.05}
     """
 
-    def __init__(self, network: IncrementNetwork, series: Series, known: Tensor | None, judge: Judge) -> None:
+    def __init__(self, network: IncrementNetwork, series: Series, known: Tensor | None, seed: int) -> None:
         self.weights = _weights_of_orders(network, series)
-        plain = [drawn(network, Draw(delays), 1, judge.seed) for delays in self.weights]
+        plain = [drawn(network, Draw(delays), 1, seed) for delays in self.weights]
         self.network = plain[-1]
-        self.parts = [judge.regression(net, series, known, skip=net.delays) for net in plain]
+        self.parts = [Regression(net, series, known, torch_stream(seed, "noise"), skip=net.delays) for net in plain]
 
     def add(self, series: Series, known: Tensor | None) -> None:
         """As of a `Regression`."""

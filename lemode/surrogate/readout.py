@@ -191,7 +191,7 @@ def fit_readout(
         regression: Regression | Autoregressions = (rows := judge.regression(out, series, known))
         found = judge.best(rows, left_out=judge.left_out(rows, series, known))
         if out is not network and delays is None:
-            plain = Autoregressions(network, series, known, judge)
+            plain = Autoregressions(network, series, known, seed)
             floor = judge.best(plain, linear=True)
             if math.isnan(found.noise) or not found.score <= (1 - luck(judge.validation, out.increment)) * floor.score:
                 how, regression = replace(how, delays=plain.network.delays), plain
