@@ -54,7 +54,7 @@ def spectrum_of_map(
     *,
     jacobian: Callable[[Any], Any] | None = None,
     dt: float = 1.0,
-    transient: int = 0,
+    transient: int | None = None,
     k: int | None = None,
     blocks: int = 20,
     seed: int = 0,
@@ -72,6 +72,8 @@ def spectrum_of_map(
         With `jacobian` given, both are called with states shaped as x0; otherwise `step` only ever sees ``(D,)``.
     steps : int
         Steps that are averaged over, after `transient` steps in which trajectory and tangent vectors settle.
+    transient : int, optional
+        By default no more steps than `steps` are made, and as many of the first are left out as their scatter asks for, at most half.
     jacobian : callable, optional
         x to ``(..., D, D)``. By default forward-mode differentiation of `step`.
     dt : float
@@ -149,7 +151,7 @@ def spectrum_of_flow(
     *,
     jacobian: Callable[[float, Any], Any] | None = None,
     dt: float = 0.01,
-    transient: float = 0.0,
+    transient: float | None = None,
     interval: float | None = None,
     method: str = "rk4",
     rtol: float = 1e-9,
@@ -170,6 +172,8 @@ def spectrum_of_flow(
         Initial state, or an ensemble of n, which shortens the time needed (rhs and jacobian then see all n at once).
     t : float
         Time that is averaged over (by every member), after `transient`, in which trajectory and tangent vectors settle.
+    transient : float, optional
+        By default as in `spectrum_of_map`: a part of t.
     jacobian : callable, optional
         Df(t, x), ``(..., D, D)``.
     dt : float
@@ -203,7 +207,7 @@ def spectrum_of_flow(
     if method not in FLOW_METHODS:
         raise ValueError(f"method={method!r}: choose one of {', '.join(FLOW_METHODS)}.")
     interval = 10 * dt if interval is None else positive("interval", interval)
-    if transient < 0 or not np.isfinite(transient):
+    if transient is not None and (transient < 0 or not np.isfinite(transient)):
         raise ValueError(f"transient={transient:g}: give a time that is not negative.")
     if jacobian is None:
         f, df = _torch_rhs(rhs, x0)
@@ -233,7 +237,8 @@ def spectrum_of_flow(
         finite(x, "the state")
         return Q
 
-    return qr_spectrum(advance, x.shape, interval, int(t / interval + 1e-9), round(transient / interval), k, blocks, seed)
+    before = None if transient is None else round(transient / interval)
+    return qr_spectrum(advance, x.shape, interval, int(t / interval + 1e-9), before, k, blocks, seed)
 
 
 def lyapunov_spectrum(what: Any, x: Any, n: float | None = None, **options: Any) -> LyapunovSpectrum:
@@ -274,10 +279,10 @@ def lyapunov_spectrum(what: Any, x: Any, n: float | None = None, **options: Any)
     if n is None:
         raise TypeError("say how long: lyapunov_spectrum(system, x0, time) or lyapunov_spectrum(map, x0, steps).")
     if callable(getattr(what, "flow_map", None)):  # stiff, and its own integrator has an exact tangent
-        dt, transient = positive("dt", options.pop("dt", 1.0)), options.pop("transient", 0.0)
+        dt, transient = positive("dt", options.pop("dt", 1.0)), options.pop("transient", None)
         flow = what.flow_map(dt)
-        steps = {"steps": int(n / dt + 1e-9), "transient": round(transient / dt)}
-        return spectrum_of_map(flow, x, jacobian=flow.jacobian, dt=dt, **steps, **options)
+        before = None if transient is None else round(transient / dt)
+        return spectrum_of_map(flow, x, int(n / dt + 1e-9), jacobian=flow.jacobian, dt=dt, transient=before, **options)
     if callable(getattr(what, "rhs", None)) and callable(getattr(what, "jacobian", None)):
         return spectrum_of_flow(what.rhs, x, n, jacobian=what.jacobian, **options)
     if isinstance(getattr(getattr(what, "network_", what), "core", None), LEM | ConvLEM):

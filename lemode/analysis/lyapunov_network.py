@@ -34,7 +34,7 @@ def spectrum_of_lem(
     state: tuple[Tensor, Tensor] | None = None,
     *,
     dt: float | None = None,
-    transient: int = 0,
+    transient: int | None = None,
     k: int | None = None,
     blocks: int = 20,
     seed: int = 0,
@@ -58,10 +58,10 @@ def spectrum_of_lem(
         As for `LEM.states`, ``(num_layers, n, d)`` each; zero by default.
     dt : float, optional
         Time a step stands for, e.g. the sampling interval of u; the network's own dt by default.
-    transient : int
+    transient : int, optional
         Leading steps that are not averaged over.
     k, blocks, seed
-        As in `spectrum_of_map`.
+        As in `spectrum_of_map`, which says what is left out by default, too.
 
     Returns
     -------
@@ -104,7 +104,8 @@ def spectrum_of_lem(
         raise ValueError(f"initial state has shapes {tuple(y0.shape)}, {tuple(z0.shape)}: this input needs {size} each.")
     if y0.dtype != u.dtype or z0.dtype != u.dtype:
         raise ValueError(f"initial state is {y0.dtype}, {z0.dtype}, the input {u.dtype}: give one dtype.")
-    if not 0 <= transient < len(seq):
+    before = transient or 0
+    if not 0 <= before < len(seq):
         raise ValueError(f"transient={transient} of {len(seq)} steps: leave some to average over.")
 
     def step(x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
@@ -129,7 +130,7 @@ def spectrum_of_lem(
         return to_numpy(J) @ Q
 
     time = positive("dt", default if dt is None else dt)
-    return qr_spectrum(advance, tuple(x.shape), time, len(seq) - transient, transient, k, blocks, seed)
+    return qr_spectrum(advance, tuple(x.shape), time, len(seq) - before, transient, k, blocks, seed)
 
 
 @checks(steps=count, dt=real, transient=count, k=integer, blocks=count, seed=seed)
@@ -140,7 +141,7 @@ def spectrum_of_closed_loop(
     *,
     inputs: Any = None,
     dt: float | None = None,
-    transient: int = 0,
+    transient: int | None = None,
     k: int | None = None,
     blocks: int = 20,
     seed: int = 0,
@@ -166,7 +167,7 @@ def spectrum_of_closed_loop(
         the prediction at its end.
     steps : int
         Steps in closed loop that are averaged over.
-    inputs : (transient + steps + 1, m), where the model has inputs
+    inputs : (transient + steps + 1, m), where the model has inputs; (steps + 1, m) without a transient
         Their values from the sample after the history on, in the same units.
     dt : float, optional
         Time between two samples: exponents are per unit of it. A Surrogate's own ``step_`` by default, else 1.
@@ -193,7 +194,7 @@ def spectrum_of_closed_loop(
     >>> spectrum_of_closed_loop(network, torch.zeros(5, 2), steps=50).exponents.shape
     (10,)
     """
-    network = getattr(model, "network_", model)
+    network, total = getattr(model, "network_", model), (transient or 0) + steps
     if not (hasattr(getattr(network, "core", None), "backend") and callable(getattr(network, "step", None))):
         raise TypeError(
             f"{type(model).__name__} holds no LEM network that can run free: give a fitted Surrogate, or use spectrum_of_map."
@@ -213,7 +214,7 @@ def spectrum_of_closed_loop(
     if series.shape[1] != D + m:
         read = ", ".join((*names, *model.input_names_)) if names else f"{D} variables and {m} inputs"
         raise ValueError(f"history has {series.shape[1]} columns, and the model reads {D + m}: {read}.")
-    drive = _drive(inputs, series[:, D:], transient + steps + 1)
+    drive = _drive(inputs, series[:, D:], total + 1)
     series = series[:, :D]
     if network is not model:
         series = getattr(model, "coordinates", net.normalise)(series)  # of each series its own scale, an angle on its circle
@@ -241,7 +242,7 @@ def spectrum_of_closed_loop(
 
     # forward mode costs the same milliseconds for one tangent and for hundreds: those of many steps go together, where they are few each
     size = v.numel()
-    together = min(max(TOGETHER // size**2, 1), transient + steps)
+    together = min(max(TOGETHER // size**2, 1), total)
     ahead: list[tuple[Array, Array]] = []
     done = 0
 
@@ -284,9 +285,9 @@ def spectrum_of_closed_loop(
 
     time = positive("dt", float(getattr(model, "step_", 1.0)) if dt is None else dt)
     found = qr_spectrum(advance, tuple(v.shape), time, steps, transient, k, blocks, seed)
-    if held > 0.01 * (transient + steps):
+    if held > 0.01 * total:
         warnings.warn(
-            f"the free run is held at the edge of its data's range at {held} of {transient + steps} steps: there the exponents are those "
+            f"the free run is held at the edge of its data's range at {held} of {total} steps: there the exponents are those "
             "of the edge, and not of the model. Fit for longer, or with contain=None.",
             stacklevel=3,
         )

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..continuous.integrators import rk4_step
 from ..types import Array
+from .rounding import U
 
 __all__ = ["LyapunovSpectrum"]
 
@@ -28,16 +29,19 @@ class LyapunovSpectrum:
     exponents : (k,)
         Largest first, per unit of time, in natural logarithms. -inf for a direction that a step erases.
     standard_error : (k,)
-        By batch means, the averages over `blocks` equal, consecutive pieces (of every member of an ensemble) as independent samples,
-        and of where a run happens to begin and to end: with S(t) the sum of the logarithms, the standard deviation over time of
-        :math:`S(t) - \lambda t`, times :math:`\sqrt 2 / T`. That is all there is of a periodic orbit, of which the pieces are the same;
-        of a quasi-periodic one, whose pieces cancel, the error is too large.
+        :math:`\sqrt{a T + b} / T`, where a m + b is fitted to the variance of what the sum of the logarithms, :math:`S(t) - \lambda t`,
+        changes by in a time m, of half a block to a twelfth of the run: a is what grows with time, b what comes back, as of where a run
+        happens to begin and to end. At least twice the variance over time of that sum, as of a periodic orbit, has b; and a roundoff of
+        every logarithm. Right by some 20 percent; where all comes back, as of a limit cycle and of the zero of a chaotic flow, it can be
+        several times too large, the first where the period is near m (benchmarks/lyapunov_errors.md).
     times : (n,)
         End of every orthonormalisation interval, counted from the end of the transient.
     trace : (n, k)
         The running estimate of the exponents at `times`, averaged over the ensemble.
     dimension : int
         Dimension of the state; the spectrum is complete if it equals k.
+    transient : float
+        Time that was left out before.
 
     Examples
     --------
@@ -55,6 +59,7 @@ class LyapunovSpectrum:
     times: Array
     trace: Array
     dimension: int
+    transient: float = 0.0
 
     @property
     def lyapunov_time(self) -> float:
@@ -100,12 +105,40 @@ def qr_spectrum(
     shape: tuple[int, ...],
     interval: float,
     count: int,
-    transient: int,
+    transient: int | None,
     k: int | None,
     blocks: int,
     seed: int,
 ) -> LyapunovSpectrum:
-    """QR after every `advance`, then the averages: rates (count, members, k) per unit of time."""
+    """QR after every `advance`, then the averages."""
+    rates = qr_rates(advance, shape, interval, count, transient or 0, k, blocks, seed)
+    with np.errstate(all="ignore"):  # log 0 = -inf is an answer
+        return summary(rates, shape[-1], interval, transient, blocks)
+
+
+def summary(rates: Array, dimension: int, interval: float, transient: int | None, blocks: int) -> LyapunovSpectrum:
+    """What rates (n, members, k) after a transient say; without one they begin with it."""
+    left = _transient(rates, blocks) if transient is None else 0
+    trace, error = _averages(rates[left:], blocks)
+    error = np.maximum(error, U * (np.abs(trace[-1]) + dimension / interval))
+    order = np.argsort(-trace[-1], kind="stable")
+    times = interval * np.arange(1, len(trace) + 1, dtype=np.float64)
+    return LyapunovSpectrum(
+        trace[-1][order], error[order], times, trace[:, order], dimension, interval * (left or transient or 0)
+    )
+
+
+def qr_rates(
+    advance: Callable[[Array], Array],
+    shape: tuple[int, ...],
+    interval: float,
+    count: int,
+    transient: int,
+    k: int | None,
+    blocks: int,
+    seed: int,
+) -> Array:
+    """``(count, members, k)``, per unit of time."""
     D = shape[-1]
     k = D if k is None else k
     if not 1 <= k <= D:
@@ -118,7 +151,7 @@ def qr_spectrum(
         raise ValueError(f"transient={transient}: give a number of steps that is not negative.")
     Q = np.linalg.qr(np.random.default_rng(seed).standard_normal((*shape[:-1], D, k)))[0]
     rates = np.empty((count, *shape[:-1], k))
-    with np.errstate(all="ignore"):  # overflow is reported with its time instead; log 0 = -inf is an answer
+    with np.errstate(all="ignore"):  # overflow is reported with its time instead
         for i in range(-transient, count):
             try:
                 Q = advance(Q)
@@ -128,15 +161,45 @@ def qr_spectrum(
             Q, R = np.linalg.qr(Q)
             if i >= 0:
                 rates[i] = np.log(np.abs(np.diagonal(R, axis1=-2, axis2=-1))) / interval
-        rates = rates.reshape(count, -1, k)
-        means = np.concatenate([b.mean(0) for b in np.array_split(rates, blocks)])
-        sums = np.cumsum(rates.mean(1), 0)
-        trace = sums / np.arange(1, count + 1)[:, None]
-        ends = (sums - trace[-1] * np.arange(1, count + 1)[:, None]).std(0) / count
-        error = np.sqrt(means.var(0, ddof=1) / len(means) + 2 * ends**2)
-    order = np.argsort(-trace[-1], kind="stable")
-    times = interval * np.arange(1, count + 1, dtype=np.float64)
-    return LyapunovSpectrum(trace[-1][order], error[order], times, trace[:, order], D)
+    return rates.reshape(count, -1, k)
+
+
+def _averages(rates: Array, blocks: int) -> tuple[Array, Array]:
+    """The running averages of rates (n, members, k), ``(n, k)``, and the standard errors of the last."""
+    n, members = rates.shape[:2]
+    steps = np.arange(1, n + 1)[:, None]
+    mean = rates.mean((0, 1))
+    mean = np.where(np.isfinite(mean), mean, 0)  # sums of what is near it lose no digits
+    sums = np.cumsum(rates.mean(1) - mean, 0)
+    ends = 2 * (sums - sums[-1] * (steps / n)).var(0)
+    # deviations of each member from its own mean, as a path: over m of n steps that lacks a part m / n of the growth
+    paths = np.concatenate([0 * rates[:1], np.cumsum(rates - rates.mean(0), 0)])
+    shortest = max(n // (2 * blocks), 1)
+    lags = np.unique(np.linspace(shortest, max(n // 12, shortest), 10).astype(int))
+    moved = np.stack([np.square(paths[m:] - paths[:-m]).mean((0, 1)) / (1 - m / n) for m in lags]) / lags[:, None]
+    # moved = growth + back / m, by least squares, neither below zero
+    inverse = 1 / lags[:, None]
+    centred = inverse - inverse.mean()
+    back = np.maximum((centred * moved).sum(0) / max(np.square(centred).sum(), np.finfo(float).tiny), 0)
+    growth = moved.mean(0) - back * inverse.mean()
+    only = (inverse * moved).sum(0) / np.square(inverse).sum()
+    growth, back = np.where(growth < 0, 0, growth), np.where(growth < 0, only, back)
+    return mean + sums / steps, np.sqrt(np.maximum((growth * n + back) / members, ends)) / n
+
+
+def _transient(rates: Array, blocks: int) -> int:
+    """How much of the beginning to leave out: so many blocks, at most half, that no other number of them gives a smaller scatter of means.
+
+    As errors by the scatter of blocks are themselves known to one part in sqrt(2 (blocks - 1)) only, it is the first that comes as near to
+    the smallest. White, Simulation 69 (1997) 323, chooses by the error, too.
+    """
+    # members that begin alike share their transient, which the mean over them shows best
+    count, mean = len(rates), rates.mean(1)
+    cuts = [c for c in (i * count // blocks for i in range(blocks // 2 + 1)) if count - c >= blocks]
+    means = [np.stack([b.mean(0) for b in np.array_split(mean[c:], blocks)]) for c in cuts]
+    errors = np.stack([m.std(0, ddof=1) for m in means])
+    near = errors <= (1 + 1 / np.sqrt(2 * (blocks - 1))) * errors.min(0)
+    return cuts[int(near.argmax(0).max())]
 
 
 def differentiate(step: Callable[[Any], Any], batched: bool) -> Callable[[Any], tuple[Any, Any]]:

@@ -11,6 +11,7 @@ import lemode
 from lemode import LEM, LEMCell
 from lemode.analysis.lyapunov import LyapunovSpectrum, lyapunov_spectrum, spectrum_of_flow, spectrum_of_map
 from lemode.analysis.lyapunov_network import spectrum_of_closed_loop, spectrum_of_lem
+from lemode.analysis.tangent import summary
 from lemode.surrogate.network import IncrementNetwork
 from lemode.systems import KuramotoSivashinsky
 
@@ -217,7 +218,7 @@ def test_closed_loop_spectrum_is_that_of_the_map_and_leaves_the_model_alone():
         net.increment.fill_(0.1)
         net.head.weight.mul_(-1.0)
     history = torch.randn(10, 2, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
-    s = spectrum_of_closed_loop(net, history, 40, blocks=4, dt=0.5)
+    s = spectrum_of_closed_loop(net, history, 40, blocks=4, dt=0.5, transient=0)
     assert s.exponents.shape == (8,)
     assert rnn.backend == "auto"
     # determinant along the network's own free run: x' = x + c Cy' is a shear on top of the LEM step, so that
@@ -236,7 +237,9 @@ def test_closed_loop_spectrum_is_that_of_the_map_and_leaves_the_model_alone():
             v = step(v)
     assert s.exponents.sum() == pytest.approx(total / 40 / 0.5, abs=1e-6)
     fitted = SimpleNamespace(network_=net, step_=0.5)  # what a fitted Surrogate shows; mean 1 and std 1 before a fit
-    assert np.allclose(lyapunov_spectrum(fitted, net.denormalise(history), 40, blocks=4).exponents, s.exponents, atol=1e-10)
+    assert np.allclose(
+        lyapunov_spectrum(fitted, net.denormalise(history), 40, blocks=4, transient=0).exponents, s.exponents, atol=1e-10
+    )
 
 
 # -- bad input ------------------------------------------------------------------------------------------------------------
@@ -482,3 +485,142 @@ def test_a_transient_lasts_for_its_time():
             blocks=2,
         )
         assert found.exponents[0] == pytest.approx(2.5, abs=2e-5)  # Runge and Kutta err by (t dt)^4 t / 120
+
+
+# -- a transient that is chosen by the run itself ---------------------------------------------------------------------------
+
+A = 0.3  # the skew tent map's slopes are 1/A and -1/(1-A), independently, with probabilities A and 1-A
+TENT = -A * np.log(A) - (1 - A) * np.log(1 - A)
+
+
+def tent(v):
+    """The skew tent map beside a number that falls to zero."""
+    x, far = v[..., 0], v[..., 1]
+    return np.stack([np.where(x < A, x / A, (1 - x) / (1 - A)), 0.9 * far], -1)
+
+
+def tent_jacobian(v):
+    """Its slope, the larger the farther the number is from zero: the exponent's sum exceeds that of the tent by ten times its first."""
+    J = np.zeros((*v.shape, 2))
+    J[..., 0, 0] = np.where(v[..., 0] < A, 1 / A, -1 / (1 - A)) * np.exp(v[..., 1])
+    J[..., 1, 1] = 0.1
+    return J
+
+
+def z_scores(far, runs, **options):
+    rng, found = np.random.default_rng(0), []
+    for _ in range(runs):
+        found.append(spectrum_of_map(tent, [rng.random(), far], 400, jacobian=tent_jacobian, **options))
+    return np.array([(s.exponents[0] - TENT) / s.standard_error[0] for s in found]), found
+
+
+def test_what_a_run_begins_with_is_left_out_by_default():
+    """100 runs from far away: their errors are the ones they say, and a third of those with the beginning."""
+    z, found = z_scores(3.0, 100)
+    assert 0.8 < np.sqrt(np.mean(z**2)) < 1.25  # 1, known to 7 %
+    cuts = np.array([s.transient for s in found])
+    assert (cuts >= 20).all()
+    assert (cuts <= 200).all()
+    assert all(s.times[-1] + s.transient == 400 for s in found)
+
+    def off(found):
+        return np.sqrt(np.mean([(s.exponents[0] - TENT) ** 2 for s in found]))
+
+    # 30 / 400 is what the beginning adds; .847 (.3 * .7)^(1/2) / 400^(1/2) = .0194 the scatter
+    assert off(z_scores(3.0, 100, transient=0)[1]) > 0.06
+    assert off(found) < 0.03
+
+
+def test_a_run_without_a_transient_loses_little():
+    rng, cuts = np.random.default_rng(0), []
+    for _ in range(100):
+        s = spectrum_of_map(
+            lambda x: np.where(x < A, x / A, (1 - x) / (1 - A)),
+            rng.random(1),
+            400,
+            jacobian=lambda x: np.where(x < A, 1 / A, -1 / (1 - A))[..., None],
+        )
+        cuts.append(s.transient)
+    assert np.mean(cuts) < 40  # a tenth; most leave nothing out, and some runs happen to begin with what looks like it
+    assert np.median(cuts) == 0
+
+
+def test_the_tangent_vectors_of_a_constant_map_settle_as_well():
+    """Nothing moves, but tangent vectors that are drawn turn to the axes, by 0.85/0.9 a step."""
+    J = np.diag([0.9, 0.85])
+    exact = np.log([0.9, 0.85])
+    for seed in range(5):
+        s = spectrum_of_map(lambda x: x, np.zeros(2), 400, jacobian=lambda x: J, seed=seed)
+        assert np.abs(s.exponents - exact).max() < 1e-6  # (.85 / .9)^(2 * 160) = 1e-8 of what is left of them
+        assert (np.abs(s.exponents - exact) < 4 * s.standard_error).all()
+        long = spectrum_of_map(lambda x: x, np.zeros(2), 2000, jacobian=lambda x: J, seed=seed)
+        assert (np.abs(long.exponents - exact) <= 4 * long.standard_error).all()  # rounding, which is in them
+        assert long.standard_error.max() < 1e-14
+
+
+@pytest.mark.parametrize("back", [0.0, 1.0])
+def test_what_comes_back_is_no_error_that_grows(back):
+    """Rates that are white, and the differences of what is bounded: the variance of their mean is (n + 2 back) / n^2, back that of the second.
+
+    Blocks would say that of the second 20 times as large.
+    """
+    rng, n, z, errors = np.random.default_rng(0), 1000, [], []
+    white = 0.05 if back else 1.0
+    for _ in range(200):
+        b = np.sqrt(back) * rng.standard_normal(n + 1)
+        s = summary((white * rng.standard_normal(n) + np.diff(b))[:, None, None], 1, 1.0, 0, 20)
+        z.append(s.exponents[0] / s.standard_error[0])
+        errors.append(s.standard_error[0])
+    exact = np.sqrt(white**2 * n + 2 * back) / n
+    assert np.mean(errors) == pytest.approx(exact, rel=0.3)  # of the sum of two that are fitted, neither below zero
+    assert 0.7 < np.sqrt(np.mean(np.square(z))) < 1.2
+
+
+def test_an_ensemble_that_begins_alike_leaves_its_start_out():
+    """Which is a small part of the scatter of each member, and a large one of their mean's error."""
+    x0 = np.stack([np.random.default_rng(0).random(500), np.full(500, 0.3)], -1)
+    s = spectrum_of_map(tent, x0, 400, jacobian=tent_jacobian)
+    assert s.transient >= 20
+    assert abs(s.exponents[0] - TENT) < 4 * s.standard_error[0]
+    without = spectrum_of_map(tent, x0, 400, jacobian=tent_jacobian, transient=0)
+    assert abs(s.exponents[0] - TENT) < abs(without.exponents[0] - TENT) / 2
+
+
+def test_a_transient_is_left_out_where_the_number_of_steps_is_small():
+    s = spectrum_of_map(tent, [0.2, 3.0], 20, jacobian=tent_jacobian)  # one step a block: nothing can be left out
+    assert s.transient == 0
+    assert len(s.times) == 20
+    s = spectrum_of_map(tent, [0.2, 3.0], 25, jacobian=tent_jacobian)
+    assert s.transient <= 5
+
+
+def test_a_right_hand_side_in_torch_is_differentiated():
+    A = torch.tensor([[-1.0, 0.5], [0.0, -2.0]], dtype=torch.float64)
+    s = spectrum_of_flow(lambda t, x: A @ x, torch.ones(2, dtype=torch.float64), 4.0, transient=4.0, dt=0.1, interval=0.1)
+    assert np.allclose(s.exponents, [-1, -2], atol=1e-2)  # tangent vectors are off by e^-4, over 4
+
+
+def test_jacobians_that_are_computed_together_are_those_of_one_free_run(monkeypatch):
+    """Of some steps at a time: the next ones go on where they end."""
+    from lemode.analysis import lyapunov_network
+
+    rnn, _ = network(gain=0.7)
+    net = IncrementNetwork(rnn, hidden_size=3, dimension=2, dtype=torch.float64)
+    history = torch.randn(10, 2, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    whole = spectrum_of_closed_loop(net, history, 40, blocks=4, transient=0)
+    monkeypatch.setattr(lyapunov_network, "TOGETHER", 7 * 8**2)
+    apart = spectrum_of_closed_loop(net, history, 40, blocks=4, transient=0)
+    np.testing.assert_allclose(apart.trace, whole.trace, atol=1e-10)
+
+
+def test_a_free_run_that_is_held_in_one_of_its_variables_says_so():
+    rnn, _ = network(gain=0.7)
+    net = IncrementNetwork(rnn, hidden_size=3, dimension=2, dtype=torch.float64)
+    with torch.no_grad():
+        net.increment.fill_(0.1)
+        net.head.weight.zero_()
+        net.head.bias.copy_(torch.tensor([1.0, 0.0]))  # the first one climbs to its bound, the second stays
+        net.upper.copy_(torch.tensor([1.0, 1.0]))
+        net.lower.copy_(torch.tensor([-1.0, -1.0]))
+    with pytest.warns(UserWarning, match="held at the edge"):
+        spectrum_of_closed_loop(net, torch.zeros(10, 2, dtype=torch.float64), 40, blocks=4)
