@@ -478,8 +478,10 @@ def tables(names: list[str], options: argparse.Namespace, log: Path) -> None:
             for lr in options.lr:
                 keys = [key_of(name, settings, model, seed, lr) for seed in range(options.seeds)]
                 by_lr[lr] = [done[key] for key in keys if key in done]
-            by_lr = {lr: runs for lr, runs in by_lr.items() if runs}
-            if by_lr:
+            # a mean over some seeds is not compared with one over others
+            most = max(map(len, by_lr.values()))
+            by_lr = {lr: runs for lr, runs in by_lr.items() if len(runs) == most}
+            if most:
                 lr, runs = min(by_lr.items(), key=lambda item: np.mean([r["result"]["validation"] for r in item[1]]))
                 rows.append((model, lr, runs))
         if not rows:

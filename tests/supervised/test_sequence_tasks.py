@@ -118,9 +118,15 @@ def test_learning_rate_is_chosen_by_validation_and_never_by_test(script, tmp_pat
     shown = capsys.readouterr().out
     assert "| model | test MSE | units | parameters | lr | seeds | ms of a core a batch |" in shown
     assert "| **LEM** | 9.5 ± 0.71 | 8 | 99 | 0.1 | 2 | 12.3 |" in shown
-    options.seeds = 1
+    lucky = {**lines[0], "key": script.key_of("adding", settings, "LEM", 0, 0.3)}
+    lucky["result"] = {**lucky["result"], "validation": 0.1, "test MSE": 7.0}
+    log.write_text("".join(json.dumps(line) + "\n" for line in [*lines, lucky]))
+    options.lr.append(0.3)
+    script.tables(["adding"], options, log)
+    assert "9.5 ± 0.71" in capsys.readouterr().out  # a rate with one seed is not chosen among those with two
+    options.seeds, options.lr = 1, options.lr[:2]
     script.run_all(["adding"], options, log)  # everything is there
-    assert len(script.logged(log)) == 5
+    assert len(script.logged(log)) == 6
     options.set = ["steps=5"]
     script.tables(["adding"], options, log)
     assert "no finished run with these settings" in capsys.readouterr().out
