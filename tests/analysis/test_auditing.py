@@ -1,5 +1,6 @@
 """audit: every statement holds on any network and data, rows are complete, and a false bound is reported as one."""
 
+import dataclasses
 import json
 import math
 
@@ -303,3 +304,39 @@ def test_a_measured_value_that_overflows_is_undecided_and_says_so():
     assert unknown
     assert {row.holds for row in unknown if not row.vacuous} == {None}
     assert {row.reason for row in unknown if row.holds is None} == {"the measured value overflows float64"}
+
+
+def test_batch_first_is_read_as_such_and_a_note_is_about_states_that_are_left_out():
+    rnn = lemode.LEM(1, 2, dt=0.5, dtype=torch.float64)
+    u, _ = data(L=6, N=3, m=1)
+    first = lemode.LEM(1, 2, dt=0.5, dtype=torch.float64, batch_first=True)
+    first.load_state_dict(rnn.state_dict())
+    report = audit(rnn, u)
+    assert audit(first, u.transpose(0, 1)).to_dict() == report.to_dict()
+    # more than there are may be asked for
+    assert not any("evenly spaced" in note for note in audit(rnn, u, max_states=10**12).notes)
+
+
+def test_the_verdict_counts_the_rows_that_say_nothing():
+    report = audit(lemode.LEM(1, 2, dt=0.5, dtype=torch.float64), data(L=6, N=3, m=1)[0])
+    report.rows[:] = report.rows[:4]
+    empty = dataclasses.replace(report.rows[0], bound=np.inf)
+    report.rows += [empty, empty]
+    assert empty.vacuous
+    said = sum(row.vacuous for row in report.rows)
+    assert f" {said} more say nothing" in report.verdict
+
+
+def test_the_norm_of_an_inverse_and_what_it_may_be_off_by():
+    """Of a matrix whose rows and columns have other sums: the remainder of X A is in the norm of rows."""
+    from lemode.analysis.auditing import _inverse_norm
+    from lemode.analysis.enclosure import Ball
+
+    A = np.array([[[1.0, 0.0], [0.0, 1.0]]])
+    rad = np.array([[[0.01, 0.2], [0.0, 0.0]]])  # rows sum to 0.21 and 0, columns to 0.01 and 0.2
+    size, off = _inverse_norm(Ball(A, rad))
+    assert size == pytest.approx(1.0)
+    assert off == pytest.approx(0.21 / 0.79, rel=1e-9)
+    B = np.array([[[1.0, -1.0], [0.0, 1.0]]])  # the inverse has the rows (1, 1) and (0, 1): 2, by columns 2 as well
+    assert _inverse_norm(Ball(B @ np.diag([1.0, 4.0]), 0 * B))[0] == pytest.approx(2.0)
+    assert _inverse_norm(Ball(np.diag([1.0, 4.0]) @ B, 0 * B))[0] == pytest.approx(1.25)

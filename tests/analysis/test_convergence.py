@@ -142,3 +142,14 @@ def test_bad_input_is_named(options, message):
         convergence_study(random_ode(), **options)
     with pytest.raises(TypeError, match=r"MultiscaleODE or a lemode\.LEMCell"):
         convergence_study(lemode.LEM(1, 2))
+
+
+def test_the_bound_on_the_whole_error_is_that_of_as_many_steps_as_there_are():
+    ode = random_ode()
+    u = torch.ones(5, ode.input_size, dtype=f64)
+    study = convergence_study(ode, u, dt=0.01, steps=5, halvings=2)
+    for k, found in enumerate(study.global_bound):
+        cell = lemode.LEMCell(ode.input_size, ode.hidden_size, dt=0.01 / 2**k, dtype=f64)
+        cell.ode = ode
+        assert found == pytest.approx(min(lemode.analysis.global_error_bound(cell, 5 * 2**k, u), 2.0), rel=1e-12)
+        assert 0 < found < 2

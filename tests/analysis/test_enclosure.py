@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import lemode
-from lemode.analysis import input_jacobian, step_jacobian
+from lemode.analysis import enclosure, input_jacobian, step_jacobian
 from lemode.analysis.enclosure import Ball, LayerStep, Line, enclose_layers
 from lemode.analysis.rounding import unit_roundoff
 from lemode.kernels import BACKENDS, run
@@ -207,3 +207,19 @@ def test_the_coefficients_of_a_segment_are_nearly_half_of_those_at_its_end():
         for parts in (1, 10)
     )
     assert np.allclose(many / one, 0.55, atol=0.03)  # (1 + 2 + ... + 10) / 100, where the derivative bends little
+
+
+@pytest.mark.parametrize("value", [-1.0, 0.0, 1.0, -1e-200, 1e200])
+def test_an_interval_that_is_widened_reaches_farther_at_both_ends(value):
+    found = enclosure._Interval(np.array(value), np.array(value)).widened()
+    assert found.lo < value < found.hi
+
+
+def test_a_float32_step_whose_gates_are_closed_rounds_as_little_as_it_moves():
+    """It moves by 2e-9 a step: an error of the sigmoid of 4 u = 2e-7, taken absolutely, would be a hundred times that."""
+    c = cell(scale=0.0)
+    with torch.no_grad():
+        c.ode.blocks().b1.fill_(-20.0)
+        c.ode.blocks().b2.fill_(-20.0)
+    found = LayerStep(c).enclose(np.zeros(6), np.zeros(6), np.zeros(2), np.zeros(2), 2.0**-24)
+    assert found.running.max() < 1e-13

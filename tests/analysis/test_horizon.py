@@ -130,10 +130,11 @@ def test_every_history_within_the_noise_has_its_forecast_within_the_radius(model
     assert closest > 0.1  # draws seldom meet the worst history of 60 samples
 
 
-@pytest.mark.parametrize(("known", "glitch"), [(1, 0.0), (2, 0.0), (60, 2.0)])
-def test_noise_in_the_first_sample_and_in_samples_that_are_held(known, glitch):
+@pytest.mark.parametrize(("known", "glitch", "place"), [(1, 0.0, 0), (2, 0.0, 1), (60, 2.0, 30), (60, 2.0, 57)])
+def test_noise_in_the_first_sample_and_in_samples_that_are_held(known, glitch, place):
+    """What lies beyond the bounds is read at them: of one that was read shortly before the end the state still knows."""
     network, x, noise = fitted("two layers and delays").network_, DATA[7].copy(), np.array([1e-4, 2e-4])
-    x[known // 2, :2] += glitch
+    x[place, :2] += glitch
     radius = _radii(ClosedLoop(network), x[: known + 3], known, 3, None, noise)
     error = []
     for way in ([0, 0], [-1, -1], [-1, 1], [1, -1], [1, 1]):
@@ -327,3 +328,10 @@ def test_the_statement_in_words_and_the_plot():
     with pytest.raises(ValueError, match="variable='c': choose from a, b"):
         found.plot("c")
     matplotlib.pyplot.close("all")
+
+
+def test_half_of_a_series_is_its_history_by_default():
+    model, x = fitted("two layers and delays"), DATA[7][:110]
+    found = certified_horizon(model, x, 0.3)
+    assert np.array_equal(found.radius, certified_horizon(model, x, 0.3, history=55).radius)
+    assert len(found.radius) == 55

@@ -1,7 +1,10 @@
 """What a referee found in the bounds, item by item; and the mutants that no test had caught."""
 
+import dataclasses
+import inspect
 import math
 
+import mpmath
 import numpy as np
 import pytest
 import torch
@@ -10,6 +13,7 @@ from scipy.integrate import solve_ivp
 import lemode
 from lemode import analysis
 from lemode.analysis.recursion import posterior_recursion
+from lemode.analysis.stability import certificates
 
 F64 = torch.float64
 ZERO, ONE = torch.zeros(1, dtype=F64), torch.ones(1, dtype=F64)
@@ -128,3 +132,97 @@ def test_mutant_local_error_of_z_with_a_quarter_of_w1():
     # y moves as fast as it can where the gate is steepest, and z is far from its target
     cell = network(dt=0.01, W1=10.0, b1=-10.0, b2=40.0, bz=40.0, by=-40.0)
     assert 1.3 * (1 + 10.0 / 4) * 0.01**2 < local_error(cell, 1.0, -1.0) <= analysis.local_error_bound(cell)
+
+
+def test_mutant_global_error_uniform_in_time_with_r_for_its_inverse():
+    """By the formula: where z weighs less than y, r < 1, its error is 1/r times as large in the infinity norm as in that of the proof."""
+    cell = network(dt=0.05, W1=0.9, Wz=0.9)  # y moves z, nothing moves y: the smaller r, the less is Psi
+    found = []
+    for c in certificates(cell):
+        Lz, Ly, _ = analysis.discretization._local(cell)
+        found.append(max(c.r * Lz, Ly) * 0.05 / (c.gate_min * (1 - c.Psi)) * max(1, 1 / c.r))
+    assert min(c.r for c in certificates(cell)) < 0.01
+    assert analysis.global_error_bound(cell, 10**6) >= min(found)
+
+
+def test_mutant_first_order_bound_of_a_network_that_does_not_grow():
+    """Without recurrent weights the gradient by `by` is a mean of dt (1 + ... + N) / N terms, and nothing beyond it; with small ones, little."""
+    exact = 0.1 * (10 + 1) / 2
+    assert analysis.gradient_bound(network(dt=0.1), 10, 1.0, "by", "ref") == pytest.approx(exact, rel=1e-13)
+    little = network(dt=0.1, W2=1e-6, Wy=1e-6, W1=1e-6, Wz=1e-6)
+    assert exact < analysis.gradient_bound(little, 10, 1.0, "by", "ref") < exact * (1 + 1e-4)
+
+
+@pytest.mark.parametrize(("s", "A", "B", "r"), [(0.5, 1.0, 0.25, 1.0), (0.1, 2.0, 1.0, 0.5), (0.3, 1.0, 1.0, 0.25)])
+def test_mutant_largest_bracket_where_a_root_is_of_its_second_term_alone(s, A, B, r):
+    """p = 1 - 4 r B / A is zero: against the largest of a fine grid of gates."""
+    assert 1 - 4 * r * B / A == 0
+    g = np.linspace(0, 1, 200_001)
+    a = (1 - g) * A
+    psi = np.where(a <= 2 * B, r * a + B + a * a / B / 4, (1 + r) * a)
+    largest = max(0.0, float((g * (psi - s)).max()))
+    # 1e-9: the grid's own distance from a maximum, (5e-6)^2 times a curvature of some units
+    assert largest <= analysis.lem_G(s, A, B, r) <= largest + 1e-9
+
+
+def test_mutant_kept_parts_without_their_radii_where_candidate_and_state_cancel():
+    """At z = tanh(bz) to the last bit, what the gate multiplies is less than a roundoff, and the sizes are above it all the same."""
+    mpmath.mp.dps = 50
+    seen = 0
+    for b in np.linspace(0.1, 2.0, 200):
+        cell = network(dt=1.0, bz=b, by=b)
+        z = torch.tensor([math.tanh(b)], dtype=F64)
+        sizes = analysis.sizes.step_sizes(cell, (z, z), ZERO)
+        exact = abs(mpmath.tanh(mpmath.mpf(float(b))) - mpmath.mpf(float(z))) / 4  # sigma'(0) = 1/4
+        seen += float(exact) > 0
+        assert sizes.gate_z[0] >= exact
+    assert seen > 100
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_mutant_roundoff_of_large_arguments_that_cancel(sign):
+    """The least gate, by 50 digits: the argument is of order one, its two terms are a million."""
+    mpmath.mp.dps = 50
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        v, u = sign * rng.uniform(1, 2), sign * rng.uniform(5e5, 1e6)
+        b = -v * u - rng.uniform(0, 2)
+        cell = network(dt=0.5, V1=v, b1=b, V2=v, b2=b)
+        inputs = torch.tensor([[u]], dtype=F64)
+        exact = 1 / (1 + mpmath.exp(-(mpmath.mpf(v) * mpmath.mpf(u) + mpmath.mpf(b))))
+        assert analysis.contraction_certificate(cell, inputs).gate_min <= exact
+        bounds = analysis.sweeps.SweepBounds.of(cell, np.array([[u]]))
+        assert bounds.p1 >= exact / 2
+
+
+def test_mutant_windows_of_the_adjoint_have_the_norm_of_their_product():
+    """By hand, and of a network that grows: the error that windows say is not below what the recursion step by step needs."""
+    product = torch.tensor([[1.0, -2.0], [0.0, 1.0]], dtype=F64)
+    assert 3.5 <= float(analysis.adjoint._norm(product, torch.tensor(0.5, dtype=F64))) < 3.5 + 1e-12
+
+
+def test_mutant_results_can_be_replaced_and_not_changed():
+    found = [
+        c
+        for module in (analysis.audit_report, analysis.statements, analysis.trapping, analysis.tube, analysis.horizon)
+        for _, c in inspect.getmembers(module, dataclasses.is_dataclass)
+        if inspect.isclass(c) and c is not analysis.AuditReport  # to which notes are added
+    ]
+    assert len(found) == 6
+    assert all(c.__dataclass_params__.frozen for c in found)
+
+
+def test_mutant_errors_of_z_reach_y_through_the_new_z():
+    """The rounding of what sources contribute: an error of the sensitivities goes through in full, and once more through Wy."""
+    cell = network(2, dt=0.5, Wy=[[0.5, 0.0], [0.0, 2.0]], W1=0.1)
+    u, states = torch.zeros(3, 1, dtype=F64), torch.zeros(4, 2, dtype=F64)
+    steps = analysis.adjoint.steps_along(cell, u, states, states)
+    exact = analysis.adjoint.adjoint(steps, torch.ones(3, 2, dtype=F64))
+    off = exact._replace(error=exact.error + 1e-3)
+    seen = analysis.adjoint.sources(steps, off, ["bz"], u, states, states)
+    moved = analysis.adjoint.sources(
+        steps, exact._replace(y=exact.y + 1e-3 / 4, z=exact.z + 1e-3 / 4), ["bz"], u, states, states
+    )
+    first = analysis.adjoint.sources(steps, exact, ["bz"], u, states, states)
+    assert float((moved.size - first.size).abs().min()) > 1e-5
+    assert bool(((moved.size - first.size).abs() <= seen.error).all())
