@@ -195,6 +195,25 @@ def test_mutant_roundoff_of_large_arguments_that_cancel(sign):
         assert bounds.p1 >= exact / 2
 
 
+def test_mutant_roundoff_of_a_long_sum_that_cancels():
+    """The least gate, by 50 digits: a hundred terms of a million, of which one is left; their sum is off by some of their roundings."""
+    mpmath.mp.dps = 50
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        v, u = rng.uniform(1, 2, 100), rng.uniform(5e5, 1e6, 100)
+        exact_sum = mpmath.fsum(mpmath.mpf(a) * mpmath.mpf(b) for a, b in zip(v, u))
+        b = float(-exact_sum) - 1.0
+        cell = lemode.LEMCell(100, 1, dt=0.5, dtype=F64).requires_grad_(False)
+        for p in cell.parameters():
+            p.zero_()
+        blocks = cell.ode.blocks()
+        for V, bias in ((blocks.V1, blocks.b1), (blocks.V2, blocks.b2)):
+            V.copy_(torch.from_numpy(v)[None])
+            bias.fill_(b)
+        exact = 1 / (1 + mpmath.exp(-(exact_sum + mpmath.mpf(b))))
+        assert analysis.contraction_certificate(cell, torch.from_numpy(u)[None]).gate_min <= exact
+
+
 def test_mutant_windows_of_the_adjoint_have_the_norm_of_their_product():
     """By hand, and of a network that grows: the error that windows say is not below what the recursion step by step needs."""
     product = torch.tensor([[1.0, -2.0], [0.0, 1.0]], dtype=F64)
