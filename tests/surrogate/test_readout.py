@@ -512,7 +512,9 @@ def test_a_quiet_end_decides_little():
     lively, plain = luck(Series(x), increment), luck(Series(x))
     assert lively == pytest.approx(plain, rel=1e-12)
     assert luck(Series(x), 3 * increment) == pytest.approx(3 * plain)
-    assert luck(Series(x, lead=301), increment) == pytest.approx(2 / np.sqrt(200), rel=0.2)  # of 200 squares a scatter of a tenth
+    assert luck(Series(x, lead=301), increment) == pytest.approx(
+        2 / np.sqrt(200), rel=0.2
+    )  # of 200 squares a scatter of a tenth
     mask = torch.ones_like(x, dtype=torch.bool)
     mask[100:] = False
     # the first sample is read, and not judged
