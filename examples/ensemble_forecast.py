@@ -7,7 +7,7 @@ its band comes from what such forecasts were worth on series that no fit has see
 stated, until which its error is expected to stay below 0.4 standard deviations. Three data sets: a noisy oscillation, a chaotic system,
 and a measured series whose future is unlike its past.
 
-``python examples/ensemble_forecast.py`` needs ``pip install '.[baselines]'`` and takes 76 s of one core.
+``python examples/ensemble_forecast.py`` needs ``pip install '.[baselines]'`` and takes 64 s of one core.
 """
 
 # %%
@@ -39,8 +39,8 @@ def noisy(n, samples, seed):
 
 
 members = {"hidden_size": 40, "train": "readout", "delays": 2, "washout": 100, "verbose": 0}
-neuron = lemode.Ensemble(3, members, horizon=100, seed=seed).fit(noisy(20, 301, seed), calibration=noisy(400, 200, seed + 1))
-new_spikes = noisy(400, 200, seed + 2)
+neuron = lemode.Ensemble(3, members, horizon=100, seed=seed).fit(noisy(20, 301, seed), calibration=noisy(1000, 200, seed + 1))
+new_spikes = noisy(1000, 200, seed + 2)
 print("FitzHugh-Nagumo, noisy\n" + neuron.reliability(new_spikes).table([1, 10, 30, 100]))
 
 # %%
