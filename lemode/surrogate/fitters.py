@@ -276,6 +276,8 @@ class Auto(Readout):
             f"{'readout' if wins else 'trained network'}: errors on the validation series, of free runs and of one step, are {free:.2g} "
             f"and {one:.2g} of the readout, {trained_free:.2g} and {trained_one:.2g} of the trained network"
         )
+        if wins and trained_free * trained_one < free * one:
+            history.kept += ", which is not better by more than chance would have it on values that are few, or move little"
         if verbose:
             print(f"fit: kept the {history.kept}", file=sys.stderr, flush=True)
         return (solved if wins else trained), history

@@ -16,6 +16,7 @@ Source: Bergmeir and Benitez, Information Sciences 191 (2012), 192-213, on block
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from itertools import pairwise
 
 from torch import Tensor
@@ -52,24 +53,28 @@ class LeftOut:
     """
 
     def __init__(self, regression: Regression, series: Series, known: Tensor | None) -> None:
-        self.series = series
+        self.regression, self.series, self.known = regression, series, known
         self.edges = [round((len(series.x) - 1) * k / BLOCKS) for k in range(BLOCKS + 1)]
-        self.make = lambda: regression.leaving_out(series, known, self.edges)
-        self.made: list[Regression] | None = None
-        self.errors: dict[tuple[float, float], float] = {}
+
+    @cached_property
+    def regressions(self) -> list[Regression]:
+        """Without each block but the first."""
+        return self.regression.leaving_out(self.series, self.known, self.edges)
+
+    @cached_property
+    def linear(self) -> float:
+        """The error of the linear head."""
+        return self.error((0.0, FLOOR))
 
     def error(self, pair: tuple[float, float]) -> float:
         """Root mean square error of one step, in standard deviations, over blocks that the head of this noise and ridge has not seen."""
-        if pair not in self.errors:
-            self.made = self.make() if self.made is None else self.made
-            square = []
-            for regression, (begin, end) in zip(self.made, pairwise(self.edges[1:])):
-                if all(factor.weight > 0 for factor in regression.data):  # not all that was observed is in this block
-                    block = self.series.part(0, end + 1)._replace(lead=begin)
-                    square.append(float(one_step_errors(regression.network, regression.heads([pair]), block)[0]) ** 2)
-            self.errors[pair] = math.sqrt(sum(square) / max(len(square), 1))
-        return self.errors[pair]
+        square = []
+        for regression, (begin, end) in zip(self.regressions, pairwise(self.edges[1:])):
+            if all(factor.weight > 0 for factor in regression.data):  # not all that was observed is in this block
+                block = self.series.part(0, end + 1)._replace(lead=begin)
+                square.append(float(one_step_errors(regression.network, regression.heads([pair]), block)[0]) ** 2)
+        return math.sqrt(sum(square) / max(len(square), 1))
 
     def worse(self, pair: tuple[float, float]) -> bool:
         """Whether it is larger than that of the linear head."""
-        return not self.error(pair) <= TIE * self.error((0.0, FLOOR))
+        return not self.error(pair) <= TIE * self.linear

@@ -131,12 +131,15 @@ class Regression:
     @torch.no_grad()
     def add(self, series: Series, known: Tensor | None) -> None:
         """Take in the rows of more series; where their values are missing at other times, a row counts for a group of variables at once."""
-        known = self._after(series, known)
+        self._add(series, self._together(self._after(series, known)))
+
+    def _together(self, known: Tensor | None) -> Tensor | None:
+        """The weights of rows, one for a group of variables."""
         if known is not None:
             known = known.clone()
             for group in self.groups:
                 known[..., group] = known[..., group].amin(-1, keepdim=True)
-        self._add(series, known)
+        return known
 
     def _add(self, series: Series, known: Tensor | None, state: Any = None) -> Any:
         """Take in the rows of these series, and return the state before their last sample."""
@@ -190,14 +193,13 @@ class Regression:
             w = None if known is None else self.network.by_point(known)[..., group[0]].flatten().double().numpy()
             factor.add(rows, right[:, group], w)
 
+    @torch.no_grad()
     def leaving_out(self, series: Series, known: Tensor | None, edges: Sequence[int]) -> list[Regression]:
         """For each block of rows between two edges but the first, one of the rows of all others; the response to noise stays."""
-        parts = []
+        known, parts, state = self._together(self._after(series, known)), [], None
         for begin, end in pairwise(edges):
-            weights = torch.ones_like(series.x[1:]) if known is None else known.clone()
-            weights[:begin], weights[end:] = 0, 0
             alone = self._empty()
-            alone.add(series, weights)
+            state = alone._add(series.part(begin, end + 1), None if known is None else known[begin:end], state)
             parts.append(alone.data)
         out = []
         for k in range(1, len(parts)):

@@ -519,3 +519,15 @@ def test_a_quiet_end_decides_little():
     mask[100:] = False
     # the first sample is read, and not judged
     assert luck(Series(x, mask=mask), increment) == pytest.approx(2 / np.sqrt(198), rel=0.2)
+
+
+def test_why_the_one_with_the_larger_errors_is_kept_is_said(monkeypatch, few_draws):
+    monkeypatch.setattr(
+        readout.Judge, "errors", lambda self, net: (2.0, 2.0) if isinstance(net, ReadoutNetwork) else (1.9, 1.9)
+    )
+    settings = {"hidden_size": 2, "train": "auto", "width": 20, "steps": 5, "window": 20, "washout": 5, "verbose": 0}
+    kept = Surrogate(**settings).fit(np.sin(np.linspace(0, 9, 91))[:, None]).history_.kept
+    assert kept.startswith("readout: ")
+    assert kept.endswith(
+        "1.9 of the trained network, which is not better by more than chance would have it on values that are few, or move little"
+    )
