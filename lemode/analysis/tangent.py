@@ -30,10 +30,10 @@ class LyapunovSpectrum:
         Largest first, per unit of time, in natural logarithms. -inf for a direction that a step erases.
     standard_error : (k,)
         :math:`\sqrt{a T + b} / T`, where a m + b is fitted to the variance of what the sum of the logarithms, :math:`S(t) - \lambda t`,
-        changes by in a time m, of half a block to a twelfth of the run: a is what grows with time, b what comes back, as of where a run
-        happens to begin and to end. At least twice the variance over time of that sum, as of a periodic orbit, has b; and a roundoff of
-        every logarithm. Right by some 20 percent; where all comes back, as of a limit cycle and of the zero of a chaotic flow, it can be
-        several times too large, the first where the period is near m (benchmarks/lyapunov_errors.md).
+        changes by in a time m, of a third of a block to a twelfth of the run: a is what grows with time, b what comes back, as of where a
+        run happens to begin and to end; no a m is above that variance by more than its scatter, so that a cycle has none. At least what
+        b is by the variance over time of that sum, and a roundoff of every logarithm. Right by some 20 percent; too large, by up to
+        a factor of two, where what comes back takes longer than a twelfth of the run (benchmarks/lyapunov_errors.md).
     times : (n,)
         End of every orthonormalisation interval, counted from the end of the transient.
     trace : (n, k)
@@ -171,18 +171,25 @@ def _averages(rates: Array, blocks: int) -> tuple[Array, Array]:
     mean = rates.mean((0, 1))
     mean = np.where(np.isfinite(mean), mean, 0)  # sums of what is near it lose no digits
     sums = np.cumsum(rates.mean(1) - mean, 0)
-    ends = 2 * (sums - sums[-1] * (steps / n)).var(0)
-    # deviations of each member from its own mean, as a path: over m of n steps that lacks a part m / n of the growth
+    # of what comes back the path between its ends varies by 7 / 12 of the variance of the difference of two
+    ends = 12 / 7 * (sums - sums[-1] * (steps / n)).var(0)
+    # Deviations of each member from its own mean, as a path: over m of n steps that lacks a part m / n of the growth. Of what comes back it
+    # has the two ends of m steps, and m / n of those of the run.
     paths = np.concatenate([0 * rates[:1], np.cumsum(rates - rates.mean(0), 0)])
-    shortest = max(n // (2 * blocks), 1)
-    lags = np.unique(np.linspace(shortest, max(n // 12, shortest), 10).astype(int))
-    moved = np.stack([np.square(paths[m:] - paths[:-m]).mean((0, 1)) / (1 - m / n) for m in lags]) / lags[:, None]
-    # moved = growth + back / m, by least squares, neither below zero
-    inverse = 1 / lags[:, None]
+    shortest = max(n // (3 * blocks), 1)
+    lags = np.arange(shortest, max(n // 12, shortest) + 1)
+    part = lags[:, None] / n
+    moved = np.stack([np.square(paths[m:] - paths[:-m]).mean((0, 1)) for m in lags]) / (1 - part) / lags[:, None]
+    # moved = growth + back * inverse, by least squares over ten of them, neither below zero
+    fitted = np.unique(np.linspace(0, len(lags) - 1, 10).astype(int))
+    inverse = ((1 + part**2) / (1 - part) / lags[:, None])[fitted]
     centred = inverse - inverse.mean()
-    back = np.maximum((centred * moved).sum(0) / max(np.square(centred).sum(), np.finfo(float).tiny), 0)
-    growth = moved.mean(0) - back * inverse.mean()
-    only = (inverse * moved).sum(0) / np.square(inverse).sum()
+    back = np.maximum((centred * moved[fitted]).sum(0) / max(np.square(centred).sum(), np.finfo(float).tiny), 0)
+    growth = moved[fitted].mean(0) - back * inverse.mean()
+    # no m steps move by less than they grow, but for scatter: over a period a cycle moves by nothing
+    scatter = np.sqrt(4 * part / (3 * members))
+    growth = np.minimum(growth, (moved * (1 + 2 * scatter)).min(0))
+    only = (inverse * moved[fitted]).sum(0) / np.square(inverse).sum()
     growth, back = np.where(growth < 0, 0, growth), np.where(growth < 0, only, back)
     return mean + sums / steps, np.sqrt(np.maximum((growth * n + back) / members, ends)) / n
 

@@ -215,6 +215,20 @@ def test_an_interval_that_is_widened_reaches_farther_at_both_ends(value):
     assert found.lo < value < found.hi
 
 
+@pytest.mark.parametrize("scale", [1.0, 2.0])
+def test_the_ends_of_a_bell_are_on_the_safe_side_where_it_falls_by_its_argument_times_what_that_is_rounded_by(scale):
+    """sech^2 at 300 changes by 600 times as much, relatively."""
+    mpmath.mp.dps, rng = 50, np.random.default_rng(8)
+    a, r = scale * rng.uniform(20, 300, 200), rng.uniform(0, 1, 200)
+    f = enclosure._sech2 if scale == 1 else enclosure._slope
+    found, wrong = enclosure._bell(f, a, r), 0
+    for k in range(200):
+        lo, hi = ((mpmath.sech((mpmath.mpf(a[k]) + way * mpmath.mpf(r[k])) / scale) ** 2) / scale**2 for way in (1, -1))
+        assert found.lo[k] <= lo < hi <= found.hi[k]
+        wrong += f(a[k] + r[k]) > lo * (1 + 32 * enclosure.U)
+    assert wrong > 10  # so that the test can fail
+
+
 def test_a_float32_step_whose_gates_are_closed_rounds_as_little_as_it_moves():
     """It moves by 2e-9 a step: an error of the sigmoid of 4 u = 2e-7, taken absolutely, would be a hundred times that."""
     c = cell(scale=0.0)

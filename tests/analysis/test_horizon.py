@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import functools
+from fractions import Fraction
 
 import matplotlib
 import numpy as np
@@ -14,6 +15,7 @@ import lemode
 from lemode.analysis import CertifiedHorizon, certified_horizon
 from lemode.analysis import horizon as module
 from lemode.analysis.horizon import ClosedLoop, _radii
+from lemode.analysis.tube import Spread
 from lemode.surrogate.forecast import free_run
 from lemode.surrogate.network import both_ends
 
@@ -243,6 +245,54 @@ def test_a_float32_step_is_within_what_is_said_of_the_exact_one():
         assert (error <= own + running).all()
         closest = max(closest, (error / running).max())
     assert closest > 0.01
+
+
+def test_a_head_that_cancels_rounds_by_no_more_than_is_said():
+    """Of terms of the known inputs that are a million times as large as their sum."""
+    loop, rng, reached = ClosedLoop(fitted("two layers and delays").network_), np.random.default_rng(4), 0.0
+    S, D = loop.states, loop.D
+    for _ in range(10):
+        known, first = rng.uniform(0.5, 1, 2), 1e6 * rng.standard_normal(D)
+        loop.by_input = np.stack([first, -first * known[0] / known[1]], 1)
+        v = rng.uniform(-0.8, 0.8, loop.size)
+        image, _, _, own, _ = loop.enclose(v, np.zeros(loop.size), known)
+        for i in range(D):
+            rows = (
+                (loop.by_series[i], v[S:]),
+                (loop.by_input[i], known),
+                (loop.by_state[i], image[:S]),
+                ([loop.constant[i]], [1.0]),
+            )
+            exact = sum(Fraction(a) * Fraction(b) for row in rows for a, b in zip(*row))
+            error = float(abs(exact - Fraction(image[S + i])))
+            assert error <= own[S + i]
+            reached = max(reached, error)
+    assert reached > 1e-12  # a thousand times what sums of the size of the result are rounded by
+
+
+def test_a_running_network_is_said_to_round_a_head_of_n_terms_n_times():
+    """Higham, Accuracy and Stability (2002), (3.5): n u / (1 - n u) times the sum of the absolute values, which here is the sum."""
+    loop, known = ClosedLoop(fitted("trained, float32").network_), np.full(2, 1e6)
+    loop.by_input, loop.terms = np.ones((loop.D, 2)), 1000
+    *_, running = loop.enclose(np.zeros(loop.size), np.zeros(loop.size), known)
+    n, u = loop.terms, 2.0**-24
+    assert (
+        running[loop.states :][: loop.D] >= n * u / (1 - n * u) * known.sum() * (1 - 1e-5)
+    ).all()  # the head's rest is below 10
+
+
+def test_a_sample_of_the_history_is_read_with_its_own_rounding(monkeypatch):
+    """A large one after a small one: the noise is the same, the rounding of a float32 network is not."""
+    network, x, seen = fitted("trained, float32").network_, DATA[7].copy(), []
+    x[:, :2] = np.where(np.arange(STEPS)[:, None] % 2, 0.7, 1e-3)
+    advance = Spread.advance
+    monkeypatch.setattr(Spread, "advance", lambda self, A, q: (seen.append(q[:, 0].copy()), advance(self, A, q)))
+    noise, loop, u = 1e-9, ClosedLoop(network), 2.0**-24
+    _radii(loop, x[:13], 10, 3, None, np.full(2, noise))
+    for k in range(9):
+        value = x[k + 1, :2]
+        read = (noise + 2 * u * np.abs(value)) / loop.std  # to float32, and once more where the mean is taken off
+        assert (seen[k][loop.states :][:2] >= read).all()
 
 
 def test_a_forecast_that_contradicts_the_proof_is_reported(monkeypatch):

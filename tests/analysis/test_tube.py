@@ -1,6 +1,7 @@
 """Tubes: what is proved near a trajectory is near the truth, holds for the network that runs, and ends in a sentence."""
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 
 import lemode
 from lemode.analysis import jacobian_bound, step_jacobian, tube_along
-from lemode.analysis.tube import Spread
+from lemode.analysis.tube import Spread, check_work
 
 
 def network(layers=1, dtype=torch.float64, scale=1.0, **kw):
@@ -103,6 +104,32 @@ def test_spread_is_the_sum_of_products_formed_anew():
         spread.advance(A, q)
     expected = sum(np.abs(np.linalg.multi_dot([np.eye(3), *As[k:][::-1], np.eye(3)])) @ qs[k] for k in range(6))
     assert np.allclose(spread.total(), expected, rtol=1e-12)
+
+
+def test_reach_is_not_below_the_exact_one_where_all_cancels():
+    """What a product of matrices loses to rounding is then larger than the product."""
+    rng, size, below = np.random.default_rng(3), 20, 0
+    for _ in range(20):
+        A, M, q = rng.standard_normal((size, size)), rng.standard_normal((3, size)), rng.uniform(0, 1, (size, 1))
+        M -= (M @ A) @ np.linalg.inv(A)  # M @ A would be zero
+        spread = Spread(size, 2)
+        spread.add(q)
+        spread.advance(A, np.zeros((size, 1)))
+        exact = [
+            float(
+                sum(abs(sum(Fraction(m) * Fraction(a) for m, a in zip(row, A[:, j]))) * Fraction(q[j, 0]) for j in range(size))
+            )
+            for row in M
+        ]
+        assert (spread.reach(M) >= exact).all()
+        below += (np.abs(M @ A) @ q[:, 0] < exact).sum()
+    assert below > 10  # so that the test can fail
+
+
+def test_the_number_of_steps_that_is_offered_is_taken():
+    with pytest.raises(ValueError, match=r"501 steps in 200 dim.*give at most 500 steps"):
+        check_work(200, 501, "a tube")
+    check_work(200, 500, "a tube")
 
 
 @pytest.mark.parametrize(
