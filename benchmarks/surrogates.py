@@ -194,7 +194,7 @@ def forced(options: argparse.Namespace) -> None:
             "spike F1": 2 * hits / max(found + there, 1),
         }
 
-    models = recurrent(options, observe=("v",), inputs=("I",)) | solved(300, observe=("v",), inputs=("I",))
+    models = recurrent(options, observe=("v",), inputs=("I",)) | solved(500, observe=("v",), inputs=("I",))
     compare("FitzHugh-Nagumo under unseen currents I(t), v observed", models, training, validation, judge, options.seeds)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -37,7 +37,7 @@ __all__ = ["NOISES", "RIDGES", "Judge", "Problem", "fit_readout"]
 # errors of the normal equations count: noise-free data are best with 1e-22 and less, measured ones with 1e-6 and more.
 RIDGES = (1e-28, 1e-25, 1e-22, 1e-18, 1e-14, 1e-10, 1e-6, 1e-3)
 # of the white noise on what is read, in increments
-NOISES = (0.0, 1e-6, 1e-4, 1e-2, 2e-1)
+NOISES = (0.0, 1e-6, 1e-4, 1e-3, 1e-2, 2e-1)
 HEADS = tuple((noise, ridge) for noise in NOISES for ridge in RIDGES)
 FEW_HEADS = tuple((noise, ridge) for noise in (0.0, 1e-6, 1e-3, 1e-1) for ridge in (1e-26, 1e-20, 1e-12, 1e-6))
 
@@ -198,7 +198,7 @@ def fit_readout(
                 out = drawn(network, how, count, seed)
                 found = floor._replace(coefficients=with_units(floor.coefficients, out, out.delays))
         if out is not network:
-            history.chosen.update(asdict(how))
+            history.chosen.update(how.numbers())
         problem = Problem(regression, found, judge)
         if series.mask is not None:  # what is read where a value is missing: by now, what this head predicts
             set_head(out, found.coefficients)
@@ -339,6 +339,8 @@ def _search(
     draws = [how for how in DRAWS if how.delays == 0 or D * (1 + how.delays) <= WIDE]
     if delays is not None:
         draws = [replace(how, delays=delays) for how in DRAWS if how.delays == 0]
+    if len(network.input_mean):
+        draws += [replace(how, apart=True) for how in draws]
     far = [p for p in FAR if delays is None and D * (1 + p) <= WIDE and 3 * p < len(few.x)]
     progress = Progress(len(draws) + 1 + len(far), 0, verbose, unit="draw")
     scores: dict[Draw, float] = {}
@@ -346,7 +348,7 @@ def _search(
     def look(how: Draw) -> None:
         found = judge.solve(drawn(network, how, units, judge.seed), few, known, few=True)
         scores[how] = found.score
-        history.tried.append({**asdict(how), "free_error": found.free, "one_step_error": found.one_step})
+        history.tried.append({**how.numbers(), "free_error": found.free, "one_step_error": found.one_step})
         progress.step()
         progress.validated(found.score, min(scores.values()))
 

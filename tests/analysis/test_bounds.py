@@ -78,6 +78,7 @@ U, Y = torch.zeros(1, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
         (lambda: analysis.lem_G(1.0, math.nan, 0.0), ValueError, "A=nan"),
         (lambda: analysis.linear_growth(0, 0.1, 1.0), ValueError, "N=0"),
         (lambda: analysis.linear_growth(3, 0.0, 1.0), ValueError, "dt=0"),
+        (lambda: analysis.linear_growth(3, [0.1, 0.0], 1.0), ValueError, "dt="),
         (lambda: analysis.trajectory_vjp(cell(), torch.zeros(3, 1), Y, Y, (Y, Y)), ValueError, "L \\+ 1 states"),
     ],
 )  # fmt: skip
@@ -125,3 +126,12 @@ def test_growth_is_exponential_and_says_inf_when_it_overflows():
     assert analysis.linear_growth(10**6, 1.0, 10.0) == math.inf
     values = analysis.linear_growth(np.array([1, 2, 3]), 0.5, np.array([[0.0], [2.0]]))
     np.testing.assert_allclose(values, [[0.5, 0.75, 1.0], [0.5, 1.0, 11 / 6]])
+
+
+@pytest.mark.parametrize("norm", [2, math.inf])
+def test_a_step_whose_gate_may_forget_all_has_no_bounded_inverse(norm):
+    cell = lemode.LEMCell(1, 2, dt=1.0)
+    with torch.no_grad():
+        for p in cell.parameters():
+            p.zero_()
+    assert analysis.inverse_bound(cell, norm=norm) == math.inf

@@ -235,5 +235,7 @@ def test_a_float32_step_whose_gates_are_closed_rounds_as_little_as_it_moves():
     with torch.no_grad():
         c.ode.blocks().b1.fill_(-20.0)
         c.ode.blocks().b2.fill_(-20.0)
+        for name in ("bz", "by"):
+            getattr(c.ode.blocks(), name).fill_(1.0)
     found = LayerStep(c).enclose(np.zeros(6), np.zeros(6), np.zeros(2), np.zeros(2), 2.0**-24)
     assert found.running.max() < 1e-13

@@ -380,6 +380,15 @@ def test_the_statement_in_words_and_the_plot():
     matplotlib.pyplot.close("all")
 
 
+def test_a_history_and_a_forecast_of_one_sample_each():
+    model, x = lemode.Surrogate(hidden_size=3, train="all", steps=2, washout=1, verbose=False, inputs=("torque",)), DATA[7]
+    model.fit(as_trajectories(DATA[:4]), validation=as_trajectories(DATA[4:6]))
+    found = certified_horizon(model, x, 0.3, history=1, steps=1)
+    error = np.abs(np.asarray(model.forecast(x[:1], 1, inputs=x[1:2, 2:])) - x[1:2, :2])
+    assert (error <= found.radius).all()
+    assert np.isfinite(found.radius).all()
+
+
 def test_half_of_a_series_is_its_history_by_default():
     model, x = fitted("two layers and delays"), DATA[7][:110]
     found = certified_horizon(model, x, 0.3)

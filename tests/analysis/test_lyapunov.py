@@ -649,3 +649,46 @@ def test_a_free_run_that_is_held_in_one_of_its_variables_says_so():
         net.lower.copy_(torch.tensor([-1.0, -1.0]))
     with pytest.warns(UserWarning, match="held at the edge"):
         spectrum_of_closed_loop(net, torch.zeros(10, 2, dtype=torch.float64), 40, blocks=4)
+
+
+def test_inputs_of_steps_that_are_computed_together_are_those_of_their_time(monkeypatch):
+    from lemode.analysis import lyapunov_network
+
+    model, x = _surrogate(1)
+    given = {"inputs": x[20:61, 2:] * np.linspace(1, 5, 41)[:, None], "blocks": 4, "transient": 0}
+    whole = lyapunov_spectrum(model, x[:20], 40, **given)
+    monkeypatch.setattr(lyapunov_network, "TOGETHER", 7 * 8**2)
+    np.testing.assert_allclose(lyapunov_spectrum(model, x[:20], 40, **given).trace, whole.trace, atol=1e-10)
+
+
+def test_a_history_of_one_sample():
+    rnn, _ = network(gain=0.7)
+    net = IncrementNetwork(rnn, hidden_size=3, dimension=2, dtype=torch.float64)
+    assert np.isfinite(spectrum_of_closed_loop(net, torch.zeros(1, 2, dtype=torch.float64), 40, blocks=4).exponents).all()
+
+
+@pytest.mark.parametrize("lacking", ["core", "step"])
+def test_what_lacks_a_core_or_a_step_cannot_run_free(lacking):
+    parts = {"core": LEM(1, 2), "step": lambda x: x}
+    del parts[lacking]
+    with pytest.raises(TypeError, match="SimpleNamespace holds no LEM network that can run free"):
+        spectrum_of_closed_loop(SimpleNamespace(**parts), torch.zeros(5, 1), 40)
+
+
+def test_a_map_may_have_parameters_with_defaults_and_options():
+    s = lyapunov_spectrum(lambda x, a=0.5, *, b=1.0: a * b * x, torch.ones(1, dtype=torch.float64), 40)
+    assert s.exponents[0] == pytest.approx(np.log(0.5))
+
+
+def test_orthonormalisation_is_as_often_as_was_asked_for():
+    s = spectrum_of_flow(LORENZ.rhs, [1.0, 1.0, 20.0], 10.0, jacobian=LORENZ.jacobian, dt=0.01, interval=0.2, transient=0)
+    assert s.times[0] == pytest.approx(0.2)
+    assert len(s.times) == 50
+
+
+@pytest.mark.parametrize("late", [0, 1])
+def test_one_exponent_that_settles_late_sets_the_transient_of_all(late):
+    rng = np.random.default_rng(0)
+    rates = 0.1 * rng.standard_normal((400, 1, 2))
+    rates[:60, 0, late] += 3.0
+    assert 60 <= summary(rates, 2, 1.0, None, 20).transient <= 200

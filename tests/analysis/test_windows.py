@@ -6,6 +6,7 @@ import torch
 
 import lemode
 from lemode.analysis import contraction_over_windows, step_jacobian
+from lemode.analysis.windows import _norm_for, _plain_sizes
 
 
 def cell(scale, d=3):
@@ -40,6 +41,13 @@ def test_the_factors_are_those_of_products_formed_anew():
             sizes.append(np.linalg.norm(found.L @ product @ np.linalg.inv(found.L), 2))
             product = np.eye(6)
     assert np.allclose([*found.found, *found.held_out], sizes, rtol=1e-9)
+
+
+def test_the_norm_that_is_found_is_the_best_that_was_met():
+    """Of shears, which the plain norm sees at their full size, and another one nearly at that of their eigenvalue."""
+    shears = torch.tensor([[[0.5, 20.0], [0.0, 0.5]], [[0.5, 10.0], [0.0, 0.4]]], dtype=torch.float64)
+    plain, found = (float(_plain_sizes(L, shears).max()) for L in (torch.eye(2, dtype=torch.float64), _norm_for(shears)))
+    assert found < 2 < plain
 
 
 def test_several_sequences_and_a_start():

@@ -8,7 +8,7 @@ import lemode
 from lemode import LEM, FieldSurrogate, Surrogate, Trajectories
 from lemode.baselines import LSTM
 from lemode.surrogate import FitWarning, readout, regression
-from lemode.surrogate.draws import Draw, draw
+from lemode.surrogate.draws import Draw, draw, separate
 from lemode.surrogate.flow_network import FlowNetwork
 from lemode.surrogate.head_errors import known_rows, luck
 from lemode.surrogate.network import IncrementNetwork
@@ -16,7 +16,7 @@ from lemode.surrogate.readout import choose, fit_readout
 from lemode.surrogate.readout_network import ReadoutNetwork
 from lemode.surrogate.regression import FLOOR, Regression
 from lemode.surrogate.series import Series
-from lemode.systems import Lorenz63
+from lemode.systems import ForcedFitzHughNagumo, Lorenz63
 
 F64 = torch.float64
 LORENZ = Lorenz63().trajectories(10, np.arange(0, 15, 0.05), seed=0)
@@ -200,6 +200,45 @@ def test_random_weights_have_the_scales_that_are_said():
     for W in (ode.blocks().W1, ode.blocks().Wz, ode.blocks().Wy):
         radius = float(torch.linalg.eigvals(W).abs().max())  # the circular law: O(d^-1/2) about it
         assert radius == pytest.approx(0.7, rel=0.15)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_units_that_are_kept_apart_see_what_they_are_said_to(layers):
+    network = random_network(units=20, inputs=1, layers=layers)
+    separate(network)
+    series = random_series(inputs=1)
+    first, last = slice(0, 2), slice(10, 20)  # a tenth, and half
+
+    def states(x, e):
+        ys, zs = zip(*network.core.states(network.core_input(x, e, x[:1].expand(1, -1, -1))))
+        return torch.cat([*ys, *zs], 1)[7]  # at one time, of every layer
+
+    def moved(x, e):
+        change = (states(x, e) - states(series.x, series.e)).abs().amax(0) > 0
+        return change[first].any().item(), change[2:10].all().item(), change[last].any().item()
+
+    other = torch.randn(series.x.shape, dtype=F64, generator=torch.Generator().manual_seed(1))
+    assert moved(series.x + other, series.e) == (False, True, True)
+    now, end = series.e.clone(), series.e.clone()
+    now[..., 0] += other[..., 0]
+    end[..., 1] += other[..., 0]
+    assert moved(series.x, now) == (True, True, False)
+    assert moved(series.x, end) == (False, False, False)
+    f, g = (network.features(series.x, e)[0] for e in (series.e, end))
+    assert not torch.equal(f[..., : network.linear], g[..., : network.linear])  # the head reads it
+
+
+@pytest.mark.slow
+def test_jumps_of_a_known_input_are_no_noise():
+    """The current of a step is that of its beginning: what it jumps to at the end is nothing that a unit should know."""
+    data = ForcedFitzHughNagumo().trajectories(40, 0.4 * np.arange(401), seed=3, current="steps")
+    model = Surrogate(hidden_size=100, train="readout", observe=("v",), inputs=("I",), verbose=0).fit(
+        data[:24], validation=data[24:32]
+    )
+    assert model.history_.chosen["apart"]
+    tried = model.history_.tried
+    best, without = (min(row["free_error"] for row in tried if row["apart"] == apart) for apart in (True, False))
+    assert best < 0.7 * without  # measured: a half
 
 
 # -- whole fits ----------------------------------------------------------------------------------------------------------------
