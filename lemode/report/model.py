@@ -362,7 +362,7 @@ def read_series(
     if path.suffix == ".csv":
         read = Table((*names, *inputs), names, inputs) if table is None else table
         try:
-            data, _ = as_table(read_csv(path, read.read), read, even="this")
+            data, _ = as_table(read_csv(path, read.read), read, even="a report")
         except ValueError as e:
             raise ValueError(str(e) if str(path) in str(e) else f"{path}: {e}") from e
         x, u = data.x[..., : len(names)], data.x[..., len(names) :] if inputs else None

@@ -457,7 +457,7 @@ class TestNothingIsIgnored:
         for data, message in (
             (hole, "trajectory 1 at time index 3, variable 'x0'.*takes no missing values"),
             (Trajectories(T, hole, missing=True), "variable 'x0'.*takes no missing values"),
-            (Trajectories(T**2, WAVES), "takes none of these"),
+            (Trajectories(T**2, WAVES), "takes even samples only: interpolate"),
         ):
             with pytest.raises(ValueError, match=message):
                 model.fit(data)

@@ -265,7 +265,7 @@ class TestUse:
             GRU(**settings).fit(uneven())
         assert np.isfinite(GRU(**settings).fit(dropped()).forecast(at(T, 1)[0, :20], 3)).all()
         fields = np.random.default_rng(0).normal(size=(6, 60, 8))
-        with pytest.raises(ValueError, match="a field surrogate takes none of these"):
+        with pytest.raises(ValueError, match="a field surrogate takes even samples only: interpolate"):
             lemode.surrogate.FieldSurrogate(hidden_size=4, kernel_size=3, steps=1, verbose=0).fit(
                 Trajectories(np.cumsum(np.linspace(1, 1.4, 60)), fields)
             )

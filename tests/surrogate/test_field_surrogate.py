@@ -5,6 +5,7 @@ import itertools
 
 import numpy as np
 import pytest
+import scipy.interpolate
 import torch
 
 from lemode import ConvLEM, FieldSurrogate, Surrogate, Trajectories
@@ -296,12 +297,20 @@ def test_bad_hyper_parameters_say_what_to_give(settings, message):
         FieldSurrogate(**{"hidden_size": 2, "kernel_size": 3, "steps": 2, "verbose": 0, **settings}).fit(waves())
 
 
+def test_the_interpolation_that_is_offered_makes_data_that_are_taken():
+    t, x = np.sort(np.random.default_rng(0).uniform(0, 8, 80)), waves()[0]
+    model = FieldSurrogate(hidden_size=2, kernel_size=3, steps=1, verbose=0)
+    with pytest.raises(ValueError, match="takes even samples only") as refused:
+        model.fit(Trajectories(t, x))
+    model.fit(eval(str(refused.value).split("by\n")[1].rstrip("."), {"scipy": scipy, "np": np, "t": t, "x": x}))
+
+
 def test_uneven_data_are_refused():
     t = np.sort(np.random.default_rng(0).uniform(0, 8, 80))
     model = FieldSurrogate(hidden_size=2, kernel_size=3, verbose=0)
-    with pytest.raises(ValueError, match="uneven, ragged or have missing values"):
+    with pytest.raises(ValueError, match="takes even samples only: interpolate"):
         model.fit(Trajectories(t, waves()))
-    with pytest.raises(ValueError, match="uneven, ragged or have missing values"):
+    with pytest.raises(ValueError, match="takes even samples only: interpolate"):
         model.fit(waves(), validation=Trajectories(t, waves()))
     with pytest.raises(ValueError, match=r"the data are sampled every 0\.5, the training data every 1"):
         model.fit(waves(), validation=Trajectories(0.5 * np.arange(80), waves()))
