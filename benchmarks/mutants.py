@@ -78,6 +78,7 @@ EQUIVALENT: dict[str, str] = {
     "enclosure.py:208: v * total -> v": "n counts two more sums than there are, of a partial sum each, which is at least half of the total",
     "auditing.py:418: -1 -> 1": "of an array of two axes",
     "auditing.py:431: -1 -> 1": "of an array of two axes",
+    "inverse.py:71: 1 -> 2": "of a leak of 1 the quotient is infinite as well",
     "lyapunov.py:285: 1e-09 -> 5e-10": "either is a million times what a quotient is rounded by",
     "tangent.py:179: 3 -> 4": "a choice, of how much is taken for scatter: 2.0 standard deviations or 1.7",
     "discretization.py:105: x > 1e-200 -> x >= 1e-200": "they differ at one number, where either answer is right to all digits",

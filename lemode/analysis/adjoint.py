@@ -53,8 +53,8 @@ class StepsAlong(NamedTuple):
         return self._replace(mid=Coefficients(*size), blocks=Blocks(*(w.abs() for w in self.blocks)))
 
 
-def steps_along(cell: LEMCell, u: Tensor, ys: Tensor, zs: Tensor) -> StepsAlong:
-    """The steps from states 0, ..., N - 1 of ``ys, zs (N + 1, ..., d)`` with inputs u ``(N, ..., m)``.
+def steps_along(cell: LEMCell, u: Tensor, ys: Tensor, zs: Tensor, dt: Tensor | None = None) -> StepsAlong:
+    """The steps from states 0, ..., N - 1 of ``ys, zs (N + 1, ..., d)`` with inputs u ``(N, ..., m)``, of sizes dt ``(N, ..., 1)``.
 
     Examples
     --------
@@ -63,9 +63,10 @@ def steps_along(cell: LEMCell, u: Tensor, ys: Tensor, zs: Tensor) -> StepsAlong:
     torch.Size([5])
     """
     y, z, e = (a.detach().to("cpu", torch.float64).numpy() for a in (ys[:-1], zs[:-1], u))
-    balls = LayerStep(cell).coefficients(np.concatenate([z, y], -1), e)
+    size = cell.dt if dt is None else dt.numpy()
+    balls = LayerStep(cell, size).coefficients(np.concatenate([z, y], -1), e)
     # the kernels take g (1 - g) and 1 - h^2, which err by some roundings of one
-    kernel = 16 * U * min(cell.dt, 1.0)
+    kernel = 16 * U * np.minimum(size, 1.0)
     (kz, gz, cz), (ky, gy, cy) = (torch.from_numpy(b.mid) for b in balls)
     (rkz, rgz, rcz), (rky, rgy, rcy) = (torch.from_numpy(b.rad + kernel) for b in balls)
     none = torch.zeros_like(kz)
@@ -79,11 +80,11 @@ def steps_along(cell: LEMCell, u: Tensor, ys: Tensor, zs: Tensor) -> StepsAlong:
     def rows_of(c: Coefficients, into_y: Tensor) -> tuple[Tensor, Tensor]:
         return outward(c.keep_z + c.gate_z * w1 + c.cand_z * wz, 5), outward(c.keep_y + c.gate_y * w2 + into_y, 5)
 
-    size = Coefficients(*(outward(m.abs() + s, 1) for m, s in zip(mid, rad, strict=True)))
-    rho_z, _ = rows_of(size, none)
-    _, rho_y = rows_of(size, size.cand_y * through(rho_z))
+    most = Coefficients(*(outward(m.abs() + s, 1) for m, s in zip(mid, rad, strict=True)))
+    rho_z, _ = rows_of(most, none)
+    _, rho_y = rows_of(most, most.cand_y * through(rho_z))
     off_z, _ = rows_of(rad, none)
-    _, off_y = rows_of(rad, rad.cand_y * through(rho_z) + size.cand_y * through(off_z))
+    _, off_y = rows_of(rad, rad.cand_y * through(rho_z) + most.cand_y * through(off_z))
     norm = torch.maximum(rho_z.amax(-1), rho_y.amax(-1))
     lost = outward(torch.maximum(off_z.amax(-1), off_y.amax(-1)) + 2 * U * (3 * kz.shape[-1] + 12) * norm, 3)
     return StepsAlong(mid, rad, p, norm, lost)

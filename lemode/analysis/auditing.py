@@ -59,6 +59,7 @@ def audit(
     state: State | None = None,
     max_samples: int = 8,
     max_states: int = 1000,
+    dt: float | Tensor | None = None,
 ) -> AuditReport:
     r"""Evaluate every statement that applies to a trained network on data, and return measured values beside bounds.
 
@@ -94,6 +95,9 @@ def audit(
         Gradients and products of Jacobians are evaluated on at most this many sequences, evenly spaced over the batch.
     max_states : int
         Matrix norms are evaluated at no more states than this per layer, evenly spaced over time.
+    dt : number, (L,) or (L, N) tensor ((N, L) if batch_first), optional
+        The step sizes with which the network is run, as for `lemode.LEM.forward`; each cell's own by default. Where they differ, what is
+        known before the data are bounds of the largest, by statement 11.1.
 
     Returns
     -------
@@ -116,10 +120,11 @@ def audit(
         if integer(name, value) < 1:
             raise ValueError(f"{name}={value!r}: give a positive integer.")
     net, seq, goal, notes = _prepare(rnn, u, target, readout, max_samples)
+    sizes = _step_sizes(net, u, seq, dt, notes)
     picked = _evenly(seq.shape[1], max_samples)
     start = [None] * len(net.cells) if state is None else _initial(state, net, seq.shape[1])
     C_c = None if readout is None else tuple(torch.as_tensor(np.asarray(x, dtype=np.float64)) for x in readout)
-    layers = list(_layers(net, seq, start, picked))
+    layers = list(_layers(net, seq, start, picked, sizes))
     _backward(layers, goal[:, picked], C_c)
     rows: list[Row] = []
     flows = []
@@ -168,6 +173,16 @@ class _Layer:
     gradient: dict[str, Tensor]
     pull: Tensor  # N times the gradient of one sample's E by y_n through the layers above, (N, samples, d)
     along: StepsAlong
+    steps: Tensor | None = None  # their sizes, (N, samples or 1, 1), where they differ
+
+    @property
+    def sizes(self) -> float | Tensor:
+        """As the kernels take them."""
+        return self.cell.dt if self.steps is None else self.steps[..., 0]
+
+    def each(self, index: Tensor) -> Tensor | None:
+        """The sizes of some of all samples' steps, one after the other, ``(n, 1)``."""
+        return None if self.steps is None else self.steps.expand(*self.u.shape[:2], 1).reshape(-1, 1)[index]
 
     @property
     def x0(self) -> float:
@@ -211,6 +226,27 @@ def _prepare(
     if target is None:
         notes.append("no target given: the loss compares with zero.")
     return net, seq, goal, notes
+
+
+def _step_sizes(net: LEM, u: Tensor, seq: Tensor, dt: float | Tensor | None, notes: list[str]) -> Tensor | None:
+    """The sizes ``(N, samples or 1)`` where they differ; of the copied cells the largest, which bounds hold for, 11.1."""
+    if dt is None:
+        return None
+    if isinstance(dt, Tensor):
+        dt = dt.detach().to("cpu", torch.float64)
+    assert isinstance(net, LEM)
+    found = net._steps(dt, torch.as_tensor(u).to(torch.float64), *seq.shape[:2], torch.float64)
+    largest = float(found.max()) if isinstance(found, Tensor) else found
+    for cell in net.cells:
+        assert isinstance(cell, LEMCell)
+        cell.dt = largest
+        unit_cube_cell(cell)
+    if not isinstance(found, Tensor) or float(found.min()) == largest:
+        return None
+    notes.append(
+        f"steps of {float(found.min()):.3g} to {largest:.3g}: bounds that know no data are those of the largest (11.1)."
+    )
+    return found
 
 
 def _copied(rnn: LEM) -> LEM:
@@ -276,16 +312,19 @@ def _evenly(n: int, at_most: int) -> Tensor:
     return torch.linspace(0, n - 1, min(n, at_most)).round().long()
 
 
-def _layers(net: LEM, seq: Tensor, start: list[State] | list[None], picked: Tensor) -> Iterator[_Layer]:
+def _layers(
+    net: LEM, seq: Tensor, start: list[State] | list[None], picked: Tensor, sizes: Tensor | None = None
+) -> Iterator[_Layer]:
+    steps = None if sizes is None else (sizes if sizes.shape[1] == 1 else sizes[:, picked])[..., None]
     for k, (cell, initial) in enumerate(zip(net.cells, start, strict=True)):
         assert isinstance(cell, LEMCell)
         zero = seq.new_zeros(seq.shape[1], cell.ode.hidden_size)
         y0, z0 = (zero, zero) if initial is None else initial
         with torch.no_grad():
-            ys, zs = kernels.run(cell.ode, cell.scheme, seq, y0, z0, cell.dt)
+            ys, zs = kernels.run(cell.ode, cell.scheme, seq, y0, z0, cell.dt if sizes is None else sizes)
         ys, zs = torch.cat([y0[None], ys]), torch.cat([z0[None], zs])
         some = seq[:, picked], ys[:, picked], zs[:, picked]
-        yield _Layer(k, cell, *some, torch.stack([ys, zs]).abs(), {}, ys[:0], steps_along(cell, *some))
+        yield _Layer(k, cell, *some, torch.stack([ys, zs]).abs(), {}, ys[:0], steps_along(cell, *some, steps), steps)
         seq = ys[1:]
 
 
@@ -297,7 +336,7 @@ def _backward(layers: list[_Layer], goal: Tensor, readout: tuple[Tensor, ...] | 
     for layer in reversed(layers):
         layer.pull = reaching * (steps * samples)
         cell, ode, u = layer.cell, layer.cell.ode, layer.u.clone().requires_grad_(True)
-        ys, _ = kernels.run(ode, cell.scheme, u, layer.ys[0], layer.zs[0], cell.dt)
+        ys, _ = kernels.run(ode, cell.scheme, u, layer.ys[0], layer.zs[0], layer.sizes)
         names = [name for name, _ in ode.named_parameters()]
         found = torch.autograd.grad(ys, [u, *ode.parameters()], reaching)
         parts = dict(zip(names, found[1:], strict=True))
@@ -336,9 +375,12 @@ def _state_rows(layer: _Layer) -> Iterator[Row]:
     with torch.no_grad():
         g1, g2 = cell.ode.gates(layer.ys[:-1], layer.u)
     rad = layer.along.rad
+    room = 8
+    if layer.steps is not None:  # gates that take as much at the largest size, rounded three times more
+        g1, g2, room = g1 * (layer.steps / cell.dt), g2 * (layer.steps / cell.dt), 16
     for name, x, g, off in (("y", layer.ys, g2, rad.keep_y), ("z", layer.zs, g1, rad.keep_z)):
         bound = state_radius(cell.dt, steps, gates=g.numpy(), x0=x[0].numpy(), scheme=cell.scheme.name)
-        wrong = np.where(bound == 1, 0.0, outward(2 * off.sum(0).numpy() + 8 * U * steps, steps))
+        wrong = np.where(bound == 1, 0.0, outward(2 * off.sum(0).numpy() + room * U * steps, steps))
         yield _worst("S1 a posteriori", f"|{name}_N|", layer.scope, (x[-1].abs(), wrong), bound)
 
 
@@ -351,7 +393,8 @@ def _jacobian_rows(layer: _Layer, states: int) -> Iterator[Row]:
     t[: len(t) // 2] = certificate.r
     # a few states at a time: each has a matrix of (2 d)^2 numbers, and some copies of it
     parts = [
-        _measured(cell, flat[0][some], (flat[1][some], flat[2][some]), t) for some in index.split(max(BLOCK // len(t) ** 2, 1))
+        _measured(cell, flat[0][some], (flat[1][some], flat[2][some]), t, layer.each(some))
+        for some in index.split(max(BLOCK // len(t) ** 2, 1))
     ]
     m = {name: np.concatenate([part[name] for part in parts], -1) for name in parts[0]}
     yield _worst("J1", "||J||_inf", scope, m["inf"], jacobian_bound(cell))
@@ -367,14 +410,24 @@ def _jacobian_rows(layer: _Layer, states: int) -> Iterator[Row]:
         yield _worst("5.2 a posteriori", "||1/J||_inf", scope, m["inverse"][:, known], m["inverse_rho"][known])
     yield _worst("5.3", "mu_inf(DF)", scope, m["mu"], growth_rate(cell.ode))
     if certificate.holds:
-        yield _worst("5.4", "||J||_r", scope, m["weighted"], certificate.factor(cell))
+        # the shortest step contracts the least
+        shortest = cell.dt if layer.steps is None else float(layer.steps.min())
+        yield _worst("5.4", "||J||_r", scope, m["weighted"], certificate.factor(_of_size(cell, shortest)))
     yield _worst("5.4", "least gate", scope, m["least"], certificate.gate_min, lower=True)
 
 
-def _measured(cell: LEMCell, u: Tensor, state: State, t: Array) -> dict[str, Array]:
+def _of_size(cell: LEMCell, dt: float) -> LEMCell:
+    other = copy.copy(cell)
+    other.dt = dt
+    return other
+
+
+def _measured(cell: LEMCell, u: Tensor, state: State, t: Array, dt: Tensor | None = None) -> dict[str, Array]:
     """What the rows of the Jacobian are about, at each state: values and their roundings, ``(2, n)``, or bounds, ``(n,)``."""
     y, z, e = (a.numpy() for a in (*state, u))
-    found = LayerStep(cell).enclose(np.concatenate([z, y], -1), np.zeros(len(t)), e, np.zeros(e.shape[-1]), U)
+    found = LayerStep(cell, None if dt is None else dt.numpy()).enclose(
+        np.concatenate([z, y], -1), np.zeros(len(t)), e, np.zeros(e.shape[-1]), U
+    )
     J, by_u = found.state, found.input
     with torch.no_grad():
         g, mu = torch.stack(cell.ode.gates(state[0], u)).numpy(), logarithmic_norm(cell.ode, state, u).numpy()
@@ -386,11 +439,11 @@ def _measured(cell: LEMCell, u: Tensor, state: State, t: Array) -> dict[str, Arr
     off_least = np.take_along_axis(off_g.transpose(1, 0, 2).reshape(len(e), -1), which, -1)[:, 0]
     return {
         "inf": _row_norm(J), "one": _row_norm(Ball(J.mid.swapaxes(-1, -2), J.rad.swapaxes(-1, -2))), "two": _norm2(J),
-        "rho": jacobian_bound_posterior(cell, state, u).numpy(), "most": (g + off_g).max((0, 2)).clip(max=1.0),
+        "rho": jacobian_bound_posterior(cell, state, u, dt).numpy(), "most": (g + off_g).max((0, 2)).clip(max=1.0),
         "least": np.stack([np.take_along_axis(least, which, -1)[:, 0], off_least]),
         "distance": _row_norm(J.plus(Ball.exact(-np.eye(len(t))))), "inputs": _row_norm(by_u),
         "mu": np.stack([mu, _field_error(cell, off_a)]), "inverse": _inverse_norm(J),
-        "inverse_rho": inverse_bound_posterior(cell, state, u).numpy(),
+        "inverse_rho": inverse_bound_posterior(cell, state, u, dt).numpy(),
         "weighted": _row_norm(Ball(t[:, None] * J.mid / t, outward(t[:, None] * J.rad / t + 4 * U * np.abs(t[:, None] * J.mid / t), 4))),
     }  # fmt: skip
 
@@ -458,7 +511,8 @@ def _error_rows(layer: _Layer) -> Iterator[Row]:
             outward(_argument_errors(cell, (y, z), u).max(), 0)
         )
         rounds = 8 * own + 1000 * U
-        fine, coarse = _flow_map(cell, u, y, z), _flow_map(cell, u, y, z, 8)
+        size = cell.dt if layer.steps is None else layer.each(index)
+        fine, coarse = _flow_map(cell, size, u, y, z), _flow_map(cell, size, u, y, z, 8)
         yield _worst(
             "6.2", "one-step error", layer.scope, (_apart(fine, (y_next, z_next)), _apart(fine, coarse) + rounds),
             local_error_bound(cell),
@@ -466,7 +520,8 @@ def _error_rows(layer: _Layer) -> Iterator[Row]:
         fine = coarse = layer.ys[0], layer.zs[0]
         errors, wrong = [], []
         for n in range(steps):
-            fine, coarse = _flow_map(cell, layer.u[n], *fine), _flow_map(cell, layer.u[n], *coarse, 8)
+            size = cell.dt if layer.steps is None else layer.steps[n]
+            fine, coarse = _flow_map(cell, size, layer.u[n], *fine), _flow_map(cell, size, layer.u[n], *coarse, 8)
             errors.append(float(_apart(fine, (layer.ys[n + 1], layer.zs[n + 1])).max()))
             wrong.append(float(_apart(fine, coarse).max()) + (n + 1) * rounds)
         bounds = np.array([global_error_bound(cell, n + 1, layer.u) for n in range(steps)])
@@ -477,8 +532,8 @@ def _apart(a: State, b: State) -> Tensor:
     return torch.maximum((a[0] - b[0]).abs(), (a[1] - b[1]).abs()).amax(-1)
 
 
-def _flow_map(cell: LEMCell, u: Tensor, y: Tensor, z: Tensor, substeps: int = 16) -> State:
-    h = cell.dt / substeps
+def _flow_map(cell: LEMCell, size: Any, u: Tensor, y: Tensor, z: Tensor, substeps: int = 16) -> State:
+    h = size / substeps
     for _ in range(substeps):
         y, z = rk4_step(lambda t, y, z: cell.ode(y, z, u), 0.0, (y, z), h)
     return y, z

@@ -204,7 +204,7 @@ def jacobian_bound(cell: LEMCell, norm: float = math.inf) -> float:
 
 @state_first
 @checks(state=pair, u=tensor)
-def jacobian_bound_posterior(cell: LEMCell, state: State, u: Tensor) -> Tensor:
+def jacobian_bound_posterior(cell: LEMCell, state: State, u: Tensor, dt: Tensor | None = None) -> Tensor:
     r"""Bound on :math:`\|J\|_\infty` from the gates actually met; O(d^2) a state, no matrix is formed. Statement J2.
 
     .. math::
@@ -221,6 +221,8 @@ def jacobian_bound_posterior(cell: LEMCell, state: State, u: Tensor) -> Tensor:
     cell : LEMCell
     state : (y, z), each (..., d)
     u : (..., m)
+    dt : (..., 1) float64, optional
+        Of each step its own size.
 
     Returns
     -------
@@ -232,7 +234,7 @@ def jacobian_bound_posterior(cell: LEMCell, state: State, u: Tensor) -> Tensor:
     >>> jacobian_bound_posterior(cell, (torch.zeros(7, 2), torch.zeros(7, 2)), torch.zeros(7, 1)).shape
     torch.Size([7])
     """
-    c, r = step_sizes(cell, state, u), row_sums(cell)
+    c, r = step_sizes(cell, state, u, dt), row_sums(cell)
     rho_z = outward(c.keep_z + c.gate_z * r.w1 + c.cand_z * r.wz, 5)
     through = outward(rho_z @ np.abs(weights(cell)["Wy"]).T, rho_z.shape[-1])
     rho_y = outward(c.keep_y + c.gate_y * r.w2 + c.cand_y * through, 5)

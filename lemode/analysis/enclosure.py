@@ -188,9 +188,10 @@ class LayerStep:
     True
     """
 
-    def __init__(self, cell: LEMCell) -> None:
+    def __init__(self, cell: LEMCell, dt: Array | float | None = None) -> None:
         cell = as_cell(cell)
-        self.w, self.dt = weights(cell), cell.dt
+        # one step size for all boxes, or of each its own, ``(..., 1)``
+        self.w, self.dt = weights(cell), cell.dt if dt is None else dt
         self.d, self.m = self.w["V1"].shape
         self.size = {name: np.abs(w) for name, w in self.w.items()}
         self.phi, self.dphi = (_in_numpy(f) for f in leaks(cell))

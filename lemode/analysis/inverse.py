@@ -87,7 +87,7 @@ def inverse_bound(cell: LEMCell, norm: float = math.inf) -> float:
 
 @state_first
 @checks(state=pair, u=tensor)
-def inverse_bound_posterior(cell: LEMCell, state: State, u: Tensor) -> Tensor:
+def inverse_bound_posterior(cell: LEMCell, state: State, u: Tensor, dt: Tensor | None = None) -> Tensor:
     r"""Bound on :math:`\|J^{-1}\|_\infty` from the gates actually met, ``(...)``; inf where a denominator is not positive. Statement 5.2.
 
     .. math::
@@ -103,6 +103,8 @@ def inverse_bound_posterior(cell: LEMCell, state: State, u: Tensor) -> Tensor:
     cell : LEMCell
     state : (y, z), each (..., d)
     u : (..., m)
+    dt : (..., 1) float64, optional
+        Of each step its own size.
 
     Returns
     -------
@@ -114,7 +116,7 @@ def inverse_bound_posterior(cell: LEMCell, state: State, u: Tensor) -> Tensor:
     >>> inverse_bound_posterior(cell, (torch.zeros(7, 2), torch.zeros(7, 2)), torch.zeros(7, 1)).shape
     torch.Size([7])
     """
-    c, r = step_sizes(cell, state, u), row_sums(cell)
+    c, r = step_sizes(cell, state, u, dt), row_sums(cell)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         taken = outward(c.gate_y * r.w2, 1)
         margin = c.kept_y - taken - outward(2 * U * (np.abs(c.kept_y) + taken), 2)

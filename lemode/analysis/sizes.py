@@ -39,8 +39,10 @@ class StepSizes(NamedTuple):
     kept_y: Array
 
 
-def step_sizes(cell: LEMCell, state: State, u: Tensor) -> StepSizes:
+def step_sizes(cell: LEMCell, state: State, u: Tensor, dt: Tensor | None = None) -> StepSizes:
     """Of the derivative at ``state = (y, z)``, each ``(..., d)``, and input u ``(..., m)``, which are taken as they are.
+
+    Of steps of the cell's size, or of sizes dt ``(..., 1)``.
 
     Examples
     --------
@@ -53,7 +55,7 @@ def step_sizes(cell: LEMCell, state: State, u: Tensor) -> StepSizes:
     y, z, e = (a.detach().to("cpu", torch.float64).numpy() for a in (*state, u))
     shape = np.broadcast_shapes(y.shape, z.shape)
     x = np.concatenate([np.broadcast_to(z, shape), np.broadcast_to(y, shape)], -1)
-    balls = LayerStep(cell).coefficients(x, e)
+    balls = LayerStep(cell, None if dt is None else dt.numpy()).coefficients(x, e)
     keep = [b.mid[0] - outward(b.rad[0] + 2 * U * np.abs(b.mid[0]), 2) for b in balls]
     # three times the radius: so what is measured, plus its own error, is below where the signs agree
     (kz, gz, cz), (ky, gy, cy) = (outward(np.abs(b.mid) + 3 * b.rad, 2) for b in balls)

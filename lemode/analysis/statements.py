@@ -50,6 +50,7 @@ def _all() -> tuple[Statement, ...]:
         ("discretization", "strang_step", "schemes", {"6.5": "the Strang step"}),
         ("discretization", "time_scales", "6_discretization", {
             "7.1": "gates by time scale", "7.2": "what the Euler leak costs"}),
+        ("discretization", "step_sizes", "11_step_sizes", {"11.1": "steps of different sizes"}),
         ("discretization", "exact_gates", "6_discretization", {"7.3": "dt = 2 is a tanh network"}),
         ("data", "along_data", "8_along_data", {
             "8.1": "all trajectories near a given one", "8.2": "how long a forecast stays near the truth",

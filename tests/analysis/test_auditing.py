@@ -181,6 +181,11 @@ def test_a_thousand_steps_of_many_sequences():
         ({"target": torch.full((30, 5, 4), torch.inf)}, "target contains values that are not finite"),
         ({"state": (torch.full((1, 5, 4), 2.0), torch.zeros(1, 5, 4))}, "unit cube"),
         ({"state": (torch.zeros(1, 3, 4), torch.zeros(1, 3, 4))}, "state has shapes"),
+        ({"dt": torch.full((7,), 0.1)}, r"dt of shape \(7,\).*give a number, or \(30,\)"),
+        ({"dt": torch.full((30,), -0.1)}, r"dt=-0\.1"),
+        ({"dt": torch.full((30,), 1.5)}, r"dt=1\.5"),
+        ({"dt": 1.5}, r"dt=1\.5"),
+        ({"dt": [0.1] * 30}, "dt is list"),
     ],
 )
 def test_bad_input_is_named(change, message):
@@ -188,6 +193,19 @@ def test_bad_input_is_named(change, message):
     arguments = {"rnn": lemode.LEM(2, 4, dt=0.2), "u": u, "target": target} | change
     with pytest.raises((TypeError, ValueError), match=message):
         audit(**arguments)
+
+
+def test_one_step_size_that_is_given_is_that_of_the_cells():
+    rnn, same = lemode.LEM(2, 4, dt=0.2, dtype=torch.float64), data()
+    given = [
+        audit(rnn, *same, dt=dt)
+        for dt in (0.7, torch.tensor(0.7, dtype=torch.float64), torch.full((30,), 0.7, dtype=torch.float64))
+    ]
+    for cell in rnn.cells:
+        cell.dt = 0.7
+    rows = [[(r.statement, r.quantity, r.measured, r.bound) for r in report.rows] for report in (*given, audit(rnn, *same))]
+    assert rows[0] == rows[1] == rows[2] == rows[3]
+    assert not any("steps of" in note for report in given for note in report.notes)
 
 
 def test_non_finite_weights_are_named():
