@@ -234,8 +234,7 @@ def _step_sizes(net: LEM, u: Tensor, seq: Tensor, dt: float | Tensor | None, not
         return None
     if isinstance(dt, Tensor):
         dt = dt.detach().to("cpu", torch.float64)
-    assert isinstance(net, LEM)
-    found = net._steps(dt, torch.as_tensor(u).to(torch.float64), *seq.shape[:2], torch.float64)
+    found = net._steps(dt, torch.as_tensor(u).to(torch.float64), seq.shape[0], seq.shape[1], torch.float64)
     largest = float(found.max()) if isinstance(found, Tensor) else found
     for cell in net.cells:
         assert isinstance(cell, LEMCell)
