@@ -64,6 +64,9 @@ SETTINGS = {
     "Lorenz96, 40 sites": Setting(
         of(Lorenz96(), 0.05), 0.05, {"hidden_size": 300, "kernel_size": 5}, {"hidden_size": 32, "kernel_size": 9}, field=True
     ),
+    "Lorenz96, 40 sites, 800 units of 9 points": Setting(
+        of(Lorenz96(), 0.05), 0.05, {"hidden_size": 800, "kernel_size": 9}, {"hidden_size": 32, "kernel_size": 9}, field=True
+    ),
     "Mackey-Glass": Setting(of(MackeyGlass(), 1.0), 1.0),
     "double pendulum": Setting(pendula, 0.05),
     "Lorenz63": Setting(of(Lorenz63(), 0.05), 0.05),
