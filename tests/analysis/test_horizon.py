@@ -167,6 +167,8 @@ def test_the_map_and_its_derivative_are_those_of_the_network(model):
     loop, rng = ClosedLoop(model.network_), np.random.default_rng(0)
     v, known = rng.uniform(-0.8, 0.8, loop.size), rng.uniform(-1, 1, 2)
     network = copy.deepcopy(model.network_).double()
+    network.lower.fill_(-torch.inf)  # at a drawn state a head may predict what is beyond its bounds
+    network.upper.fill_(torch.inf)
     S, D, layers = loop.states, loop.D, len(loop.steps)
 
     def move(v):
