@@ -279,9 +279,8 @@ def refuse_uneven(data: Trajectories, interval: float | None, who: str) -> None:
     >>> try:
     ...     refuse_uneven(Trajectories([0.0, 1.0, 2.0, 4.0], np.zeros((4, 1))), None, "Persistence")
     ... except ValueError as error:
-    ...     print(error)
-    the data are sampled every 1 to 2, and Persistence takes even samples only: interpolate, for example by
-    scipy.interpolate.PchipInterpolator(t, x)(np.arange(t[0], t[-1], 1)).
+    ...     print(str(error).partition(", for example")[0])
+    the data are uneven, sampled every 1 to 2, and Persistence takes even samples only: interpolate
     """
     if data.t.ndim != 1:
         raise ValueError(
@@ -290,8 +289,8 @@ def refuse_uneven(data: Trajectories, interval: float | None, who: str) -> None:
     if len(data.t) > 1 and not data.even():
         steps = np.diff(data.t)
         raise ValueError(
-            f"the data are sampled every {steps.min():g} to {steps.max():g}, and {who} takes even samples only: interpolate, for "
-            f"example by\nscipy.interpolate.PchipInterpolator(t, x)(np.arange(t[0], t[-1], {np.median(steps):g}))."
+            f"the data are uneven, sampled every {steps.min():g} to {steps.max():g}, and {who} takes even samples only: interpolate, for "
+            f"example by scipy.interpolate.PchipInterpolator(t, x)(np.arange(t[0], t[-1], {np.median(steps):g}))."
         )
     _refuse_missing(data, 0, f"remove or repair it; {who} takes no missing values")
     if interval is not None and len(data.t) > 1 and abs(data.step / interval - 1) > 1e-3:

@@ -302,7 +302,7 @@ def test_the_interpolation_that_is_offered_makes_data_that_are_taken():
     model = FieldSurrogate(hidden_size=2, kernel_size=3, steps=1, verbose=0)
     with pytest.raises(ValueError, match="takes even samples only") as refused:
         model.fit(Trajectories(t, x))
-    model.fit(eval(str(refused.value).split("by\n")[1].rstrip("."), {"scipy": scipy, "np": np, "t": t, "x": x}))
+    model.fit(eval(str(refused.value).split("by ")[1].rstrip("."), {"scipy": scipy, "np": np, "t": t, "x": x}))
 
 
 def test_uneven_data_are_refused():
