@@ -288,9 +288,10 @@ def refuse_uneven(data: Trajectories, interval: float | None, who: str) -> None:
         )
     if len(data.t) > 1 and not data.even():
         steps = np.diff(data.t)
+        every = float(np.median(steps)) if interval is None else interval
         raise ValueError(
             f"the data are uneven, sampled every {steps.min():g} to {steps.max():g}, and {who} takes even samples only: interpolate, for "
-            f"example by scipy.interpolate.PchipInterpolator(t, x)(np.arange(t[0], t[-1], {np.median(steps):g}))."
+            f"example by scipy.interpolate.PchipInterpolator(t, x)(np.arange(t[0], t[-1], {every:g}))."
         )
     _refuse_missing(data, 0, f"remove or repair it; {who} takes no missing values")
     if interval is not None and len(data.t) > 1 and abs(data.step / interval - 1) > 1e-3:

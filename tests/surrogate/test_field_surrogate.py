@@ -13,6 +13,7 @@ from lemode.analysis.lyapunov import spectrum_of_map
 from lemode.analysis.lyapunov_network import spectrum_of_closed_loop
 from lemode.baselines import LSTM
 from lemode.surrogate import run, training
+from lemode.surrogate.data import refuse_uneven
 from lemode.surrogate.field_network import FieldNetwork, reflected
 from lemode.surrogate.forecast import free_run_power
 from lemode.surrogate.optimizers import EigenAdam
@@ -303,6 +304,10 @@ def test_the_interpolation_that_is_offered_makes_data_that_are_taken():
     with pytest.raises(ValueError, match="takes even samples only") as refused:
         model.fit(Trajectories(t, x))
     model.fit(eval(str(refused.value).split("by ")[1].rstrip("."), {"scipy": scipy, "np": np, "t": t, "x": x}))
+    with pytest.raises(
+        ValueError, match=r"arange\(t\[0\], t\[-1\], 0\.25\)\)\.$"
+    ):  # the interval of the training data, where one is known
+        refuse_uneven(Trajectories(t, x), 0.25, "a report")
 
 
 def test_uneven_data_are_refused():
