@@ -51,6 +51,7 @@ from .stability import (
 )
 from .statements import STATEMENTS, Statement
 from .sweeps import PromisedSweeps, promised_sweeps
+from .teacher_forcing import CriticalForcing, critical_forcing
 from .time_scales import KnownScale, Timescales, timescales
 from .trapping import TrappingRegion, trapping_region
 from .tube import Tube, tube_along
@@ -63,6 +64,7 @@ __all__ = [
     "Coefficients",
     "ContractionCertificate",
     "ConvergenceStudy",
+    "CriticalForcing",
     "GradientFlow",
     "KnownScale",
     "Linearisation",
@@ -85,6 +87,7 @@ __all__ = [
     "contraction_over_windows",
     "contraction_rate",
     "convergence_study",
+    "critical_forcing",
     "decay_error_bound",
     "field_jacobian",
     "gam",

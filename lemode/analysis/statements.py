@@ -56,6 +56,9 @@ def _all() -> tuple[Statement, ...]:
             "8.1": "all trajectories near a given one", "8.2": "how long a forecast stays near the truth",
             "8.3": "contraction over windows of data"}),
         ("data", "containment", "8_along_data", {"8.4": "what no free run leaves"}),
+        ("gradient", "teacher_forcing", "12_teacher_forcing", {
+            "12.1": "the Jacobian of a forced run", "12.2": "the forcing from which on gradients are bounded",
+            "12.3": "a floor under the gradient of a forced run"}),
         ("rate", "parallel_in_time", "9_sweeps", {"9.1": "how many sweeps over a sequence are enough"}),
         ("engine", "outward_rounding", "10_rounding", {
             "10.1": "bounds are rounded outward", "10.2": "the rounding of G", "10.3": "the rounding of an adjoint"}),

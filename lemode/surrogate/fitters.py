@@ -32,6 +32,10 @@ from .training import train
 
 __all__ = ["FITTERS", "Auto", "Continuous", "Fitter", "Gradient", "Readout", "choose_fitter"]
 
+# Washouts before the free runs that compare the two. States of a trained network are those of a pass along the series from its beginning,
+# and from rest in its middle they take a while: of FitzHugh-Nagumo's v alone, with noise, six washouts.
+SETTLED = 8
+
 
 class Fitter(Protocol):
     """How a network is trained.
@@ -203,7 +207,8 @@ class Auto(Readout):
     """A readout and a trained network, of which the one with the smaller errors on the validation series is kept.
 
     Both count, the error of free runs and that of one step, by their geometric mean, and the trained one has to be better by more than
-    `lemode.surrogate.head_errors.luck`. ``history_.kept`` says which it was and by how much.
+    `lemode.surrogate.head_errors.luck`. Free runs begin after `SETTLED` washouts, or half of the series: who has a long one gives all of it
+    to a forecast. ``history_.kept`` says which it was and by how much.
     A core that is no LEM is trained alone; a readout, as of a warm start, has its head solved for again. The readout comes first: where
     the training diverges, or is interrupted before it has got anywhere, there is a model, and a FitWarning.
 
@@ -263,7 +268,7 @@ class Auto(Readout):
             story = f" {e.story()}" if isinstance(e, Ended) else ""
             warnings.warn(f"{why} before it found any weights; the readout is kept.{story}", FitWarning, stacklevel=5)
             return solved, by_solving
-        scale = Judge.along(judge, recipe.washout, seed)
+        scale = Judge.along(judge, SETTLED * recipe.washout, seed)
         (free, one), (trained_free, trained_one) = scale.errors(solved), scale.errors(trained)
         # a geometric mean that is better by luck is none that is better
         wins = (1 - luck(judge, network.increment)) ** 2 * free * one <= trained_free * trained_one

@@ -30,7 +30,7 @@ __all__ = [
 BUDGETS: dict[str, tuple[int, float]] = {"quick": (5000, 45.0), "standard": (30000, 180.0), "thorough": (150000, 1200.0)}
 
 # the later stages fine-tune: their share of the steps, and of the peak learning rate
-STAGES = ("one-step", "noise", "closed-loop")
+STAGES = ("one-step", "noise", "closed-loop", "forced")
 SHARE, FINE = 0.15, 0.1
 
 # of the cosine schedule
@@ -57,10 +57,10 @@ class Recipe:
 
     Attributes
     ----------
-    stages : the first is 'one-step' (teacher forcing); 'noise' and 'closed-loop' fine-tune, and are undone unless they improve
+    stages : the first is 'one-step' (teacher forcing); 'noise', 'closed-loop' and 'forced' fine-tune, and are undone unless they improve
         the free run on the validation series
     noise : standard deviation of the input noise of its stage, in units of the one-step error reached
-    horizon : samples of the free runs of the closed-loop stage
+    horizon : samples of the free runs of the closed-loop stage; those of the forced stage are longer by the washout
     lr : peak learning rate; None for `PEAK`
     lr_rise : steps in which the learning rate rises to its peak, at the beginning of a stage
     weights : per variable, in the loss; equal by default
@@ -210,7 +210,7 @@ def _washout(r: Recipe) -> int:
 def _stages(value: object) -> tuple[str, ...]:
     stages = names_of("stages", value)
     if not stages or stages[0] != "one-step" or any(s not in STAGES[1:] for s in stages[1:]):
-        raise ValueError(f"stages={stages}: 'one-step' comes first, then any of 'noise', 'closed-loop'.")
+        raise ValueError(f"stages={stages}: 'one-step' comes first, then any of 'noise', 'closed-loop', 'forced'.")
     return stages
 
 

@@ -133,6 +133,7 @@ class Run:
         self.progress = 0.0  # of the stage, by steps or by the clock
         self.before_weights: dict[str, Tensor] | None = None  # of a stage that fine-tunes, with their free-run error
         self.free_before = math.nan
+        self.forcing = 1.0  # of the stage "forced"
         self.averages = [q.detach().clone() for q in network.parameters()] if recipe.average else []
         # a checkpoint repeats the last refresh of the stored states instead of holding them
         self.before_refresh = generator.get_state()

@@ -71,9 +71,10 @@ class Surrogate(Estimator):
     window, washout : int
         Samples in a training window, which starts from a stored state of the network; and the least history a forecast needs, a
         fifth of which does not count at the beginning of a window.
-    stages : one or a sequence of 'one-step', 'noise', 'closed-loop'
-        Training one step ahead comes first. The others fine-tune, on noisy inputs and on free runs, and are undone unless they
-        improve the free run on the validation series.
+    stages : one or a sequence of 'one-step', 'noise', 'closed-loop', 'forced'
+        Training one step ahead comes first. The others fine-tune, on noisy inputs, on free runs, and on runs that are drawn towards the
+        data as strongly as gradients need in order not to explode (generalised teacher forcing, `lemode.surrogate.forcing`), and are
+        undone unless they improve the free run on the validation series.
     noise, horizon : float, int
         Input noise in units of the one-step error reached, and steps of the free runs, of these stages.
     weights : dict of name to float, optional

@@ -16,8 +16,9 @@ from .callbacks import Ended
 from .checkpoint import Checkpoint
 from .errors import FitDivergedError, FitWarning
 from .flow_network import FlowNetwork
+from .forcing import forcing_strength
 from .interrupts import AGAIN, Interrupted, Interrupts, again
-from .losses import closed_loop_loss, one_step_loss, trust
+from .losses import closed_loop_loss, forced_loss, one_step_loss, trust
 from .network import IncrementNetwork
 from .phases import spend
 from .processes import Processes, processes
@@ -136,6 +137,10 @@ def _run_stage(
     opens, closes = sum(shares[: run.stage]), sum(shares[: run.stage + 1])
     if fine and run.before_weights is None:
         run.before_weights, run.free_before = copy.deepcopy(network.state_dict()), run.free_error(validation)
+    if name == "forced":  # of the weights before the stage, so that a fit that goes on from its middle finds the same
+        before = copy.deepcopy(network)
+        before.load_state_dict(run.before_weights or {})
+        run.forcing = forcing_strength(before, validation)
     last = time.monotonic()
     while run.step < steps and run.bad < MOST_BAD:
         history.seconds = time.monotonic() - start
@@ -188,6 +193,8 @@ def _run_stage(
         free_after = run.free_error(validation)
         kept = free_after < run.free_before
         history.stages.append({"name": name, "free_run_before": run.free_before, "free_run_after": free_after, "kept": kept})
+        if name == "forced":
+            history.stages[-1]["strength"] = run.forcing
         if not kept:
             run.restore(run.before_weights)
         run.before_weights, run.best, run.reached = None, math.inf, math.inf
@@ -207,6 +214,11 @@ def _stage_loss(name: str, run: Run) -> Tensor:
         window = window.part(0, warmup + recipe.horizon)
         mine, state, _, share = _share(window, state, None, group, None if window.mask is None else window.mask[warmup:])
         return share * closed_loop_loss(network, mine, warmup, recipe.weights, state)
+    if name == "forced":
+        window = window.part(0, min(recipe.washout + recipe.horizon, recipe.window) + 1)
+        counts = None if window.mask is None else window.mask[1 + washout :]
+        mine, state, _, share = _share(window, state, None, group, counts)
+        return share * forced_loss(network, mine, run.forcing, washout, recipe.weights, state)
     level: float | Tensor = 0.0
     if name == "noise":
         level = recipe.noise * run.reached

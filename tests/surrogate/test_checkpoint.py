@@ -62,6 +62,7 @@ KINDS = {
     "all": (lambda: Surrogate(**SMALL), WAVES, (3, 10, 12)),
     "missing values": (lambda: Surrogate(**SMALL), holes(), (12,)),
     "stages": (lambda: Surrogate(**{**SMALL, "stages": ("one-step", "noise", "closed-loop"), "horizon": 4, "steps": 40}), WAVES, (30, 37)),
+    "forced": (lambda: Surrogate(**{**SMALL, "stages": ("one-step", "forced"), "horizon": 4, "steps": 40}), WAVES, (30, 37)),
     "continuous": (lambda: Surrogate(**{**SMALL, "steps": 10, "continuous": True, "window": 6}), WAVES, (3, 12)),
     "field": (
         lambda: FieldSurrogate(hidden_size=2, kernel_size=3, steps=7, verbose=0), FIELD, (3, 6),

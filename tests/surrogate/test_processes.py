@@ -122,8 +122,8 @@ def environment(**more):
 
 
 OPTIONS = {
-    "group": "site", "time": "t", "hidden-size": "4", "train": "all", "steps": "30", "stages": "one-step noise closed-loop", "window": "40",
-    "washout": "10", "horizon": "5", "batch-size": "5", "optimizer": "adam",
+    "group": "site", "time": "t", "hidden-size": "4", "train": "all", "steps": "30", "stages": "one-step noise closed-loop forced",
+    "window": "40", "washout": "10", "horizon": "5", "batch-size": "5", "optimizer": "adam",
 }  # fmt: skip
 FIT = [word for name, value in OPTIONS.items() for word in (f"--{name}", *value.split())]
 

@@ -1,5 +1,7 @@
 """train='readout': a random core under a head that is solved for, `lemode.surrogate.readout`."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +17,7 @@ from lemode.surrogate.network import IncrementNetwork
 from lemode.surrogate.readout import choose, fit_readout
 from lemode.surrogate.readout_network import ReadoutNetwork
 from lemode.surrogate.regression import FLOOR, Regression
+from lemode.surrogate.run import History
 from lemode.surrogate.series import Series
 from lemode.systems import ForcedFitzHughNagumo, Lorenz63
 
@@ -570,3 +573,26 @@ def test_why_the_one_with_the_larger_errors_is_kept_is_said(monkeypatch, few_dra
     assert kept.endswith(
         "1.9 of the trained network, which is not better by more than chance would have it on values that are few, or move little"
     )
+
+
+def test_auto_lets_a_trained_network_settle_before_it_is_judged(monkeypatch, few_draws):
+    """A network that takes 200 samples to forget that it began at rest is as good as another from there on."""
+    walks = np.random.default_rng(0).standard_normal((6, 1000, 1)).cumsum(1)
+
+    def slow(self, network, series, judge, recipe, seed, verbose=1, checkpoint=None):
+        with torch.no_grad():
+            for p in network.parameters():
+                p.zero_()
+            bias = network.core.cells[0].ode.blocks()
+            bias.b2.fill_(-np.log(29.0))  # a thirtieth of the way at every step
+            bias.by.fill_(20.0)  # towards one
+            network.head.weight[0, 0], network.head.bias[0] = -1.0, 1.0
+        return network, History()
+
+    monkeypatch.setattr("lemode.surrogate.fitters.Gradient.fit", slow)
+    model = Surrogate(train="auto", width=20, hidden_size=2, verbose=0).fit(walks[:4], validation=walks[4:])
+    free, _, trained, _ = (
+        float(v) for v in re.findall(r"\d[\d.e-]*(?= and| of|,)", model.history_.kept.split("one step, are")[1])
+    )
+    # persistence, as is the readout; with fifty samples it would have drifted by six increments
+    assert trained == pytest.approx(free, rel=0.05)

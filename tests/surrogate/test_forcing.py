@@ -1,0 +1,144 @@
+"""Runs that are drawn towards the data: the loss, the strength that is enough, and the stage of training."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import lemode
+from lemode.surrogate.forcing import forced_growth, forcing_strength
+from lemode.surrogate.losses import closed_loop_loss, forced_loss, one_step_loss
+from lemode.surrogate.network import IncrementNetwork
+from lemode.surrogate.series import Series
+
+F64 = torch.float64
+
+
+def waves():
+    return np.sin(0.2 * np.arange(100) + np.arange(6)[:, None])[..., None]
+
+
+def quick(**changes):
+    return lemode.Surrogate(
+        **{"hidden_size": 4, "train": "all", "window": 30, "washout": 10, "optimizer": "adam", "verbose": 0, **changes}
+    )
+
+
+def random_network(seed=0, D=2, d=4):
+    torch.manual_seed(seed)
+    return IncrementNetwork(lemode.LEM(D, d, dtype=F64), d, D, F64)
+
+
+def memoryless(step, D=1):
+    """The map x -> step(x)."""
+    network = random_network(D=D)
+    with torch.no_grad():
+        for p in network.parameters():
+            p.zero_()
+    network.base = step
+    return network
+
+
+class TestTheLoss:
+    def test_with_full_forcing_it_is_that_of_one_step(self):
+        network, x = random_network(), torch.randn(12, 3, 2, dtype=F64)
+        mask = torch.rand(12, 3, 2) > 0.2
+        torch.testing.assert_close(forced_loss(network, Series(x), 1.0, 4), one_step_loss(network, Series(x), 4))
+        # what is missing is not judged, and nothing else is
+        there = Series(x, None, None, mask)
+        increments, _ = network(x[:-1])
+        square = (increments - x.diff(dim=0) / network.increment).square()[4:]
+        torch.testing.assert_close(forced_loss(network, there, 1.0, 4), square[mask[5:]].mean())
+
+    def test_without_forcing_it_is_that_of_a_free_run(self):
+        network, x = random_network(), torch.randn(12, 3, 2, dtype=F64)
+        torch.testing.assert_close(
+            forced_loss(network, Series(x), 0.0, 0, (1.0, 3.0)), closed_loop_loss(network, Series(x), 1, (1.0, 3.0))
+        )
+
+    def test_beside_the_formula_written_out(self):
+        network, x, alpha = random_network(), torch.randn(6, 1, 2, dtype=F64), 0.3
+        read, state, total = x[0], None, 0.0
+        for k in range(5):
+            increment, state = network(read[None], None, state)
+            found = read + network.increment * increment[0]
+            total += ((found - x[k + 1]) / network.increment).square().mean() / 5
+            read = (1 - alpha) * found + alpha * x[k + 1]
+        torch.testing.assert_close(forced_loss(network, Series(x), alpha, 0), total)
+
+    def test_its_gradient(self):
+        network, x = random_network(d=2), torch.randn(5, 2, 2, dtype=F64)
+
+        class Head(torch.nn.Module):
+            def __init__(self, w):
+                super().__init__()
+                self.w = w
+
+            def forward(self, y):
+                return y @ self.w.T
+
+        def loss(w):
+            network.head = Head(w)
+            return forced_loss(network, Series(x), 0.4, 1)
+
+        assert torch.autograd.gradcheck(loss, (torch.randn(2, 2, dtype=F64, requires_grad=True),))
+
+
+class TestTheStrength:
+    @pytest.mark.parametrize("slope", [1.3, 1.9])
+    def test_of_the_tent_map(self, slope):
+        """Its exponent is log(slope) everywhere, so that a share of 1 - 1 / slope has to be taken away."""
+        tent = memoryless(lambda x: slope * torch.minimum(x, 1 - x))
+        x, series = torch.tensor([[0.2345]], dtype=F64), []
+        for _ in range(400):
+            series.append(x)
+            x = slope * torch.minimum(x, 1 - x)
+        series = Series(torch.stack(series))
+        assert forced_growth(tent, series, 0.2) == pytest.approx(math.log(0.8 * slope), abs=1e-6)  # twins 1e-7 apart
+        assert 0 <= forcing_strength(tent, series) - (1 - 1 / slope) <= 2**-7
+
+    def test_what_forgets_by_itself_needs_none_and_what_leaves_needs_some(self):
+        series = Series(torch.randn(200, 2, 1, dtype=F64))
+        assert forcing_strength(memoryless(lambda x: 0.9 * x), series) == 0.0
+        away = memoryless(lambda x: 4 * x)
+        assert forced_growth(away, series, 0.0) == math.inf
+        assert 0.75 <= forcing_strength(away, series) <= 0.75 + 2**-7
+
+    def test_a_state_that_does_not_forget_is_not_helped(self):
+        """Two gates that feed on each other: the pair (0, 0) of the state is unstable, whatever is read."""
+        network = memoryless(lambda x: 0.5 * x)
+        with torch.no_grad():
+            ode = network.core.cells[0].ode
+            ode.blocks().Wz.copy_(3 * torch.eye(4))
+            ode.blocks().Wy.copy_(3 * torch.eye(4))
+            ode.blocks().Vz.fill_(0.1)
+        assert forcing_strength(network, Series(torch.zeros(60, 1, 1, dtype=F64))) == 1.0
+
+
+class TestTheStage:
+    def test_it_runs_and_says_how_strongly(self):
+        model = quick(steps=200, stages=("one-step", "forced"), horizon=10).fit(waves())
+        (stage,) = model.history_.stages
+        assert stage["name"] == "forced"
+        assert 0 <= stage["strength"] <= 1
+        assert stage["kept"] == (stage["free_run_after"] < stage["free_run_before"])
+
+    def test_it_changes_the_weights_by_forced_runs(self, monkeypatch):
+        seen = []
+
+        def spy(network, window, strength, washout, weights, state):
+            seen.append((len(window.x), strength))
+            return forced_loss(network, window, strength, washout, weights, state)
+
+        monkeypatch.setattr("lemode.surrogate.training.forced_loss", spy)
+        monkeypatch.setattr("lemode.surrogate.training.forcing_strength", lambda network, series: 0.25)
+        quick(steps=100, stages=("one-step", "forced"), horizon=7, washout=10).fit(waves())
+        assert seen == [(18, 0.25)] * 15  # 15 % of the steps; washout, horizon, and the sample that they begin with
+
+    def test_with_missing_and_uneven_data(self):
+        x = np.sin(0.2 * np.arange(120))[:, None].repeat(1, 1)
+        x[30:33] = np.nan
+        data = lemode.Trajectories(np.cumsum(np.random.default_rng(0).uniform(0.8, 1.2, 120)), x[None], ("v",), missing=True)
+        model = quick(steps=60, stages=("one-step", "forced"), window=30, washout=5, horizon=5).fit(data)
+        assert np.isfinite(model.history_.loss).all()
