@@ -53,14 +53,16 @@ STATEMENTS = ("12.1", "12.2", "12.3")
 #
 # .. math:: \Big\|\frac{\partial \hat x_n}{\partial \theta}\Big\| \le \sum_{k < n} \max\Big(\frac{\|q^s_k\|}{p}, \|q^x_k\|\Big),
 #
-# which grows with the number of steps, and not exponentially. If p = 0, the same holds for every p > 0.
+# which grows with the number of steps, and not exponentially. If p = 0, as the state does not depend on the values or they are those of the data, then
+# :math:`\|\partial \hat x_n / \partial \hat x_k\| \le 1` and :math:`\|\partial \hat x_n / \partial s_k\| \le c / (1 - a)`.
 #
 # (b) It is best possible: for :math:`\alpha < \alpha^*` and any numbers :math:`a < 1, b, c, d` there is a network whose products grow exponentially, with these norms.
 #
 # **Proof.** (a) Let :math:`\|s\| \le p,\ \|x\| \le 1` and :math:`\beta = 1 - \alpha`. The next state is at most :math:`ap + \beta b = ap + (1 - a)p = p`. The next
 # values are at most :math:`cp + \beta d = \beta(bc / (1 - a) + d) \le 1`, as :math:`\alpha \ge \alpha^*`. So the unit ball is mapped into itself, by one factor and so by
-# all. A derivative by a parameter is the sum of its sources, each carried on by a product. If :math:`p = 0`, b or :math:`\beta` is zero: then :math:`ap \le p` for every p > 0, and
-# :math:`cp + \beta d \le 1` has to be asked of p; for :math:`\beta d < 1` all small p do, and for :math:`\beta d = 1` the products are triangular, with the second block at most one.
+# all. A derivative by a parameter is the sum of its sources, each carried on by a product. If :math:`p = 0`, b or :math:`\beta` is zero, and all :math:`M_j T_\alpha` are block
+# triangular: a change of the values stays one of the values, and is multiplied by at most :math:`\beta d \le 1` each time; one of the state, of size one, has the size :math:`a^j` after j steps,
+# puts at most :math:`c\,a^j` into the values, and these add up to at most :math:`c / (1 - a)`.
 #
 # (b) One state and one value, :math:`M = \begin{pmatrix} a & b \\ c & d \end{pmatrix}` at every step. The characteristic polynomial of :math:`M T_\alpha` at 1 is
 # :math:`(1 - a)(1 - \beta d) - \beta bc = (1 - a)\,\big(1 - \beta(d + bc / (1 - a))\big) < 0`, while it goes to infinity: there is an eigenvalue beyond 1. ∎
