@@ -120,7 +120,9 @@ def test_12_2_products_and_gradients_are_bounded(seed, gain, more):
 @given(st.floats(0, 0.999), st.floats(0, 5), st.floats(0, 5), st.floats(0, 5))
 def test_12_2_is_best_possible_and_rounded_up(a, b, c, d):
     """At the strength nothing of one state and one value grows; below it, it does. In exact arithmetic."""
-    found = Fraction(critical_forcing(a, b, c, d).strength)
+    strength, weight = critical_forcing(a, b, c, d)
+    found = Fraction(strength)
+    assert weight == pytest.approx((1 - strength) * b / (1 - a), rel=1e-14)
     a, b, c, d = map(Fraction, (a, b, c, d))
     exact = max(Fraction(0), 1 - 1 / (d + b * c / (1 - a))) if d + b * c > 0 else Fraction(0)
     assert exact <= found <= min(exact + Fraction(1, 10**12), 1)  # some twenty roundings up of numbers below one

@@ -70,6 +70,22 @@ KINDS = {
 }  # fmt: skip
 
 
+def test_the_strength_of_forcing_is_found_anew_as_it_was(tmp_path, monkeypatch):
+    """It is of the weights before the stage, which a fit that goes on from its middle has no longer."""
+    found = []
+
+    def by_weights(network, series):
+        found.append(float(network.head.weight.detach().abs().sum()))
+        return found[-1] % 1
+
+    monkeypatch.setattr("lemode.surrogate.training.forcing_strength", by_weights)
+    make, data, _ = KINDS["forced"]
+    with pytest.raises(PowerCut):
+        make().fit(data, checkpoint=tmp_path / "c", checkpoint_every=1e-9, callbacks=At([38], cut))
+    make().fit(data, checkpoint=tmp_path / "c")
+    assert found[1:] == found[:1]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_fit_that_was_cut_off_between_two_validations_goes_on_to_the_last_bit(kind, tmp_path):
     make, data, cuts = KINDS[kind]

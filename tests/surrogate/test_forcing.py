@@ -98,6 +98,18 @@ class TestTheStrength:
         assert forced_growth(tent, series, 0.2) == pytest.approx(math.log(0.8 * slope), abs=1e-6)  # twins 1e-7 apart
         assert 0 <= forcing_strength(tent, series) - (1 - 1 / slope) <= 2**-7
 
+    def test_of_a_map_whose_slope_depends_on_where_it_is(self):
+        """Forced by its own trajectory it stays there, and a difference is multiplied by (1 - strength) f'(x) each time."""
+        logistic = memoryless(lambda x: 3.9 * x * (1 - x))
+        x = [torch.tensor([[0.2345]], dtype=F64)]
+        for _ in range(199):
+            x.append(3.9 * x[-1] * (1 - x[-1]))
+        slopes = torch.stack([(3.9 * (1 - 2 * v)).abs().log() for v in x[50:-1]])  # after what settles
+        # twins 1e-7 apart see slopes that differ by as much, relative to small ones
+        assert forced_growth(logistic, Series(torch.stack(x)), 0.3) == pytest.approx(
+            float(slopes.mean()) + math.log(0.7), abs=1e-5
+        )
+
     def test_what_forgets_by_itself_needs_none_and_what_leaves_needs_some(self):
         series = Series(torch.randn(200, 2, 1, dtype=F64))
         assert forcing_strength(memoryless(lambda x: 0.9 * x), series) == 0.0
