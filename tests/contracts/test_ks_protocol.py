@@ -104,6 +104,20 @@ def test_readout_conserves_the_mean_and_knows_the_mirror():
     torch.testing.assert_close(base + net.scale * (f @ net.C), ahead, rtol=0, atol=1e-12)
 
 
+def test_a_head_for_much_noise_takes_it_away():
+    part, xi = small(), torch.randn(4, 32, dtype=F64)
+    u, L, dt = ks.coarse(part)
+    net = ks.Readout(units=8, block=4, far=6, shifts=(0.0,))
+    rows = ks.Rows(net, u, L, dt, 4)
+    rows.fill(20 * net.columns)
+    answers = []
+    for noise in (1e-3, 1e3):
+        net.C = rows.head(noise)
+        up, down = (net(u[:, 0].double() + s * 1e-6 * xi, L, dt) for s in (1, -1))
+        answers.append(float((up - down).norm() / 2e-6 / xi.norm()))
+    assert answers[1] < 0.5 < answers[0]
+
+
 def test_finer_points_have_the_same_waves():
     x = torch.arange(32, dtype=F64) / 32
     fine = ks.finer(torch.sin(2 * math.pi * 3 * x)[None], 64)
