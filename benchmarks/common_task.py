@@ -432,7 +432,7 @@ def table(options: argparse.Namespace) -> None:
     )
     print(
         "100 is perfect, 0 a prediction of zeros, less than -100 counts -100; **bold** is the best of a column, by all its digits. "
-        "Seconds are of one core, fits and predictions of all pairs."
+        "Seconds are of one core, fits and predictions of all pairs. What is empty or missing has not been run."
     )
     for system, label in sorted(
         {key[1:3] for key in done if key[0] == "run"}, key=lambda k: (k[0] != "Lorenz", k[1] != "seed 0", k[1])
