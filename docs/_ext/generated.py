@@ -50,6 +50,7 @@ def write_generated(folder: Path) -> None:
         "one_series.md": committed("one_series.md", "python benchmarks/one_series.py --seeds 3"),
         "attractors.md": committed("attractors.md", "python benchmarks/attractors.py table"),
         "ks_protocol.md": committed("ks_protocol.md", "python benchmarks/ks_protocol.py --minutes 25"),
+        "common_task.md": committed("common_task.md", "python benchmarks/common_task.py table"),
         "measured.md": committed("measured*.md", "python benchmarks/measured.py"),
         "uncertainty.md": committed("uncertainty*.md", "python benchmarks/uncertainty.py fhn lorenz nino ks --seeds 3"),
         "contracts.md": committed("contracts.md", "python benchmarks/contracts.py"),
