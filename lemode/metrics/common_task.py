@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .._checks import array, checks, count
+from .._checks import array, checks, count, instance, real
 from ..types import Array
 from .pointwise import _pair
 
@@ -199,8 +199,13 @@ def spectrum_score(prediction: ArrayLike, truth: ArrayLike, steps: int = 20, mod
     return float(100 * (1 - error / size))
 
 
+@checks(
+    predictions=instance(Mapping, "under the numbers of their pairs"),
+    truths=instance(Mapping, "as the predictions"),
+    floor=real,
+)
 def common_task_scores(
-    predictions: Mapping[int, ArrayLike], truths: Mapping[int, ArrayLike], kind: str, floor: float | None = -100.0
+    predictions: Mapping[int, ArrayLike], truths: Mapping[int, ArrayLike], kind: str, floor: float = -100.0
 ) -> dict[str, float]:
     r"""The scores E1 to E12 of predictions for the nine pairs of training and test data of the framework.
 
@@ -226,8 +231,8 @@ def common_task_scores(
     predictions, truths : (T, D) or (T, N) each, under the numbers of their pairs; of some pairs, or of all
     kind : {'dynamical', 'spatio-temporal'}
         Of an ordinary differential equation, or of a field on a periodic grid.
-    floor : float, optional
-        Scores below it count as much: -100 as in the framework's descriptions of its data; None leaves them as they are.
+    floor : float
+        Scores below it count as much: -100 as in the framework's descriptions of its data; ``-math.inf`` leaves them as they are.
 
     Returns
     -------
@@ -266,7 +271,7 @@ def common_task_scores(
                 score = measures[measure](predictions[pair], truths[pair])
             except ValueError as e:
                 raise ValueError(f"pair {pair}: {e}") from None
-            scores[name] = score if floor is None else max(score, floor)
+            scores[name] = max(score, floor)
     return scores
 
 

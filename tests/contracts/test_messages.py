@@ -58,6 +58,7 @@ def calls():
         "recollected_bound": {"cell": cell, "steps": 3, "target_max": 1.0},
         "gradient_floor": {"cell": cell, "steps": 3},
         "highway_floor": {"cell": cell, "steps": 3, "gate_max": 0.1},
+        "critical_forcing": {"a": 0.5, "b": 1.0, "c": 1.0, "d": 1.0},
         "inverse_bound": {"cell": cell, "norm": 2.0},
         "inverse_bound_posterior": {"cell": cell, **at},
         "coefficients": {"cell": cell, **at}, "step_jacobian": {"cell": cell, **at}, "input_jacobian": {"cell": cell, **at},
@@ -87,6 +88,9 @@ def calls():
         "spectrum_excess": {**pair, "dt": 0.1, "segment": 20},
         "spike_f1": {"prediction": [1.0], "truth": [1.1], "tolerance": 0.2},
         "evaluate": {"models": {}, "x": x[0], "horizon": 3, "origins": [20, 30], "inputs": x[1], "season": 12},
+        "short_time_score": {**pair, "steps": 20}, "reconstruction_score": pair,
+        "histogram_score": {**pair, "steps": 50, "bins": 5}, "spectrum_score": {**pair, "steps": 20, "modes": 1},
+        "common_task_scores": {"predictions": {2: x[0]}, "truths": {2: x[1]}, "kind": "dynamical", "floor": -100.0},
         "valid_prediction_time": {**pair, "dt": 0.1, "threshold": 0.5, "lyapunov_time": 1.0, "scale": 1.0},
     }  # fmt: skip
     return [(n, getattr(analysis, n), a) for n, a in of.items()] + [(n, getattr(metrics, n), a) for n, a in of_metrics.items()]

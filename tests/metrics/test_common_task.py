@@ -154,7 +154,7 @@ class TestAllPairs:
         u = RNG.normal(size=(30, 256))
         assert common_task_scores({1: 9 * u}, {1: u}, "spatio-temporal") == {"E1": -100, "E2": -100}
         assert common_task_scores({8: np.nan * u}, {8: u}, "spatio-temporal") == {"E11": -100}
-        assert common_task_scores({8: 9 * u}, {8: u}, "spatio-temporal", None)["E11"] == pytest.approx(-700)
+        assert common_task_scores({8: 9 * u}, {8: u}, "spatio-temporal", -np.inf)["E11"] == pytest.approx(-700)
 
 
 @pytest.mark.parametrize(
