@@ -199,11 +199,10 @@ def spectrum_score(prediction: ArrayLike, truth: ArrayLike, steps: int = 20, mod
     return float(100 * (1 - error / size))
 
 
-@checks(
-    predictions=instance(Mapping, "under the numbers of their pairs"),
-    truths=instance(Mapping, "as the predictions"),
-    floor=real,
-)
+BY_PAIR = instance(Mapping, "the numbers of the pairs to their arrays")
+
+
+@checks(predictions=BY_PAIR, truths=BY_PAIR, floor=real)
 def common_task_scores(
     predictions: Mapping[int, ArrayLike], truths: Mapping[int, ArrayLike], kind: str, floor: float = -100.0
 ) -> dict[str, float]:
