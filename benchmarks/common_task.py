@@ -36,6 +36,7 @@ import itertools
 import json
 import time
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from itertools import combinations_with_replacement
 from pathlib import Path
@@ -120,7 +121,7 @@ def load(folder: Path) -> Data:
     return data
 
 
-class Local:
+class Local(ABC):
     """The same linear head at every point of a ring, on features of what is around it; `features` says which.
 
     The increment is predicted, from rows of the series and of their mirror images; a mirror image of Kuramoto-Sivashinsky is -u(-x).
@@ -135,9 +136,9 @@ class Local:
         """What is remembered between samples, nothing by default."""
         return np.zeros((GRID, 0))
 
+    @abstractmethod
     def features(self, window: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Of each point, and what is remembered after them."""
-        raise NotImplementedError
 
     def _window(self, u: np.ndarray) -> np.ndarray:
         return np.stack([np.roll(u, -k) for k in range(-self.reach, self.reach + 1)], 1)
@@ -431,8 +432,8 @@ def table(options: argparse.Namespace) -> None:
         f"Output of `python benchmarks/common_task.py table`: lemode {lemode.__version__}, torch {torch.__version__}, one thread.\n"
     )
     print(
-        "100 is perfect, 0 a prediction of zeros, less than -100 counts -100; **bold** is the best of a column, by all its digits. "
-        "Seconds are of one core, fits and predictions of all pairs. What is empty or missing has not been run."
+        "100 is perfect, 0 a prediction of zeros, less than -100 counts -100; **bold** is the best of a column that all have, by all "
+        "its digits. Seconds are of one core, fits and predictions of all pairs. What is empty or missing has not been run."
     )
     for system, label in sorted(
         {key[1:3] for key in done if key[0] == "run"}, key=lambda k: (k[0] != "Lorenz", k[1] != "seed 0", k[1])
@@ -447,7 +448,7 @@ def table(options: argparse.Namespace) -> None:
             if set(names) <= set(rows[method]):
                 rows[method]["mean"] = float(np.mean([rows[method][n] for n in names]))
         columns = [*names, "mean"]
-        best = {n: max(row[n] for row in rows.values() if n in row) for n in columns if any(n in row for row in rows.values())}
+        best = {n: max(row[n] for row in rows.values()) for n in columns if all(n in row for row in rows.values())}
         print(f"\n# {system}, {label}\n\n| method | {' | '.join(columns)} | seconds |\n|---{'|---:' * 14}|")
         if label.startswith("seed"):
             seed = int(label.split()[1])

@@ -29,7 +29,7 @@ class Block(nn.Module):
         self.scale = nn.Linear(known, 2 * outputs)
         self.around = nn.Conv1d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
         nn.init.zeros_(self.conv2.weight)
-        nn.init.zeros_(self.conv2.bias)  # type: ignore[arg-type]
+        nn.init.zeros_(self.conv2.bias)
 
     def forward(self, x: Tensor, known: Tensor) -> Tensor:
         scale, shift = self.scale(known)[..., None].chunk(2, 1)
@@ -62,7 +62,7 @@ class UNet(nn.Module):
     def forward(self, u: Tensor, about: Tensor) -> Tensor:
         known, h, kept = self.known(about), self.first(u[:, None]), []
         for blocks, halve in zip(self.down, self.halve):
-            for block in blocks:  # type: ignore[attr-defined]
+            for block in blocks:
                 h = block(h, known)
             kept.append(h)
             h = halve(h)
@@ -70,7 +70,7 @@ class UNet(nn.Module):
             h = block(h, known)
         for blocks, widen in zip(reversed(self.up), reversed(self.widen)):
             h = torch.cat([widen(h).repeat_interleave(2, -1), kept.pop()], 1)
-            for block in blocks:  # type: ignore[attr-defined]
+            for block in blocks:
                 h = block(h, known)
         return self.last(gelu(self.norm(h)))[:, 0]
 
@@ -139,7 +139,7 @@ def train(
 ) -> tuple[Stepper, dict[str, float]]:
     """Series u ``(n, T, points)``, float32; `judge` says how long a free run is good, and is asked so many times."""
     torch.manual_seed(seed)
-    begin, network = time.process_time(), MAKE[name](**size)  # type: ignore[arg-type]
+    begin, network = time.process_time(), MAKE[name](**size)
     n, T, _ = u.shape
     which = torch.randint(0, n * (T - stride), (4096,))
     i, k = which // (T - stride), which % (T - stride)

@@ -207,8 +207,8 @@ class Auto(Readout):
     """A readout and a trained network, of which the one with the smaller errors on the validation series is kept.
 
     Both count, the error of free runs and that of one step, by their geometric mean, and the trained one has to be better by more than
-    `lemode.surrogate.head_errors.luck`. Free runs begin after `SETTLED` washouts, or half of the series: who has a long one gives all of it
-    to a forecast. ``history_.kept`` says which it was and by how much.
+    `lemode.surrogate.head_errors.luck`. Free runs begin after `SETTLED` washouts at least, or half of a shorter series: who has
+    a long one gives all of it to a forecast. ``history_.kept`` says which it was and by how much.
     A core that is no LEM is trained alone; a readout, as of a warm start, has its head solved for again. The readout comes first: where
     the training diverges, or is interrupted before it has got anywhere, there is a model, and a FitWarning.
 

@@ -103,6 +103,8 @@ def test_12_2_products_and_gradients_are_bounded(seed, gain, more):
         if found.strength <= tried <= found.strength + more + 1e-6:
             forced.strength = tried
             break
+    else:
+        assume(False)
     assume(forced.strength < 1)
     p = (1 - forced.strength) * b / (1 - a)
     scale = torch.cat([torch.full((6,), p, dtype=F64), torch.ones(2, dtype=F64)])

@@ -304,9 +304,8 @@ def test_the_interpolation_that_is_offered_makes_data_that_are_taken():
     with pytest.raises(ValueError, match="takes even samples only") as refused:
         model.fit(Trajectories(t, x))
     model.fit(eval(str(refused.value).split("by ")[1].rstrip("."), {"scipy": scipy, "np": np, "t": t, "x": x}))
-    with pytest.raises(
-        ValueError, match=r"arange\(t\[0\], t\[-1\], 0\.25\)\)\.$"
-    ):  # the interval of the training data, where one is known
+    # the interval of the training data, where one is known
+    with pytest.raises(ValueError, match=r"arange\(t\[0\], t\[-1\], 0\.25\)\)\.$"):
         refuse_uneven(Trajectories(t, x), 0.25, "a report")
 
 

@@ -148,8 +148,29 @@ class TestTheStage:
         quick(steps=100, stages=("one-step", "forced"), horizon=7, washout=10).fit(waves())
         assert seen == [(18, 0.25)] * 15  # 15 % of the steps; washout, horizon, and the sample that they begin with
 
+    @pytest.mark.parametrize(
+        "model",
+        [
+            quick(delays=2),
+            quick(num_layers=2),
+            quick(continuous=True),
+            quick(angles=("x0",)),
+            lemode.baselines.LSTM(hidden_size=3, window=30, washout=10, verbose=0),
+            lemode.FieldSurrogate(hidden_size=2, kernel_size=3, conserve="mean", window=16, verbose=0),
+            lemode.FieldSurrogate(hidden_size=2, kernel_size=3, recurrent_kernel_size=3, window=16, verbose=0),
+        ],
+        ids=["delays", "layers", "continuous", "angles", "LSTM", "field", "field that reads its neighbours' states"],
+    )
+    @pytest.mark.filterwarnings("ignore::lemode.surrogate.FitWarning")  # of so few steps
+    def test_of_every_kind_of_network(self, model):
+        field = np.sin(np.arange(8) * np.pi / 4 - 0.1 * np.arange(60)[:, None] + np.arange(6)[:, None, None])
+        data = field if isinstance(model, lemode.FieldSurrogate) else waves()
+        model.set_params(steps=20, stages=("one-step", "forced"), horizon=4).fit(data)
+        assert 0 <= model.history_.stages[-1]["strength"] <= 1
+        assert np.isfinite(model.history_.loss).all()
+
     def test_with_missing_and_uneven_data(self):
-        x = np.sin(0.2 * np.arange(120))[:, None].repeat(1, 1)
+        x = np.sin(0.2 * np.arange(120))[:, None]
         x[30:33] = np.nan
         data = lemode.Trajectories(np.cumsum(np.random.default_rng(0).uniform(0.8, 1.2, 120)), x[None], ("v",), missing=True)
         model = quick(steps=60, stages=("one-step", "forced"), window=30, washout=5, horizon=5).fit(data)
