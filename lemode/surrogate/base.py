@@ -41,7 +41,8 @@ from .scaling import hold_constants
 from .schema import check_fields, check_model, check_sizes
 from .seeds import torch_stream
 from .series import Series
-from .worth import what_it_is_worth
+from .settling import measure_settling, warn_of_short
+from .worth import is_trial, what_it_is_worth
 
 __all__ = ["Estimator"]
 
@@ -258,6 +259,8 @@ class Estimator(Parameters):
         self._warn(recipe, judge)
         series, judge = self.network_.series(data.training), self.network_.series(data.validation)
         sentence = what_it_is_worth(self.network_, series, judge, self.warmup_, self.names_, self.history_)
+        if not is_trial(self.history_) and not isinstance(self.network_, FieldNetwork):
+            self.history_.settling = measure_settling(self.network_, judge, self.warmup_)
         phases |= self.history_.phases
         spend(phases, "judging", time.monotonic() - fitted)
         self.history_.phases = phases
@@ -415,6 +418,7 @@ class Estimator(Parameters):
         table, share = self.table_, None if level is None else self._share(level)
         observed = len(table.names)
         data = lay_out_forecast(history, table.read, observed, self.step_, self.warmup_, steps, inputs, dt, t, table)
+        warn_of_short(self.history_.settling, data.samples)
         warn_of_outside(self.network_, self.network_.series(data.grid), self._coordinate_names())
         ahead = run_ahead(self.network_, data)
         warn_of_edges(self.network_, ahead, self._coordinate_names())

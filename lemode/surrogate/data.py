@@ -117,6 +117,7 @@ class ForecastData(NamedTuple):
 
     places : ``(n, steps)``, where they are on the grid; None where the grid is plain up to them, which are its last ones
     form, way : how the history was given, and `in_coordinates`, in which the grid is
+    samples : of the shortest history
 
     Examples
     --------
@@ -133,6 +134,7 @@ class ForecastData(NamedTuple):
     dtype: np.dtype[Any]
     form: Form
     way: Way | None = None
+    samples: int = 0
 
 
 def lay_out_fit(
@@ -369,9 +371,9 @@ def lay_out_forecast(
     times = _forecast_times(data, steps, interval if dt is None and t is None else dt, None if t is None else form.times(t))
     future = _future(known, data.x, times, form, table)
     if usual and grid.plain:
-        return ForecastData(Grid(np.concatenate([data.x, future], axis=1)), times, None, data.x.dtype, form, way)
+        return ForecastData(Grid(np.concatenate([data.x, future], axis=1)), times, None, data.x.dtype, form, way, shortest)
     grid, places = append(data, times, future, interval, table.width)
-    return ForecastData(grid, times, places, data.x.dtype, form, way)
+    return ForecastData(grid, times, places, data.x.dtype, form, way, shortest)
 
 
 def _interval(dt: Any, clock: str) -> Any:

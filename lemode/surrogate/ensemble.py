@@ -28,6 +28,7 @@ from .reliability import Calibration, Reliability, calibrate, cross_judged
 from .run import Stopped
 from .schema import check_types
 from .seeds import stream
+from .settling import warn_of_short
 from .surrogate import Surrogate
 from .trust_horizon import TrustRule
 
@@ -316,6 +317,7 @@ class Ensemble(Estimator):
         data = lay_out_forecast(
             history, table.read, len(table.names), self.step_, self.warmup_, steps, inputs, None, None, table
         )
+        warn_of_short(self.members_[0].history_.settling, data.samples)
         if inputs is not None:
             asked = data.times.shape[1]
         networks = [member.network_ for member in self.members_]

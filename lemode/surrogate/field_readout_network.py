@@ -27,12 +27,13 @@ class FieldReadoutNetwork(FieldNetwork):
     .. math::
 
         \hat u_{k+1} = W u_k + s\, C f_k \quad \text{or} \quad
-        \hat u_{k+1}(i) = (W u_k)(i) + s\, C \big(f_k(i) - f_k(i + 1)\big), \qquad f_k = (w_k, y_k, z_k)
+        \hat u_{k+1}(i) = (W u_k)(i) + s\, C \big(f_k(i) - f_k(i + 1)\big), \qquad
+        f_k(i) = \big(w_k(i), \; (y_k, z_k)(i + q) + (y_k, z_k)(i - q) \;\text{for each}\; q \in Q\big)
 
-    with :math:`w_k(i)` the values of :math:`W u_k` around the point i, and y, z the state of the LEMs that read them. W multiplies each
-    wavenumber by a factor: what in the data is no more than noise is not fed back, and the head says anew what it ought to be. It
-    belongs to the sampling and not to the domain, so that `on_grid` keeps it. On a plane, the second form is a sum over both
-    directions, each with a head of its own.
+    with :math:`w_k(i)` the values of :math:`W u_k` around the point i, and y, z the state of the LEMs that read them; on a plane, the sum
+    is over the neighbours at the distance q in all four directions. W multiplies each wavenumber by a factor: what in the data is no
+    more than noise is not fed back, and the head says anew what it ought to be. It belongs to the sampling and not to the domain, so
+    that `on_grid` keeps it. On a plane, the second form is a sum over both directions, each with a head of its own.
 
     With a parity p of the field, :math:`u(x) \to p\,u(-x)`, f is that of the field and of its mirror image added up: every unit then has
     the symmetry of the equation, and counts for two.
@@ -43,6 +44,7 @@ class FieldReadoutNetwork(FieldNetwork):
     kernel : points that are read around each, in each direction
     grid, conserve, channels : as in `lemode.surrogate.field_network.FieldNetwork`
     parity : -1 or 1, the sign of all channels in a mirror, or None
+    shifts : Q, distances in points at which the head reads units beside those of the point, for which there is a 0 (its own count once)
 
     Attributes
     ----------
@@ -69,17 +71,21 @@ class FieldReadoutNetwork(FieldNetwork):
         conserve: str | None = None,
         channels: int = 1,
         parity: int | None = None,
+        shifts: Sequence[int] = (0,),
     ) -> None:
         window, directions = channels * math.prod(kernel), len(grid) if conserve else 1
-        super().__init__(core, directions * (window + 2 * core.hidden_size), grid, torch.float64, conserve, channels)
-        self.kernel, self.parity, self.units = tuple(kernel), parity, core.hidden_size
+        states = 2 * core.hidden_size * len(shifts)
+        super().__init__(core, directions * (window + states), grid, torch.float64, conserve, channels)
+        self.kernel, self.parity, self.units, self.shifts = tuple(kernel), parity, core.hidden_size, tuple(shifts)
         self.linear = directions * window
         # a one, treated as all else that a point and its mirror image know
         self.constant = 0.0 if conserve else 1.0 + (parity or 0)
         self.register_buffer("filter", torch.ones(channels, *_wavenumbers(grid), dtype=torch.float64))
 
     @classmethod
-    def like(cls, network: IncrementNetwork, units: int, parity: int | None = None) -> FieldReadoutNetwork:
+    def like(
+        cls, network: IncrementNetwork, units: int, parity: int | None = None, shifts: Sequence[int] = (0,)
+    ) -> FieldReadoutNetwork:
         """With the scales of another network and a core like its own but for its size; the weights are yet to be drawn.
 
         ValueError for one whose core is no ConvLEM of one layer, or has recurrent kernels wider than 1.
@@ -92,7 +98,7 @@ class FieldReadoutNetwork(FieldNetwork):
         kernel = core.ode.weight_ih.shape[2:]
         with torch.device("meta"):  # so that torch's global generator is left alone
             members = SideBySide(network.channels * kernel.numel(), units, core.dt, core.scheme.name, torch.float64)
-            out = cls(members, kernel, network.grid, network.conserve, network.channels, parity)
+            out = cls(members, kernel, network.grid, network.conserve, network.channels, parity, shifts)
         out.to_empty(device="cpu")
         out.filter.fill_(1.0)
         for name, buffer in network.named_buffers(recurse=False):
@@ -101,7 +107,7 @@ class FieldReadoutNetwork(FieldNetwork):
 
     def rebuilt_from(self) -> dict[str, Any]:
         """Its size, for `like`."""
-        return {"units": self.units, "parity": self.parity}
+        return {"units": self.units, "parity": self.parity, "shifts": self.shifts}
 
     def set_filter(self, spectrum: Tensor, cut: float) -> None:
         r"""The Wiener filter of the data's spectrum P ``(channels, *wavenumbers)`` beside white noise: the mean passes as it is.
@@ -123,20 +129,31 @@ class FieldReadoutNetwork(FieldNetwork):
         return by_blocks(self._increments, Series(x), state, math.prod(self.grid) * self.head.in_features)
 
     def _increments(self, part: Series, state: Any) -> tuple[Tensor, Any]:
-        f, state = self._known(part.x, state)
+        f, state = self._by_direction(part.x, state)
         n = part.x.shape[1]
         # the head first: it leaves few numbers to take differences of
-        out = [torch.cat([self.head(some) for some in g.split(n, 1)], 1) for g in self._by_direction(f)]
+        out = [torch.cat([self.head(some) for some in g.split(n, 1)], 1) for g in f]
         return self._combined(out, n).movedim(-1, 2).reshape(part.x.shape), state
 
     def features(self, x: Tensor, e: Tensor | None = None, state: Any = None, r: Tensor | None = None) -> tuple[Tensor, Any]:
         """What the head reads, ``(T, n, *grid, features)``, and the state to go on from; e and r have to be None."""
         _refuse(e=e, r=r)
-        f, state = self._known(x, state)
-        return self._combined(self._by_direction(f), x.shape[1]), state
+        f, state = self._by_direction(x, state)
+        return self._combined(f, x.shape[1]), state
 
-    def _known(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """The window, y and z of each point, ``(T, n, *grid, ...)``, behind them those of the mirror images; and the state."""
+    def _by_direction(self, x: Tensor, state: Any) -> tuple[list[Tensor], Any]:
+        """What `_known` gives in the columns of each direction that has a head of its own, windows first, and the state."""
+        (around, units), state = self._known(x, state)
+        parts = around, torch.cat([self._shifted(units, q) for q in self.shifts], -1)
+        count = len(self.grid) if self.conserve else 1
+
+        def columns(direction: int) -> Tensor:
+            return torch.cat([p if i == direction else torch.zeros_like(p) for p in parts for i in range(count)], -1)
+
+        return [columns(i) for i in range(count)], state
+
+    def _known(self, x: Tensor, state: Any) -> tuple[tuple[Tensor, Tensor], Any]:
+        """The windows, and y and z, of each point, ``(T, n, *grid, ...)``, behind them those of the mirror images; and the state."""
         assert isinstance(self.core, SideBySide)
         T, n = x.shape[:2]
         u = self.core_input(self.base(x))
@@ -146,21 +163,15 @@ class FieldReadoutNetwork(FieldNetwork):
         if state is not None:  # series are in the second dimension
             state = tuple(_series_last(s, n, u.shape[1]) for s in state)
         y, z = self.core.states(around, state)
-        f = torch.cat([around, y, z], -1).view(T, u.shape[1], *self.grid, -1)
-        return f, tuple(_series_first(s[-1:], n, u.shape[1]) for s in (y, z))
+        shape = (T, u.shape[1], *self.grid, -1)
+        at_points = around.view(shape), torch.cat([y, z], -1).view(shape)
+        return at_points, tuple(_series_first(s[-1:], n, u.shape[1]) for s in (y, z))
 
-    def _by_direction(self, f: Tensor) -> list[Tensor]:
-        """f in the columns of each direction that has a head of its own, those outside the penalty first."""
-        if self.linear + 2 * self.units == f.shape[-1]:
-            return [f]
-        count = len(self.grid)
-        linear, states = f.split([self.linear // count, 2 * self.units], -1)
-        parts = []
-        for i in range(count):
-            columns = [torch.zeros_like(v) for v in (linear, states) for _ in range(count)]
-            columns[i], columns[count + i] = linear, states
-            parts.append(torch.cat(columns, -1))
-        return parts
+    def _shifted(self, s: Tensor, q: int) -> Tensor:
+        """The sum of s ``(T, n, *grid, ...)`` over the neighbours at a distance of q points; s itself at none."""
+        if q == 0:
+            return s
+        return torch.stack([s.roll(sign * q, 2 + axis) for axis in range(len(self.grid)) for sign in (1, -1)]).sum(0)
 
     def _combined(self, parts: list[Tensor], n: int) -> Tensor:
         """What the field and its mirror image say together; where the mean is conserved, what leaves a cell minus what enters it."""
@@ -179,8 +190,8 @@ class FieldReadoutNetwork(FieldNetwork):
         return y
 
     def widest(self) -> int:
-        """Points of the widest kernel."""
-        return max(self.kernel)
+        """Points of the widest kernel, or from the one farthest neighbour to the other."""
+        return max(*self.kernel, 2 * max(self.shifts) + 1)
 
     def core_dt(self) -> float | None:
         """That of every member."""

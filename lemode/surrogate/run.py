@@ -61,7 +61,8 @@ class History:
     that ask for it. Of a readout, `chosen` says how its core was drawn, with which noise and ridge its head was solved, and its errors
     on the validation series beside those of the linear autoregression with the same inputs, in standard deviations; `tried` what else
     was looked at. Of train='auto', `kept` says which of two networks it is, and why. `phases` has ``seconds`` and ``peak_memory``, in bytes
-    and of the whole process by then, of each part of the fit: 'data', 'readout', the stages, 'judging'.
+    and of the whole process by then, of each part of the fit: 'data', 'readout', the stages, 'judging'. `settling` has errors of free
+    runs by the samples of truth before them, `lemode.surrogate.settling`.
 
     Examples
     --------
@@ -82,11 +83,13 @@ class History:
     kept: str = ""
     tried: list[dict[str, float]] = field(default_factory=list)
     phases: Phases = field(default_factory=dict)
+    settling: list[tuple[int, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         # as JSON gives them back
         self.stopped = Stopped(self.stopped)
         self.validation = [(step, error) for step, error in self.validation]
+        self.settling = [(samples, error) for samples, error in self.settling]
 
     def then(self, after: History) -> History:
         """The history of two fits, one after the other, of the same network."""

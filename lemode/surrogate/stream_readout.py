@@ -25,6 +25,7 @@ from .readout_network import ReadoutNetwork
 from .regression import BEGINNING, BEGINNING_WEIGHT, Regression
 from .seeds import torch_stream
 from .series import Grid, Series
+from .settling import measure_settling
 from .stream import Piece, Stream
 from .tsqr import over_workers
 from .worth import what_it_is_worth
@@ -180,6 +181,7 @@ def solve_streamed(
     }  # fmt: skip
     history.validation = [(0, found.one_step / float(network.increment.square().mean().sqrt()))]
     model.residuals_ = residuals(network, judged, model.warmup_)
+    history.settling = measure_settling(network, judged, model.warmup_)
     sentence = what_it_is_worth(network, known, judged, model.warmup_, model.names_, history)
     if sentence is not None:
         warnings.warn(sentence, FitWarning, stacklevel=5)

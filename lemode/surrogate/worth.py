@@ -14,7 +14,7 @@ from .network import IncrementNetwork
 from .run import FREE_RUNS, History, Stopped
 from .series import Series
 
-__all__ = ["Worth", "measure", "verdict", "what_it_is_worth"]
+__all__ = ["Worth", "is_trial", "measure", "verdict", "what_it_is_worth"]
 
 # A fit of fewer steps, as they were asked for or the clock ended it, is a trial, and nobody takes it for the model of his data
 TRIAL = 500
@@ -97,7 +97,7 @@ def verdict(found: Worth, names: tuple[str, ...], history: History) -> str | Non
     >>> print(verdict(Worth(0.1, 1.0, 0.05, left_at=3), ("v",), history).split(":")[0])
     free runs leave the data
     """
-    if not _ran_its_course(history):
+    if is_trial(history):
         return None
     beside = f"that of persistence {found.persistence:.3g}"
     if math.isfinite(found.autoregression):
@@ -133,16 +133,22 @@ def what_it_is_worth(
     >>> what_it_is_worth(network, walk, walk, 5, ("v",), History(loss=[0.5] * 10)) is None
     True
     """
-    if not _ran_its_course(history) or hasattr(network, "grid"):
+    if is_trial(history) or hasattr(network, "grid"):
         return None
     return verdict(measure(network, training, judge, warmup), names, history)
 
 
-def _ran_its_course(history: History) -> bool:
-    """One that diverged or was interrupted says so itself."""
+def is_trial(history: History) -> bool:
+    """Whether a fit did not run its course, of which nothing is said: one that diverged or was interrupted says so itself.
+
+    Examples
+    --------
+    >>> is_trial(History(loss=[0.5] * 20)), is_trial(History(loss=[0.5] * 1000)), is_trial(History(stopped=Stopped.SOLVED))
+    (True, False, False)
+    """
     if history.stopped in (Stopped.DIVERGED, Stopped.INTERRUPTED):
-        return False
-    return history.stopped == Stopped.SOLVED or len(history.loss) >= TRIAL
+        return True
+    return history.stopped != Stopped.SOLVED and len(history.loss) < TRIAL
 
 
 def _run(network: IncrementNetwork, series: Series, warmup: int, steps: int) -> Tensor:

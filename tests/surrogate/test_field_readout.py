@@ -25,11 +25,11 @@ CASES = [
 ]
 
 
-def drawn(grid, conserve, parity, channels, units=7):
+def drawn(grid, conserve, parity, channels, units=7, shifts=(0, 1, 2)):
     """A network with random weights, head and filter."""
     g = torch.Generator().manual_seed(0)
     core = SideBySide(channels * 3 ** len(grid), units, dtype=F64)
-    network = FieldReadoutNetwork(core, (3,) * len(grid), grid, conserve, channels, parity)
+    network = FieldReadoutNetwork(core, (3,) * len(grid), grid, conserve, channels, parity, shifts)
     draw(core, Draw(input=1.0), g)
     torch.nn.init.normal_(network.head.weight, generator=g)
     torch.nn.init.constant_(network.head.bias, 0.0 if parity == -1 or conserve else 0.3)
@@ -75,6 +75,25 @@ def test_the_head_may_come_first(grid, conserve, parity, channels):
         coefficients = torch.cat([network.head.bias[None], network.head.weight.T])
         network.head = Heads(torch.stack([coefficients, 2 * coefficients]))
         torch.testing.assert_close(network(torch.cat([x, x], 1))[0], torch.cat([expected, 2 * expected], 1), rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("grid", [(10,), (6, 8)])
+def test_the_head_reads_the_units_of_neighbours(grid):
+    """Of each distance the sum over both sides, in every direction; the state is that of the point."""
+    (near, x), (wide, _) = drawn(grid, None, None, 1, shifts=(0,)), drawn(grid, None, None, 1, shifts=(0, 2))
+    wide.core.load_state_dict(near.core.state_dict())
+    with torch.no_grad():
+        (f, state), (g, again) = near.features(x), wide.features(x)
+        window, units = f.split([3 ** len(grid), 14], -1)
+        expected = torch.zeros_like(units)
+        for axis in range(2, 2 + len(grid)):
+            for index in range(x.shape[0]):  # a series has no neighbours in time
+                i = torch.arange(grid[axis - 2])
+                for there in ((i + 2) % len(i), (i - 2) % len(i)):
+                    expected[index] += units[index].index_select(axis - 1, there)
+        torch.testing.assert_close(g, torch.cat([window, units, expected], -1), rtol=0, atol=1e-14)
+        assert all(torch.equal(a, b) for a, b in zip(state, again))
+    assert wide.widest() == 5 and near.widest() == 3
 
 
 @pytest.mark.parametrize(("grid", "conserve", "parity", "channels"), CASES)
@@ -129,6 +148,7 @@ def test_files_and_warm_starts(tmp_path):
     model.save(tmp_path / "field.lem")
     loaded = FieldSurrogate.load(tmp_path / "field.lem")
     assert np.array_equal(loaded.forecast(WAVES[:, :30], 20), model.forecast(WAVES[:, :30], 20))
+    assert loaded.network_.shifts == model.network_.shifts == (0, 1, 2, 3)
     np.testing.assert_equal(loaded.history_.chosen, model.history_.chosen)
     before = {name: p.clone() for name, p in model.network_.core.named_parameters()}
     model.set_params(warm_start=True).fit(WAVES[:3])
