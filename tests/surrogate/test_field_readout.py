@@ -93,7 +93,7 @@ def test_the_head_reads_the_units_of_neighbours(grid):
                     expected[index] += units[index].index_select(axis - 1, there)
         torch.testing.assert_close(g, torch.cat([window, units, expected], -1), rtol=0, atol=1e-14)
         assert all(torch.equal(a, b) for a, b in zip(state, again))
-    assert wide.widest() == 5 and near.widest() == 3
+    assert (wide.widest(), near.widest()) == (5, 3)
 
 
 @pytest.mark.parametrize(("grid", "conserve", "parity", "channels"), CASES)
