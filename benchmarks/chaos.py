@@ -181,7 +181,7 @@ def ks(options: argparse.Namespace) -> None:
     starts = system.trajectories(96, horizon, seed=3).x
     climate = int(200 / rate / step)
     physics = {"conserve": "mean", "symmetry": "odd"}
-    models = recurrent(options, **physics, hidden_size=64) | solved(300, **physics) | solved(800, **physics)
+    models = recurrent(options, **physics, hidden_size=64) | solved(100, **physics) | solved(200, **physics)
     if re.search(options.only, "echo"):
         models |= tuned_esn(options, training.x, choose, step, rate, scale)
     run(
@@ -198,7 +198,7 @@ def transfer(options: argparse.Namespace) -> None:
     step = 0.5
     data = KuramotoSivashinsky(L=22.0, N=66, step=0.05).trajectories(48, step * np.arange(2001), seed=1)
     physics = {"conserve": "mean", "symmetry": "odd"}
-    makers = recurrent(options, **physics, noisy=1.0) | solved(300, **physics) | solved(800, **physics)
+    makers = recurrent(options, **physics, noisy=1.0) | solved(100, **physics) | solved(200, **physics)
     system = KuramotoSivashinsky(L=60.0, N=180, step=0.05)
     flow = system.flow_map(1.0)
     x0 = system.sample_initial(8, np.random.default_rng(5))
@@ -206,7 +206,7 @@ def transfer(options: argparse.Namespace) -> None:
     starts = system.trajectories(96, step * np.arange(WARM + int(8 / rate / step)), seed=6).x
     scale, climate = float(starts.std()), int(200 / rate / step)
     rows: dict[str, list[Row]] = {}
-    for name in ("**ConvLEM**", "**LEM(300), readout**", "**LEM(800), readout**"):
+    for name in ("**ConvLEM**", "**LEM(100), readout**", "**LEM(200), readout**"):
         for seed in range(options.seeds) if re.search(options.only, name) else ():
             model = makers[name].make(seed).fit(data[:44], validation=data[44:])
             model.save(options.out / f"transfer_{seed}_{model.train}_{model.hidden_size}.lem")

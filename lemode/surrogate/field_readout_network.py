@@ -14,7 +14,7 @@ from ..conv import ConvLEM
 from ..kernels import fields
 from .field_network import FieldNetwork, _refuse
 from .network import IncrementNetwork
-from .readout_network import by_blocks
+from .readout_network import by_blocks, say
 from .series import Series
 from .side_by_side import SideBySide
 
@@ -129,28 +129,35 @@ class FieldReadoutNetwork(FieldNetwork):
         return by_blocks(self._increments, Series(x), state, math.prod(self.grid) * self.head.in_features)
 
     def _increments(self, part: Series, state: Any) -> tuple[Tensor, Any]:
-        f, state = self._by_direction(part.x, state)
+        (around, units), state = self._known(part.x, state)
         n = part.x.shape[1]
-        # the head first: it leaves few numbers to take differences of
-        out = [torch.cat([self.head(some) for some in g.split(n, 1)], 1) for g in f]
+        images = list(zip(around.split(n, 1), units.split(n, 1)))
+        out = [torch.cat([self._said(*image, i) for image in images], 1) for i in self._heads()]
         return self._combined(out, n).movedim(-1, 2).reshape(part.x.shape), state
+
+    def _said(self, around: Tensor, units: Tensor, direction: int) -> Tensor:
+        """What the head of a direction says. It comes before the shifts and the differences, to which it leaves few numbers."""
+        window, states = around.shape[-1], units.shape[-1]
+        total = say(self.head, around, direction * window)
+        begin = self.linear + direction * len(self.shifts) * states
+        for i, q in enumerate(self.shifts):
+            total = total + self._shifted(say(self.head, units, begin + i * states), q)
+        return total
 
     def features(self, x: Tensor, e: Tensor | None = None, state: Any = None, r: Tensor | None = None) -> tuple[Tensor, Any]:
         """What the head reads, ``(T, n, *grid, features)``, and the state to go on from; e and r have to be None."""
         _refuse(e=e, r=r)
-        f, state = self._by_direction(x, state)
-        return self._combined(f, x.shape[1]), state
-
-    def _by_direction(self, x: Tensor, state: Any) -> tuple[list[Tensor], Any]:
-        """What `_known` gives in the columns of each direction that has a head of its own, windows first, and the state."""
         (around, units), state = self._known(x, state)
         parts = around, torch.cat([self._shifted(units, q) for q in self.shifts], -1)
-        count = len(self.grid) if self.conserve else 1
 
         def columns(direction: int) -> Tensor:
-            return torch.cat([p if i == direction else torch.zeros_like(p) for p in parts for i in range(count)], -1)
+            return torch.cat([p if i == direction else torch.zeros_like(p) for p in parts for i in self._heads()], -1)
 
-        return [columns(i) for i in range(count)], state
+        return self._combined([columns(i) for i in self._heads()], x.shape[1]), state
+
+    def _heads(self) -> range:
+        """The directions, each of which has a head of its own where the mean is conserved."""
+        return range(len(self.grid) if self.conserve else 1)
 
     def _known(self, x: Tensor, state: Any) -> tuple[tuple[Tensor, Tensor], Any]:
         """The windows, and y and z, of each point, ``(T, n, *grid, ...)``, behind them those of the mirror images; and the state."""

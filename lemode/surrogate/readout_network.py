@@ -13,7 +13,7 @@ from ..lem import LEM
 from .network import IncrementNetwork
 from .series import Series
 
-__all__ = ["Heads", "ReadoutNetwork", "by_blocks", "random_core"]
+__all__ = ["Heads", "ReadoutNetwork", "by_blocks", "random_core", "say"]
 
 BLOCK = 20_000_000  # numbers that the heads read at a time
 
@@ -134,6 +134,23 @@ class Heads(nn.Module):
         f = features.reshape(T, c, -1, features.shape[-1]).transpose(0, 1).reshape(c, -1, features.shape[-1])
         out = torch.baddbmm(self.coefficients[:, :1], f, self.coefficients[:, 1:])
         return out.view(c, T, -1, out.shape[-1]).transpose(0, 1).reshape(*features.shape[:-1], -1)
+
+
+def say(head: nn.Module, features: Tensor, begin: int) -> Tensor:
+    """What a head says of some of its columns, from `begin` on, which are given; its constant goes with the first.
+
+    Examples
+    --------
+    >>> head, f = torch.nn.Linear(5, 2), torch.randn(3, 5)
+    >>> torch.allclose(say(head, f[:, :2], 0) + say(head, f[:, 2:], 2), head(f), atol=1e-6)
+    True
+    """
+    end = begin + features.shape[-1]
+    if isinstance(head, Heads):
+        c = head.coefficients
+        return Heads(torch.cat([c[:, :1] if begin == 0 else torch.zeros_like(c[:, :1]), c[:, 1 + begin : 1 + end]], 1))(features)
+    assert isinstance(head, nn.Linear)
+    return nn.functional.linear(features, head.weight[:, begin:end], head.bias if begin == 0 else None)
 
 
 def random_core(network: IncrementNetwork) -> LEM:
