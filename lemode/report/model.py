@@ -273,9 +273,10 @@ def _hand_over(model: Surrogate, series: torch.Tensor, inputs: torch.Tensor) -> 
     dtype = net.mean.dtype
     with torch.no_grad():
         e = both_ends(inputs.to(dtype))[:-1] if len(net.input_std) else None
-        read = net.core_input(net.held(series[:-1].to(dtype)), e)
-    if isinstance(net, FieldReadoutNetwork):
-        return windows(read, torch.Size(net.kernel), circular=True)
+        held = net.held(series[:-1].to(dtype))
+        if isinstance(net, FieldReadoutNetwork):
+            return windows(net.core_input(net.base(held)), torch.Size(net.kernel), circular=True)
+        read = net.core_input(held, e)
     return net.core.windows(read) if isinstance(net.core, ConvLEM) else read
 
 

@@ -74,7 +74,7 @@ class FieldSurrogate(Estimator):
         Decay of the running average of the weights.
     train : {'all', 'readout', 'auto'}
         With 'readout' random LEMs read what surrounds each point, and the head is solved for, see
-        `lemode.surrogate.field_readout_network.FieldReadoutNetwork`: seconds, in float64, for clean data and some hundred units. A
+        `lemode.surrogate.field_readout_network.FieldReadoutNetwork`: a minute, in float64, for clean data and a hundred units. A
         `symmetry` that all channels share is then one of the network; noise and filter are chosen on the validation series, and the
         parameters of training, from `input_noise` to `average`, are not used. 'auto' does both, as in `Surrogate`, and keeps what is
         better on the validation series.
@@ -131,7 +131,7 @@ class FieldSurrogate(Estimator):
         dt: float = 1.0,
         scheme: str = "imex",
         train: str = "all",
-        width: int = 300,
+        width: int = 100,
         contain: float | None = 1.2,
         budget: str | float = "standard",
         steps: int | None = None,

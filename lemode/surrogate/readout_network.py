@@ -148,7 +148,9 @@ def say(head: nn.Module, features: Tensor, begin: int) -> Tensor:
     end = begin + features.shape[-1]
     if isinstance(head, Heads):
         c = head.coefficients
-        return Heads(torch.cat([c[:, :1] if begin == 0 else torch.zeros_like(c[:, :1]), c[:, 1 + begin : 1 + end]], 1))(features)
+        return Heads(torch.cat([c[:, :1] if begin == 0 else torch.zeros_like(c[:, :1]), c[:, 1 + begin : 1 + end]], 1))(
+            features
+        )
     assert isinstance(head, nn.Linear)
     return nn.functional.linear(features, head.weight[:, begin:end], head.bias if begin == 0 else None)
 

@@ -7,7 +7,7 @@ import torch
 import lemode
 from lemode import ConvLEM, FieldSurrogate
 from lemode.metrics import valid_prediction_time
-from lemode.report.model import audit_surrogate
+from lemode.report.model import _hand_over, audit_surrogate
 from lemode.surrogate import field_readout
 from lemode.surrogate.draws import Draw, draw
 from lemode.surrogate.field_network import FieldNetwork
@@ -163,6 +163,17 @@ def test_what_it_cannot_do_it_refuses():
     series = lemode.surrogate.series.Series(torch.zeros(5, 1, 16, dtype=F64), mask=torch.ones(5, 1, 16, dtype=torch.bool))
     with pytest.raises(ValueError, match="without missing values: use train='all'"):
         field_readout.fit_field_readout(network, series, series, 2, 0)
+
+
+def test_an_audit_reads_what_the_units_read():
+    """The field as the filter leaves it."""
+    rough = WAVES + 0.1 * np.random.default_rng(1).standard_normal(WAVES.shape)
+    model = FieldSurrogate(hidden_size=3, kernel_size=3, train="readout", verbose=0).fit(rough)
+    network = model.network_
+    assert network.filter.min() < 0.9  # so that it is seen
+    series = network.normalise(torch.from_numpy(rough[:1, :10].swapaxes(0, 1)))
+    (around, _), _ = network._known(network.held(series[:-1]), None)
+    torch.testing.assert_close(_hand_over(model, series, series[..., :0]), around.flatten(1, -2), rtol=0, atol=1e-14)
 
 
 @pytest.mark.slow
