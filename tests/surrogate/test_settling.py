@@ -42,6 +42,19 @@ def test_errors_by_the_length_of_the_history(model):
     assert ratio / 2 < settling[5] / settling[40] < 2 * ratio
 
 
+def test_all_run_free_to_the_same_values(model, monkeypatch):
+    ahead = []
+
+    def seen(network, heads, part, warmup, horizon, starts):
+        ahead.append((part.x[warmup:], horizon))
+        return torch.ones(1)
+
+    monkeypatch.setattr(lemode.surrogate.settling, "free_errors", seen)
+    series = model.network_.series(lemode.surrogate.series.Grid(BEATS[10:, :100]))
+    assert [count for count, _ in measure_settling(model.network_, series, 5)] == [5, 10, 20, 40]
+    assert all(torch.equal(x, series.x[40:]) and horizon == 60 for x, horizon in ahead)
+
+
 def test_a_short_history_is_warned_of_and_a_long_one_is_not(model):
     with pytest.warns(DataWarning, match="the history has 6 samples: .* free runs after 5 err .* give so many") as caught:
         model.forecast(BEATS[0, :6], 5)
@@ -87,5 +100,6 @@ def test_what_makes_no_difference_is_not_warned_of():
         warn_of_short([(5, 0.0), (10, 0.0)], 5)
         warn_of_short([], 5)
         warn_of_short([(5, 0.1), (10, 0.5)], 5)
+        warn_of_short([(5, 0.1), (10, 0.5)], 10)
     with pytest.warns(DataWarning, match="and they do not after 10"):
         warn_of_short([(5, 0.1), (10, 0.0)], 5)
