@@ -15,6 +15,12 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "common_task.py"
 
 @pytest.fixture(scope="module")
 def loaded():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(SCRIPT.parent)
+        return _loaded()
+
+
+def _loaded():
     spec = importlib.util.spec_from_file_location("common_task", SCRIPT)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
