@@ -207,8 +207,9 @@ class Auto(Readout):
     """A readout and a trained network, of which the one with the smaller errors on the validation series is kept.
 
     Both count, the error of free runs and that of one step, by their geometric mean, and the trained one has to be better by more than
-    `lemode.surrogate.head_errors.luck`. Free runs begin after `SETTLED` washouts at least, or half of a shorter series: who has
-    a long one gives all of it to a forecast. ``history_.kept`` says which it was and by how much.
+    `lemode.surrogate.head_errors.luck`. Free runs begin after `SETTLED` washouts at least, or half of a shorter series, and of ten
+    series and more after all that comes before: who has a long one gives all of it to a forecast. ``history_.kept`` says which it was
+    and by how much.
     A core that is no LEM is trained alone; a readout, as of a warm start, has its head solved for again. The readout comes first: where
     the training diverges, or is interrupted before it has got anywhere, there is a model, and a FitWarning.
 
@@ -268,7 +269,7 @@ class Auto(Readout):
             story = f" {e.story()}" if isinstance(e, Ended) else ""
             warnings.warn(f"{why} before it found any weights; the readout is kept.{story}", FitWarning, stacklevel=5)
             return solved, by_solving
-        scale = Judge.along(judge, SETTLED * recipe.washout, seed)
+        scale = Judge.along(judge, SETTLED * recipe.washout, seed).with_all_the_past()
         (free, one), (trained_free, trained_one) = scale.errors(solved), scale.errors(trained)
         # a geometric mean that is better by luck is none that is better
         wins = (1 - luck(judge, network.increment)) ** 2 * free * one <= trained_free * trained_one

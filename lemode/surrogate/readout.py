@@ -278,6 +278,9 @@ class Judge(NamedTuple):
     --------
     >>> Judge.along(Series(torch.zeros(30, 1, 1)), washout=50, seed=0)[1:]
     (15, 15, 0)
+    >>> many = Judge.along(Series(torch.zeros(1000, 16, 1)), washout=50, seed=0)
+    >>> many.warmup, many.horizon, many.with_all_the_past().warmup
+    (50, 400, 600)
     """
 
     validation: Series
@@ -293,6 +296,11 @@ class Judge(NamedTuple):
             validation = validation.part(spare, None)._replace(lead=validation.lead - spare)
         warmup = validation.warmup(washout)
         return cls(validation, warmup, max(1, min(HORIZON, len(validation.x) - warmup)), seed)
+
+    def with_all_the_past(self) -> Judge:
+        """Free runs with all of a series but their own samples before them, where there are enough series for one of each."""
+        n = self.validation.x.shape[1]
+        return self if n < STARTS else self._replace(warmup=max(self.warmup, len(self.validation.x) - self.horizon))
 
     @torch.no_grad()
     def errors(self, network: IncrementNetwork) -> tuple[float, float]:

@@ -596,3 +596,18 @@ def test_auto_lets_a_trained_network_settle_before_it_is_judged(monkeypatch, few
     )
     # persistence, as is the readout; with fifty samples it would have drifted by six increments
     assert trained == pytest.approx(free, rel=0.05)
+
+
+@pytest.mark.parametrize(("series", "warmup"), [(9, 400), (10, 600)])
+def test_auto_gives_both_networks_all_the_past_there_is(monkeypatch, few_draws, series, warmup):
+    """Where there are enough series for free runs from the beginning of each: a user has no less."""
+    walks, seen = np.random.default_rng(0).standard_normal((4 + series, 1000, 1)).cumsum(1), []
+
+    def errors(judge, network):
+        seen.append((judge.warmup, judge.horizon))
+        return 1.0, 1.0
+
+    monkeypatch.setattr("lemode.surrogate.fitters.Judge.errors", errors)
+    options = {"train": "auto", "width": 20, "hidden_size": 2, "steps": 2, "washout": 50, "verbose": 0}
+    Surrogate(**options).fit(walks[:4], validation=walks[4:])
+    assert seen == [(warmup, 400)] * 2
