@@ -50,7 +50,7 @@ PAUSE = 500  # samples without a spike; within a burst there are none as long
 PER_STEP, STEPS, UNITS = 40_000, 2000, 32
 SPREAD = (2, 2000)  # samples
 SETTINGS = {"clean": 0.0, "noisy": 0.05}
-TUNING, SEEDS = 100, (0, 1, 2)  # seeds of series
+TUNING, SEEDS = 100, (0, 1, 2, 3, 4)  # seeds of series
 FIGURE = Path("benchmarks/long_memory.svg")
 
 # what an arm is: model, samples in a window
@@ -283,7 +283,9 @@ def table(options: argparse.Namespace) -> None:
         for short in ("LEM, windows of 200 from rest", "LEM, windows of 200", "LSTM, windows of 200 from rest"):
             other = long.replace("LEM", short[:4].strip(","))
             if short in slow and other in slow:
-                print(f"- {other}: **{slow[other] / slow[short]:.2f}** times the error of {short.removeprefix('LEM, ')}")
+                ratio = slow[other] / slow[short]
+                goal = "at least halved, as was the goal" if ratio <= 0.5 else "not halved, which was the goal"
+                print(f"- {other}: **{ratio:.2f}** times the error of {short.removeprefix('LEM, ')}: {goal}")
         print()
     print(
         "# Settings\n\nErrors of the slow spectrum on the one series that they were chosen on; the first of a row was taken.\n"
@@ -347,7 +349,7 @@ def draw(done: dict) -> None:
             ylim=(1e-3, 1e4),
         )
         top.set_xlim(SEGMENT, 20)
-        top.legend(fontsize=7, loc="lower left")
+        top.legend(fontsize=7, loc="lower right")
         for axis in axes[1:, column]:
             axis.set_axis_off()
         for axis, (name, color, _, x) in zip(axes[1:, column], runs + found):

@@ -122,8 +122,11 @@ def test_spread_time_scales(script):
 
 
 @pytest.mark.parametrize("arm", [SHORT, "LEM, windows of 200"])
-def test_a_row(script, arm):
+def test_a_row(script, arm, monkeypatch):
+    cut, at_rest = [], script.at_rest
+    monkeypatch.setattr(script, "at_rest", lambda *args: cut.append(args) or at_rest(*args))
     row = script.fit_and_judge("noisy", arm, 0, {"spread": True})
+    assert len(cut) == (arm == SHORT)
     assert 0 < row["slow"] <= 3
     assert row["scales"][0] < row["scales"][1]
     assert len(row["run"]) == 125
@@ -158,10 +161,13 @@ def test_table_tells_a_failure(script, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(script, "T", 12_000)
     monkeypatch.setattr(script, "TRAIN", 12_000)
     good = {**row, "slow": 0.5, "bursts": 7, "cycle": 1400.0, "sd": 200.0}
-    lines = [[["clean", SHORT, 0], row], [["clean", "LEM, windows of 10,000", 0], good]]
+    better = {**good, "slow": 0.4}
+    arms = {SHORT: row, "LEM, windows of 200": better, "LEM, windows of 10,000": good}
+    lines = [[["clean", arm, 0], row] for arm, row in arms.items()]
     (tmp_path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     script.table(options(tmp_path))
     printed = capsys.readouterr().out
     assert f"| {SHORT} | 1 | 2.50 [2.50, 2.50] | 0 [0, 0] | none | none |" in printed
-    assert "**0.20** times the error of windows of 200 from rest" in printed
+    assert "**0.20** times the error of windows of 200 from rest: at least halved" in printed
+    assert "**1.25** times the error of windows of 200: not halved" in printed
     assert (tmp_path / "f.svg").stat().st_size > 1000
