@@ -63,10 +63,7 @@ SETTINGS = {
     "Roessler": Setting(of(Roessler(), 0.2), 0.2),
     "van der Pol, mu=10": Setting(of(VanDerPol(mu=10.0), 0.05), 0.05),
     "Lorenz96, 40 sites": Setting(
-        of(Lorenz96(), 0.05), 0.05, {"hidden_size": 300, "kernel_size": 5}, {"hidden_size": 32, "kernel_size": 9}, field=True
-    ),
-    "Lorenz96, 40 sites, 800 units of 9 points": Setting(
-        of(Lorenz96(), 0.05), 0.05, {"hidden_size": 800, "kernel_size": 9}, {"hidden_size": 32, "kernel_size": 9}, field=True
+        of(Lorenz96(), 0.05), 0.05, {"hidden_size": 200, "kernel_size": 5}, {"hidden_size": 32, "kernel_size": 9}, field=True
     ),
     "Mackey-Glass": Setting(of(MackeyGlass(), 1.0), 1.0),
     "double pendulum": Setting(pendula, 0.05),
@@ -74,7 +71,7 @@ SETTINGS = {
     "FitzHugh-Nagumo, v alone": Setting(v_alone, 0.4),
     "Kuramoto-Sivashinsky, L = 22": Setting(
         of(KuramotoSivashinsky(L=22.0, N=66, step=0.05), 0.5), 0.5,
-        {"hidden_size": 300, **PHYSICS}, {"hidden_size": 64, **PHYSICS}, field=True,
+        {"hidden_size": 100, **PHYSICS}, {"hidden_size": 64, **PHYSICS}, field=True,
     ),
 }  # fmt: skip
 
