@@ -17,12 +17,13 @@ from torch import Tensor
 from .draws import Draw, draw
 from .field_network import FieldNetwork
 from .field_readout_network import FieldReadoutNetwork
+from .forecast import free_run_power
 from .head_errors import set_head
 from .phases import spend
 from .progress import Progress
 from .readout import Choice, Judge, choose
 from .regression import FLOOR, Regression
-from .run import History, Stopped
+from .run import FREE_RUNS, History, Stopped
 from .seeds import torch_stream
 from .series import Series
 
@@ -33,9 +34,10 @@ CUTS = (0.0, 1e-3, 1e-2, 1e-1)
 # of what the units read of a field of variance one; there 0.2 is half as accurate as 0.07, and 0.03 as good
 INPUTS = (0.07, 0.3, 1.0)
 RADIUS, GATE = 0.1, 2.0
-# How far away the head reads units beside those of the point, in widths of the kernel. They are computed anyway, for their own points: on
-# Kuramoto-Sivashinsky 100 units with neighbours forecast for 7.8 Lyapunov times, 4.4 without, and 800 without for 7.3.
-SHIFTS = (0, 3 / 16, 6 / 16, 9 / 16)
+# At how many distances the head reads units beside those of the point, and how many of them make a wavelength. The units are computed
+# anyway, for their own points: on Kuramoto-Sivashinsky 100 units with neighbours forecast for 7.5 Lyapunov times, 4.4 without, and 800
+# without for 7.3. The three points between them there are a ninth of a wave; with four it was 7.2, with two, and two distances, 6.4.
+NEIGHBOURS, OF_A_WAVE = 3, 8
 # of the white noise on what is read, in increments
 NOISES = (0.0, 3e-4, 1e-3, 3e-3, 1e-2, 1e-1, 3e-1)
 RIDGE = 1e-23  # the noise is what holds the head back
@@ -44,6 +46,9 @@ RIDGE = 1e-23  # the noise is what holds the head back
 ROWS, PIECE, WASHOUT, WEIGHT = 40, 40, 8, 1e-4
 # of the free runs that choose: units and samples where ways to draw a core are compared, and starts and samples of all units
 SEARCH_UNITS, SEARCH_HORIZON, STARTS, HORIZON = 40, 50, 6, 200
+# Free runs of so many samples may have so many times the power of the validation series, or as many times less, in logarithms: else the
+# next noise is looked at
+LONG, STEADY = 500, math.log(1.25)
 
 
 @torch.no_grad()
@@ -103,7 +108,7 @@ def fit_field_readout(
             width = network.head.in_features if units is None else units
             cut, scale, found = _search(network, series, judge, parity, min(width, SEARCH_UNITS), history, progress)
             out = _drawn(network, series, cut, scale, parity, width, seed)
-            near = NOISES if math.isnan(found.noise) else [n for n in NOISES if found.noise / 30 <= n <= 10 * found.noise]
+            near = NOISES if math.isnan(found.noise) else [n for n in NOISES if found.noise / 30 <= n]
             found = _solve(out, series, judge, near)
             history.chosen |= {"cut": cut, "input": scale}
     progress.step()
@@ -153,26 +158,52 @@ def _search(
 def _drawn(
     network: FieldNetwork, series: Series, cut: float, scale: float, parity: int | None, units: int, seed: int
 ) -> FieldReadoutNetwork:
-    out = FieldReadoutNetwork.like(network, units, parity, _shifts(network))
+    few = series.x[:: max(len(series.x) // 100, 1)]
+    out = FieldReadoutNetwork.like(network, units, parity, _shifts(network, few))
     features = out.channels * math.prod(out.kernel)
     draw(out.core, Draw(0, scale / math.sqrt(features), RADIUS, GATE), torch_stream(seed, "weights"))
-    out.set_filter(out.spectrum(series.x[:: max(len(series.x) // 100, 1)]), cut**2 / math.prod(out.grid))
+    out.set_filter(out.spectrum(few), cut**2 / math.prod(out.grid))
     return out
 
 
-def _shifts(network: FieldNetwork) -> list[int]:
-    """Distances at which the head reads units, in points."""
-    width = network.widest()
-    return [q for i, share in enumerate(SHIFTS) if 2 * (q := max(round(share * width), i)) < min(network.grid)]
+def _shifts(network: FieldNetwork, x: Tensor) -> list[int]:
+    r"""Distances at which the head reads units, in points: multiples of a part of the wavelength :math:`2 \pi / \arccos \rho`.
+
+    The correlation of neighbours of a wave is :math:`\rho = \cos k`. They are no farther apart than the units' own windows reach.
+    """
+    u = x.reshape(-1, network.channels, *network.grid).double()
+    u = u - u.mean((0, *range(2, u.dim())), keepdim=True)
+    correlation = float(
+        sum((u * u.roll(1, axis)).mean() for axis in range(2, u.dim())) / (u.dim() - 2) / u.square().mean().clamp_min(1e-300)
+    )
+    wave = 2 * math.pi / math.acos(min(max(correlation, -1.0), 1.0 - 1e-9))
+    spacing = max(min(round(wave / OF_A_WAVE), network.widest() // 2), 1)
+    return [q * spacing for q in range(NEIGHBOURS + 1) if 2 * q * spacing < min(network.grid)]
 
 
 def _solve(network: FieldReadoutNetwork, series: Series, judge: Judge, noises: Sequence[float], few: bool = False) -> Choice:
+    """The best head, but for a quick look one whose long free runs keep the power of the data: they say what short ones do not."""
     part, known = _rows(network, series, torch_stream(judge.seed, "batches"))
     pairs = [(noise, RIDGE) for noise in noises]
     noisy = max(part.x.shape[1] // 2, 4)
     heads = Regression(network, part, known, torch_stream(judge.seed, "noise"), noisy).heads([*pairs, (0.0, FLOOR)])
-    starts = 4 if few else STARTS
-    return choose(network, heads[:-1], pairs, heads[-1], judge.validation, judge.warmup, judge.horizon, 0, starts)
+    starts, seen = 4 if few else STARTS, []
+    while True:
+        found = choose(network, heads[:-1], pairs, heads[-1], judge.validation, judge.warmup, judge.horizon, 0, starts)
+        if few:
+            return found
+        set_head(network, found.coefficients)
+        seen.append((abs(math.log(_power(network, judge))), found))
+        more = [i for i, (noise, _) in enumerate(pairs) if noise > found.noise]
+        if seen[-1][0] < STEADY or not more:
+            return min(seen, key=lambda pair: pair[0])[1]
+        pairs, heads = [pairs[i] for i in more], heads[[*more, len(pairs)]]
+
+
+def _power(network: FieldReadoutNetwork, judge: Judge) -> float:
+    """Of free runs, over that of the validation series; between tiny and huge."""
+    few = judge.validation.map(lambda s: s[:, :FREE_RUNS])
+    return min(max(free_run_power(network, few, judge.warmup, LONG), 1e-300), 1e300)
 
 
 def _rows(network: FieldReadoutNetwork, series: Series, generator: torch.Generator) -> tuple[Series, Tensor]:

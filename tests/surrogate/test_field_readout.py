@@ -12,6 +12,7 @@ from lemode.surrogate import field_readout
 from lemode.surrogate.draws import Draw, draw
 from lemode.surrogate.field_network import FieldNetwork
 from lemode.surrogate.field_readout_network import FieldReadoutNetwork
+from lemode.surrogate.readout import Choice, Judge
 from lemode.surrogate.readout_network import Heads
 from lemode.surrogate.side_by_side import MEMBER, SideBySide
 
@@ -148,7 +149,7 @@ def test_files_and_warm_starts(tmp_path):
     model.save(tmp_path / "field.lem")
     loaded = FieldSurrogate.load(tmp_path / "field.lem")
     assert np.array_equal(loaded.forecast(WAVES[:, :30], 20), model.forecast(WAVES[:, :30], 20))
-    assert loaded.network_.shifts == model.network_.shifts == (0, 1, 2, 3)
+    assert loaded.network_.shifts == model.network_.shifts == (0, 2, 4, 6)
     np.testing.assert_equal(loaded.history_.chosen, model.history_.chosen)
     before = {name: p.clone() for name, p in model.network_.core.named_parameters()}
     model.set_params(warm_start=True).fit(WAVES[:3])
@@ -163,6 +164,43 @@ def test_what_it_cannot_do_it_refuses():
     series = lemode.surrogate.series.Series(torch.zeros(5, 1, 16, dtype=F64), mask=torch.ones(5, 1, 16, dtype=torch.bool))
     with pytest.raises(ValueError, match="without missing values: use train='all'"):
         field_readout.fit_field_readout(network, series, series, 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("wave", "kernel", "shifts"),
+    [(24, 17, [0, 3, 6, 9]), (48, 17, [0, 6, 12, 18]), (48, 5, [0, 2, 4, 6]), (6, 17, [0, 1, 2, 3])],
+)
+def test_neighbours_are_an_eighth_of_a_wave_apart(wave, kernel, shifts):
+    """And no farther than the units' windows reach, nor around half of the ring."""
+    network = FieldNetwork(ConvLEM(1, 2, kernel, dtype=F64), 2, (48,), F64)
+    x = 2 + torch.sin(2 * torch.pi * torch.arange(48, dtype=F64) / wave - 0.1 * torch.arange(60.0)[:, None])
+    assert field_readout._shifts(network, x[:, None]) == shifts
+    plane = FieldNetwork(ConvLEM(2, 2, kernel, 2, dtype=F64), 2, (48, 48), F64, channels=2)
+    u = torch.stack([x, 3 * x], 1)  # along the second axis, and still along the first: correlated by half as much again
+    assert len(field_readout._shifts(plane, u[:, :, None].expand(-1, -1, 48, -1).flatten(1)[:, None])) > 1
+    assert field_readout._shifts(network, torch.ones(9, 1, 48, dtype=F64)) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("powers", "taken"),
+    [
+        ([50.0, 0.5, 1.1], 2),
+        ([1.0], 0),
+        ([2.0, 0.01, 60.0, 60.0], 0),
+        ([60.0, 60.0, 60.0, 1.3], 3),
+        ([float("inf"), 0.0, 1.0], 2),
+    ],
+)
+def test_a_head_whose_free_runs_leave_the_data_is_not_taken(monkeypatch, powers, taken):
+    """The next noise is looked at, and of those that all leave it the one that leaves it least is taken."""
+    found, noises = iter(powers), (0.0, 1e-3, 1e-2, 1e-1)
+    monkeypatch.setattr(field_readout, "free_run_power", lambda *_: next(found))
+    monkeypatch.setattr(field_readout, "choose", lambda n, heads, pairs, *_: Choice(*pairs[0], heads[0], 1, 1, 1, 1))
+    network, x = drawn((10,), None, None, 1)
+    series = lemode.surrogate.series.Series(x)
+    choice = field_readout._solve(network, series, Judge.along(series, 2, 0), noises)
+    assert choice.noise == noises[taken]
+    assert next(found, None) is None  # no more were looked at
 
 
 def test_an_audit_reads_what_the_units_read():
