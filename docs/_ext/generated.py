@@ -51,6 +51,7 @@ def write_generated(folder: Path) -> None:
         "attractors.md": committed("attractors.md", "python benchmarks/attractors.py table"),
         "ks_protocol.md": committed("ks_protocol.md", "python benchmarks/ks_protocol.py --minutes 25"),
         "common_task.md": committed("common_task.md", "python benchmarks/common_task.py table"),
+        "long_memory.md": committed("long_memory.md", "python benchmarks/long_memory.py table"),
         "measured.md": committed("measured*.md", "python benchmarks/measured.py"),
         "uncertainty.md": committed("uncertainty*.md", "python benchmarks/uncertainty.py fhn lorenz nino ks --seeds 3"),
         "contracts.md": committed("contracts.md", "python benchmarks/contracts.py"),
