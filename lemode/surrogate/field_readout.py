@@ -35,8 +35,8 @@ CUTS = (0.0, 1e-3, 1e-2, 1e-1)
 INPUTS = (0.07, 0.3, 1.0)
 RADIUS, GATE = 0.1, 2.0
 # At how many distances the head reads units beside those of the point, and how many of them make a wavelength. The units are computed
-# anyway, for their own points: on Kuramoto-Sivashinsky 100 units with neighbours forecast for 7.5 Lyapunov times, 4.4 without, and 800
-# without for 7.3. The three points between them there are a ninth of a wave; with four it was 7.2, with two, and two distances, 6.4.
+# anyway, for their own points: on Kuramoto-Sivashinsky 100 units with neighbours forecast for 7.5 Lyapunov times, and for 4.4
+# without. The three points between them there are a ninth of a wave; with four it was 7.2, with two, and two distances, 6.4.
 NEIGHBOURS, OF_A_WAVE = 3, 8
 # of the white noise on what is read, in increments
 NOISES = (0.0, 3e-4, 1e-3, 3e-3, 1e-2, 1e-1, 3e-1)
@@ -65,7 +65,8 @@ def fit_field_readout(
     """Random LEMs that read what surrounds each point, and a head that is solved for.
 
     The filter and the size of what the units read are chosen with few units, the noise with all, by free runs along the
-    validation series; they are in the history, as ``chosen`` and ``tried``.
+    validation series; they are in the history, as ``chosen`` and ``tried``, with the distance of the
+    farthest neighbours that the head reads, in points.
 
     Parameters
     ----------
@@ -110,7 +111,7 @@ def fit_field_readout(
             out = _drawn(network, series, cut, scale, parity, width, seed)
             near = NOISES if math.isnan(found.noise) else [n for n in NOISES if found.noise / 30 <= n]
             found = _solve(out, series, judge, near)
-            history.chosen |= {"cut": cut, "input": scale}
+            history.chosen |= {"cut": cut, "input": scale, "farthest": max(out.shifts)}
     progress.step()
     progress.close()
     set_head(out, found.coefficients)
@@ -169,7 +170,8 @@ def _drawn(
 def _shifts(network: FieldNetwork, x: Tensor) -> list[int]:
     r"""Distances at which the head reads units, in points: multiples of a part of the wavelength :math:`2 \pi / \arccos \rho`.
 
-    The correlation of neighbours of a wave is :math:`\rho = \cos k`. They are no farther apart than the units' own windows reach.
+    The correlation of neighbours of a wave is :math:`\rho = \cos k`. They are no farther apart than the units' own windows reach, and all
+    that is read together does not go around the ring: what is read twice makes columns alike.
     """
     u = x.reshape(-1, network.channels, *network.grid).double()
     u = u - u.mean((0, *range(2, u.dim())), keepdim=True)
@@ -178,7 +180,7 @@ def _shifts(network: FieldNetwork, x: Tensor) -> list[int]:
     )
     wave = 2 * math.pi / math.acos(min(max(correlation, -1.0), 1.0 - 1e-9))
     spacing = max(min(round(wave / OF_A_WAVE), network.widest() // 2), 1)
-    return [q * spacing for q in range(NEIGHBOURS + 1) if 2 * q * spacing < min(network.grid)]
+    return [q * spacing for q in range(NEIGHBOURS + 1) if 2 * (q * spacing + network.widest() // 2) < min(network.grid)]
 
 
 def _solve(network: FieldReadoutNetwork, series: Series, judge: Judge, noises: Sequence[float], few: bool = False) -> Choice:

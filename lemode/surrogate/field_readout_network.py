@@ -197,8 +197,8 @@ class FieldReadoutNetwork(FieldNetwork):
         return y
 
     def widest(self) -> int:
-        """Points of the widest kernel, or from the one farthest neighbour to the other."""
-        return max(*self.kernel, 2 * max(self.shifts) + 1)
+        """Points from the one end of what the head knows of to the other: the widest kernel, and that of the farthest neighbours."""
+        return max(self.kernel) + 2 * max(self.shifts)
 
     def core_dt(self) -> float | None:
         """That of every member."""

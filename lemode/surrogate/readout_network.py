@@ -128,11 +128,12 @@ class Heads(nn.Module):
         self.coefficients = coefficients
         self.in_features, self.out_features = coefficients.shape[1] - 1, coefficients.shape[2]
 
-    def forward(self, features: Tensor) -> Tensor:
-        """One product for all."""
+    def forward(self, features: Tensor, begin: int = 0) -> Tensor:
+        """One product for all; of some columns, from `begin` on, where these are not all: the constant goes with the first."""
         T, c = len(features), len(self.coefficients)
         f = features.reshape(T, c, -1, features.shape[-1]).transpose(0, 1).reshape(c, -1, features.shape[-1])
-        out = torch.baddbmm(self.coefficients[:, :1], f, self.coefficients[:, 1:])
+        columns = self.coefficients[:, 1 + begin : 1 + begin + features.shape[-1]]
+        out = torch.bmm(f, columns) if begin else torch.baddbmm(self.coefficients[:, :1], f, columns)
         return out.view(c, T, -1, out.shape[-1]).transpose(0, 1).reshape(*features.shape[:-1], -1)
 
 
@@ -145,14 +146,11 @@ def say(head: nn.Module, features: Tensor, begin: int) -> Tensor:
     >>> torch.allclose(say(head, f[:, :2], 0) + say(head, f[:, 2:], 2), head(f), atol=1e-6)
     True
     """
-    end = begin + features.shape[-1]
     if isinstance(head, Heads):
-        c = head.coefficients
-        return Heads(torch.cat([c[:, :1] if begin == 0 else torch.zeros_like(c[:, :1]), c[:, 1 + begin : 1 + end]], 1))(
-            features
-        )
+        return head.forward(features, begin)
     assert isinstance(head, nn.Linear)
-    return nn.functional.linear(features, head.weight[:, begin:end], head.bias if begin == 0 else None)
+    columns = head.weight[:, begin : begin + features.shape[-1]]
+    return nn.functional.linear(features, columns, None if begin else head.bias)
 
 
 def random_core(network: IncrementNetwork) -> LEM:

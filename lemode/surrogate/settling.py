@@ -55,7 +55,7 @@ def measure_settling(network: IncrementNetwork, validation: Series, warmup: int)
     return list(zip(counts, errors, strict=True))
 
 
-def warn_of_short(settling: Sequence[tuple[int, float]], samples: int, stacklevel: int = 3) -> None:
+def warn_of_short(settling: Sequence[tuple[int, float]], samples: int) -> None:
     """DataWarning for a history of fewer samples than free runs have needed, with the number that would do.
 
     Examples
@@ -78,6 +78,6 @@ def warn_of_short(settling: Sequence[tuple[int, float]], samples: int, stackleve
                 f"the history has {samples} samples: on the validation series free runs after {count} err {ratio} after {longer}; "
                 "give so many.",
                 DataWarning,
-                stacklevel=stacklevel,
+                stacklevel=3,
             )
             return

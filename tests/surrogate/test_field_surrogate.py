@@ -510,15 +510,14 @@ def test_two_channels(train, tmp_path):
         np.testing.assert_allclose(free[..., channel].mean(-1), seen[:, -1:, channel].mean(-1).repeat(100, 1), atol=1e-10)
     rolled = np.roll(seen.reshape(6, 30, 2, 12), 5, -1).reshape(seen.shape)
     expected = np.roll(free.reshape(6, 100, 2, 12), 5, -1).reshape(free.shape)
-    # rounding, in units of 100; of two waves, the units of neighbours are nearly multiples of the point's own: coefficients are large
-    np.testing.assert_allclose(model.forecast(rolled, 100), expected, rtol=1e-9, atol=1e-8 if train == "readout" else 1e-9)
+    np.testing.assert_allclose(model.forecast(rolled, 100), expected, rtol=1e-9, atol=1e-9)  # rounding, in units of 100
     wide = model.on_grid(24)
     tiled = np.tile(seen.reshape(6, 30, 2, 12), 2).reshape(6, 30, 48)
     expected = np.tile(free.reshape(6, 100, 2, 12), 2).reshape(6, 100, 48)
-    # Nothing is learned of waves twice as long, which the data do not have: those of a readout grow from rounding, a hundredfold a step
-    # on some processors, where others keep both halves the same to the last bit.
-    few, rounding = (1, 1e-8) if train == "readout" else (100, 1e-9)
-    np.testing.assert_allclose(wide.forecast(tiled, few), expected[:, :few], rtol=1e-9, atol=rounding)
+    # Nothing is learned of waves twice as long, which the data do not have: those of a readout grow from rounding, tens of times a step on
+    # some processors, where others keep both halves the same to the last bit.
+    few = 3 if train == "readout" else 100
+    np.testing.assert_allclose(wide.forecast(tiled, few), expected[:, :few], rtol=1e-9, atol=1e-9)
     wide.save(tmp_path / "wide.lem")
     assert np.array_equal(FieldSurrogate.load(tmp_path / "wide.lem").forecast(tiled, 5), wide.forecast(tiled, 5))
     spectrum = spectrum_of_closed_loop(model, seen[0], 20)
