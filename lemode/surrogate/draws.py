@@ -47,15 +47,19 @@ class Draw:
 SERIES, INPUTS = 0.5, 0.1
 
 # No setting is good for all: of these, FitzHugh-Nagumo from v alone chooses the widest V, Lorenz63 a narrow one, both with noise gates
-# that are half closed, and a noisy series of a system with a long delay the last, whose memory is long.
-DRAWS = tuple(
-    replace(how, delays=delays)
-    for delays in (0, 2, 6)
-    for how in (
-        *(Draw(input=v, radius=w) for v, w in ((0.3, 0.5), (0.1, 0.5), (0.1, 0.1), (0.03, 0.1), (0.3, 0.9), (1.0, 0.5))),
-        Draw(input=0.3, radius=0.9, gate=0.0),
-        Draw(input=0.1, radius=1.3, gate=0.0),
-    )
+# that are half closed, and a noisy series of a system with a long delay the last, whose memory is long. Of noisy series with many samples
+# a period gates that are nearly closed average over a dozen, and need no delays.
+DRAWS = (
+    *(
+        replace(how, delays=delays)
+        for delays in (0, 2, 6)
+        for how in (
+            *(Draw(input=v, radius=w) for v, w in ((0.3, 0.5), (0.1, 0.5), (0.1, 0.1), (0.03, 0.1), (0.3, 0.9), (1.0, 0.5))),
+            Draw(input=0.3, radius=0.9, gate=0.0),
+            Draw(input=0.1, radius=1.3, gate=0.0),
+        )
+    ),
+    *(Draw(input=v, radius=w, gate=g) for v, w, g in ((0.1, 0.9, -1.5), (0.3, 0.9, -2.0), (0.1, 0.5, -2.0))),
 )
 
 

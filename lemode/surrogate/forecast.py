@@ -18,10 +18,13 @@ __all__ = ["closed_loop", "fill", "free_run", "free_run_error", "free_run_peak",
 
 
 @torch.no_grad()
-def fill(network: IncrementNetwork, series: Series, trailing: bool = True) -> tuple[Series, Tensor | None]:
+def fill(
+    network: IncrementNetwork, series: Series, trailing: bool = True, state: object = None
+) -> tuple[Series, Tensor | None]:
     """The series with the network's own predictions in place of what is missing, and the predictions ``(T, n, D)`` along it.
 
-    Without `trailing` nothing is filled in behind the last value of a series, and there are no predictions.
+    Without `trailing` nothing is filled in behind the last value of a series, and there are no predictions. The state is that before the
+    first value; at rest by default.
 
     Examples
     --------
@@ -36,11 +39,11 @@ def fill(network: IncrementNetwork, series: Series, trailing: bool = True) -> tu
     (tensor([1., 2., 3., 7.]), tensor([2., 3., 4., 8.]))
     """
     if series.mask is None:
-        return series, network.step(*series.known())[0] if trailing else None
+        return series, network.step(*series.known(state))[0] if trailing else None
     x, missing = series.x.clone(), ~series.mask
     if not trailing:
         missing &= series.mask.any(-1, keepdim=True).flip(0).int().cummax(0).values.flip(0).bool()
-    begin, state, predictions = 0, None, []
+    begin, predictions = 0, []
     stops = (missing.flatten(1).any(1)).nonzero().flatten().tolist()
     for end in [k for k in stops if k] + [len(x)] * trailing:  # all that is observed between two stops is read in one go
         predicted, state = network.step(*series._replace(x=x).part(begin, end).known(state))

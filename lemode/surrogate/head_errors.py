@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -63,7 +64,10 @@ def free_errors(network: IncrementNetwork, heads: Tensor, series: Series, warmup
     system is lost.
     """
     places = spread(series.x, warmup + horizon, starts)
-    window = series.map(lambda s: windows(s, places, warmup + horizon))
+    window, state = series.map(lambda s: windows(s, places, warmup + horizon)), None
+    if window.mask is None and warmup > 1:  # whatever the head is, what was seen has left the same state
+        state = network.step(*window.part(0, warmup - 1).known())[1]
+        window, warmup = window.part(warmup - 1, None), 1
     S = window.x.shape[1]
     seen = torch.ones_like(window.x, dtype=torch.bool) if window.mask is None else window.mask
     there = seen[warmup:]
@@ -74,7 +78,7 @@ def free_errors(network: IncrementNetwork, heads: Tensor, series: Series, warmup
         for some in heads.to(window.x.dtype).split(max(BLOCK // numbers, 1)):
             network.head = Heads(some)  # type: ignore[assignment]
             wide = window.map(partial(_beside_itself, copies=len(some)))
-            free = fill(network, wide)[0].x[warmup:]
+            free = fill(network, wide, state=_beside_itself(state, len(some)))[0].x[warmup:]
             error = (free.view(len(there), len(some), S, -1) - window.x[warmup:, None]).square()
             error = error.where(there[:, None], 0.0).sum(-1) / there.sum(-1).clamp_min(1)[:, None]
             errors.append(error.sqrt().clamp(max=1.0).nan_to_num(1.0))
@@ -141,5 +145,8 @@ def head_of(network: IncrementNetwork) -> Tensor:
     return torch.cat([network.head.bias[None], network.head.weight.T]).detach().double()
 
 
-def _beside_itself(s: Tensor, copies: int) -> Tensor:
-    return s.repeat(1, copies, 1)
+def _beside_itself(s: Any, copies: int) -> Any:
+    """Series, or a state of them, which are in the second dimension, so many times."""
+    if isinstance(s, tuple):
+        return tuple(_beside_itself(part, copies) for part in s)
+    return s if s is None or copies == 1 else s.repeat(1, copies, *[1] * (s.dim() - 2))

@@ -10,16 +10,16 @@ import lemode
 from lemode import LEM, FieldSurrogate, Surrogate, Trajectories
 from lemode.baselines import LSTM
 from lemode.surrogate import FitWarning, readout, regression
-from lemode.surrogate.draws import Draw, draw, separate
+from lemode.surrogate.draws import Draw, draw, drawn, separate
 from lemode.surrogate.flow_network import FlowNetwork
-from lemode.surrogate.head_errors import known_rows, luck
+from lemode.surrogate.head_errors import free_errors, known_rows, luck
 from lemode.surrogate.network import IncrementNetwork
-from lemode.surrogate.readout import choose, fit_readout
+from lemode.surrogate.readout import Judge, _unlike, choose, fit_readout
 from lemode.surrogate.readout_network import ReadoutNetwork
 from lemode.surrogate.regression import FLOOR, Regression
 from lemode.surrogate.run import History
 from lemode.surrogate.series import Series
-from lemode.systems import ForcedFitzHughNagumo, Lorenz63
+from lemode.systems import FitzHughNagumo, ForcedFitzHughNagumo, Lorenz63
 
 F64 = torch.float64
 LORENZ = Lorenz63().trajectories(10, np.arange(0, 15, 0.05), seed=0)
@@ -190,6 +190,36 @@ def test_the_best_head_is_chosen_and_none_worse_than_the_reference():
     assert (same.noise, same.ridge) == pairs[2]
     blown = choose(network, heads_that([np.inf, np.nan, 1e300]), pairs, heads_that([0.15])[0], **say)
     assert np.isnan(blown.ridge)
+
+
+@pytest.mark.parametrize("delays", [0, 2])
+def test_what_was_seen_before_a_free_run_is_read_once_for_all_heads(delays):
+    """Against the path of series with gaps, in which every head reads it for itself; and no head is mistaken for another."""
+    network, series = random_network(delays=delays, inputs=1), random_series(T=60, inputs=1)
+    heads = 0.1 * torch.randn(3, 1 + network.head.in_features, 2, dtype=F64, generator=torch.Generator().manual_seed(3))
+    everything = series._replace(mask=torch.ones_like(series.x, dtype=torch.bool))
+    found, expected = (free_errors(network, heads, s, warmup=20, horizon=10, starts=4) for s in (series, everything))
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=0)  # products of other sizes are rounded differently
+    assert found.diff().abs().min() > 1e-6
+
+
+def test_the_second_look_is_at_heads_that_are_not_alike():
+    """Where the ridge says all, many noises make one head; the one with the largest of both stands for them."""
+    pairs = [(0.0, 1e-8), (1e-4, 1e-8), (0.2, 1e-8), (0.0, 1e-6), (0.0, 1e-22)]
+    assert _unlike([0.1, 0.1 + 1e-9, 0.1 + 2e-9, 0.2, 0.05], pairs) == [4, 2, 3]
+    assert _unlike([np.inf, 0.2], pairs) == [1, 0]
+
+
+def test_a_slow_memory_is_judged_after_it_has_settled():
+    """Of FitzHugh-Nagumo with noise nearly closed gates look twice as bad and more after one washout as after those that there are."""
+    clean = torch.from_numpy(FitzHughNagumo().trajectories(28, 0.4 * np.arange(1000), seed=11).x[..., :1].swapaxes(0, 1).copy())
+    noisy = clean + 0.05 * clean.std() * torch.randn(clean.shape, dtype=F64, generator=torch.Generator().manual_seed(1))
+    like = IncrementNetwork(LEM(1, 100, dtype=F64), 100, 1, F64)
+    like.set_scales(noisy)
+    series, validation = (Series(like.normalise(part)) for part in (noisy[:, :16], noisy[:, 16:]))
+    network = drawn(like, Draw(0, 0.1, 0.9, -1.5), 100, seed=0)
+    early, settled = (Judge.along(validation, 50, 0, past).solve(network, series, None).free for past in (1, readout.PAST))
+    assert settled < 0.5 * early
 
 
 def test_random_weights_have_the_scales_that_are_said():
