@@ -176,7 +176,7 @@ class PatientSINDy(SINDy):
 
     def _fit(self, x: np.ndarray) -> None:
         super()._fit(x)
-        rhs = self.system_.rhs
+        rhs, self.calls = self.system_.rhs, itertools.count()
 
         def counted(t, x):
             if next(self.calls) > PATIENCE:
@@ -186,7 +186,7 @@ class PatientSINDy(SINDy):
         self.system_.rhs = counted
 
     def _forecast(self, x: np.ndarray, steps: int) -> np.ndarray:
-        self.calls = itertools.count()
+        self.calls = itertools.count()  # each forecast has its own
         return super()._forecast(x, steps)
 
 
