@@ -145,14 +145,14 @@ def choose(
 
 
 def _unlike(scores: Sequence[float], pairs: Sequence[tuple[float, float]]) -> list[int]:
-    """Which are the best, the first one first; of those that are `ALIKE` the one with the largest ridge and noise."""
-    out: list[int] = []
+    """Which are the best, the first one first; of those `ALIKE` the best of them the one with the largest ridge and noise."""
+    groups: list[list[int]] = []
     for i in sorted(range(len(scores)), key=lambda i: scores[i]):
-        if out and scores[i] <= ALIKE * scores[out[-1]]:
-            out[-1] = max(out[-1], i, key=lambda j: pairs[j][::-1])
+        if groups and scores[i] <= ALIKE * scores[groups[-1][0]]:
+            groups[-1].append(i)
         else:
-            out.append(i)
-    return out
+            groups.append([i])
+    return [max(group, key=lambda i: pairs[i][::-1]) for group in groups]
 
 
 @torch.no_grad()

@@ -208,6 +208,7 @@ def test_the_second_look_is_at_heads_that_are_not_alike():
     pairs = [(0.0, 1e-8), (1e-4, 1e-8), (0.2, 1e-8), (0.0, 1e-6), (0.0, 1e-22)]
     assert _unlike([0.1, 0.1 + 1e-9, 0.1 + 2e-9, 0.2, 0.05], pairs) == [4, 2, 3]
     assert _unlike([np.inf, 0.2], pairs) == [1, 0]
+    assert _unlike([0.1, 0.10009, 0.10018], pairs) == [1, 2]  # each is like the one before, the last one not like the first
 
 
 def test_a_slow_memory_is_judged_after_it_has_settled():
