@@ -12,8 +12,10 @@ from lemode.surrogate import field_readout
 from lemode.surrogate.draws import Draw, draw
 from lemode.surrogate.field_network import FieldNetwork
 from lemode.surrogate.field_readout_network import FieldReadoutNetwork
+from lemode.surrogate.head_errors import free_errors
 from lemode.surrogate.readout import Choice, Judge
 from lemode.surrogate.readout_network import Heads
+from lemode.surrogate.series import Series
 from lemode.surrogate.side_by_side import MEMBER, SideBySide
 
 F64 = torch.float64
@@ -111,6 +113,18 @@ def test_a_larger_domain_follows_the_same_rule(grid, conserve, parity, channels)
         torch.testing.assert_close(tiled, seen(free, grid, channels).tile(times).flatten(2), rtol=0, atol=1e-12)
         again = wide.step(tiled[-1:], state=wide_state)[0], network.step(free[-1:], state=state)[0]
         torch.testing.assert_close(again[0], seen(again[1], grid, channels).tile(times).flatten(2), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("grid", "conserve", "parity", "channels"), CASES)
+def test_what_was_seen_before_a_free_run_is_read_once_for_all_heads(grid, conserve, parity, channels):
+    """Against the path of series with gaps, in which every head reads it for itself: states have mirror images beside them."""
+    network, x = drawn(grid, conserve, parity, channels)
+    c = 0.01 * torch.cat([network.head.bias[None], network.head.weight.T]).detach()
+    heads, series = torch.stack([c, 2 * c, -c]), Series(0.1 * x)  # errors are clipped at one: small ones can be told apart
+    everything = series._replace(mask=torch.ones_like(x, dtype=torch.bool))
+    found, expected = (free_errors(network, heads, s, warmup=5, horizon=3, starts=3) for s in (series, everything))
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=0)  # products of other sizes are rounded differently
+    assert found.diff().abs().min() > 1e-9
 
 
 def test_members_are_blocks_of_one_layer():
