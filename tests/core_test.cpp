@@ -136,7 +136,7 @@ void sequence(long L, long N, long m, long d, int scheme, int threads, bool save
 }
 
 template <class T>
-void rollout(long steps, long N, long D, long extra, long d, int layers, int threads, int residual) {
+void rollout(long steps, long N, long D, long extra, long d, int layers, int threads, int residual, long delays = 0, int whole = 0) {
   std::vector<std::unique_ptr<T[]>> kept;
   const auto fresh = [&](long n) {
     kept.push_back(numbers<T>(n, 0.5));
@@ -144,12 +144,17 @@ void rollout(long steps, long N, long D, long extra, long d, int layers, int thr
   };
   std::vector<LemodeLayer> stack{size_t(layers)};
   for (int i = 0; i < layers; ++i) {
-    const long m = i ? d : D + extra;
+    const long m = i ? d : D * (1 + delays) + extra;
     stack[size_t(i)] = {m, d, i % 3, 0, 0.5, fresh(4 * d * m), fresh(3 * d * d), fresh(d * d), fresh(4 * d), fresh(N * d), fresh(N * d)};
   }
   T *xs = fresh(steps * N * D);
-  const LemodeRollout q = {steps,        N,                         D, extra, layers, residual, threads, 0, stack.data(), fresh(D * d), fresh(D),
-                           fresh(N * D), fresh(steps * N * extra), xs};
+  const long width = whole ? D * (1 + delays) + extra + 2 * layers * d : d;
+  LemodeRollout q;
+  std::memset(&q, 0, sizeof q);
+  q.steps = steps, q.N = N, q.D = D, q.extra = extra, q.delays = delays;
+  q.layers = layers, q.residual = residual, q.threads = threads, q.whole = whole, q.layer = stack.data();
+  q.readout = fresh(D * width), q.readout_bias = fresh(D), q.x0 = fresh(N * D), q.past = fresh(delays * N * D);
+  q.exogenous = fresh(steps * N * extra), q.xs = xs;
   expect(Functions<T>::rollout(&q) == 0, "rollout", lemode_isa(), steps, N, D, d);
   for (long i = 0; i < steps * N * D; ++i) expect(std::isfinite(xs[i]), "finite rollout", lemode_isa(), steps, N, D, d);
 }
@@ -168,6 +173,10 @@ void everything() {
     rollout<T>(4, 9, 17, 2, 33, 3, 1, residual);
     rollout<T>(3, 150, 2, 0, 5, 2, 3, residual);
     rollout<T>(0, 2, 3, 1, 4, 1, 1, residual);
+    rollout<T>(5, 1, 1, 0, 1, 1, 1, residual, 0, 1);
+    rollout<T>(4, 9, 17, 2, 33, 3, 1, residual, 2, 1);
+    rollout<T>(3, 150, 2, 1, 5, 2, 3, residual, 3, 0);
+    rollout<T>(3, 150, 3, 0, 5, 2, 3, residual, 1, 1);
   }
 }
 

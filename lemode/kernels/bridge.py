@@ -117,11 +117,11 @@ def backward(
 
 def rollout(
     layers: Sequence[Layer], readout: Tensor, readout_bias: Tensor, x0: Tensor, state: Sequence[tuple[Tensor, Tensor]],
-    steps: int, residual: bool, exogenous: Tensor | None, lower: Tensor | None, upper: Tensor | None,
+    steps: int, residual: bool, exogenous: Tensor | None, lower: Tensor | None, upper: Tensor | None, past: Tensor | None, whole: bool,
 ) -> Tensor:  # fmt: skip
     """See `lemode.kernels.rollout`."""
     N, D = x0.shape
-    extra = 0 if exogenous is None else exogenous.shape[2]
+    extra, delays = 0 if exogenous is None else exogenous.shape[2], 0 if past is None else len(past)
     xs = pool.empty((steps, N, D), x0.dtype)
     kept: list[Tensor] = []
 
@@ -130,7 +130,7 @@ def rollout(
         kept.append(_readable(name, t).contiguous())
         return kept[-1].data_ptr()
 
-    structs, m = (core.LayerStruct * len(layers))(), D + extra
+    structs, m = (core.LayerStruct * len(layers))(), D * (1 + delays) + extra
     for k, (layer, (y, z)) in enumerate(zip(layers, state, strict=True)):
         d = layer.weight_zy.shape[0]
         shapes = {"weight_ih": (4 * d, m), "weight_hh": (3 * d, d), "weight_zy": (d, d), "bias": (4 * d,)}
@@ -140,11 +140,13 @@ def rollout(
             **{name: address(f"{name} of layer {k}", getattr(layer, name), shape) for name, shape in shapes.items()},
         )  # fmt: skip
         m = d
+    width = D * (1 + delays) + extra + 2 * sum(s.d for s in structs) if whole else m
     work = steps * N * 4.0 * sum(s.d * (s.d + s.m) for s in structs)
     struct = core.RolloutStruct(
-        steps=steps, N=N, D=D, extra=extra, layers=len(layers), residual=residual, threads=core.threads(work),
-        layer=ctypes.addressof(structs), readout=address("readout", readout, (D, m)),
+        steps=steps, N=N, D=D, extra=extra, delays=delays, layers=len(layers), residual=residual, threads=core.threads(work),
+        whole=whole, layer=ctypes.addressof(structs), readout=address("readout", readout, (D, width)),
         readout_bias=address("readout_bias", readout_bias, (D,)), x0=address("x0", x0, (N, D)),
+        past=None if past is None else address("past", past, (delays, N, D)),
         exogenous=None if exogenous is None else address("exogenous", exogenous, (steps, N, extra)), xs=xs.data_ptr(),
         **{name: address(name, bound, (D,)) for name, bound in (("lower", lower), ("upper", upper)) if bound is not None},
     )  # fmt: skip

@@ -28,7 +28,7 @@ __all__ = [
 
 DTYPES = {torch.float32: "f32", torch.float64: "f64"}
 SCHEME_CODES = {"imex": 0, "semi_implicit": 1, "exponential": 2}
-VERSION = 4  # of csrc/lemode.h
+VERSION = 5  # of csrc/lemode.h
 
 _int, _int32, _pointer = ctypes.c_int64, ctypes.c_int32, ctypes.c_void_p
 
@@ -51,8 +51,8 @@ LayerStruct = _struct(
 )  # fmt: skip
 RolloutStruct = _struct(
     "RolloutStruct",
-    ("steps N D extra", _int), ("layers residual threads reserved", _int32),
-    ("layer readout readout_bias x0 exogenous xs lower upper", _pointer),
+    ("steps N D extra delays", _int), ("layers residual threads whole", _int32),
+    ("layer readout readout_bias x0 past exogenous xs lower upper", _pointer),
 )  # fmt: skip
 
 

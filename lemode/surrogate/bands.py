@@ -69,9 +69,12 @@ def check_level(level: object) -> float:
 
 
 @torch.no_grad()
-def residuals(network: IncrementNetwork, series: Series, skip: int) -> list[list[float]]:
+def residuals(
+    network: IncrementNetwork, series: Series, skip: int, along: tuple[Series, Tensor | None] | None = None
+) -> list[list[float]]:
     """One-step errors along normalised series ``(T, n, D)``, truth minus prediction: some 200, evenly spread over all; the first `skip`, or
-    those of the lead, are of a network that wakes up, and left out where they are not all.
+    those of the lead, are of a network that wakes up, and left out where they are not all. `along` is what `fill` says of the series, where
+    it was asked already.
 
     Examples
     --------
@@ -85,9 +88,10 @@ def residuals(network: IncrementNetwork, series: Series, skip: int) -> list[list
     skip = max(skip, series.lead)
     if series.x.shape[-1] > WIDE:
         series = series.map(lambda s: s[: skip + 1 + KEPT // WIDE_SERIES, :WIDE_SERIES])
-    filled, predicted = fill(network, series)
+    T, n = series.x.shape[:2]
+    filled, predicted = fill(network, series) if along is None else along
     assert predicted is not None
-    error = (filled.x[1:] - predicted[:-1]).double()
+    error = (filled.x[1:T, :n] - predicted[: T - 1, :n]).double()
     there = torch.ones(error.shape[:2], dtype=torch.bool)
     if series.mask is not None:
         seen = series.mask.all(-1)

@@ -255,10 +255,11 @@ class Estimator(Parameters):
         phases: Phases = {}
         spend(phases, "data", laid_out - began)
         # the network is another than that of the judge: that of a readout computes in float64
-        self.residuals_ = residuals(self.network_, self.network_.series(data.validation), self.warmup_)
-        self._warn(recipe, judge)
         series, judge = self.network_.series(data.training), self.network_.series(data.validation)
-        sentence = what_it_is_worth(self.network_, series, judge, self.warmup_, self.names_, self.history_)
+        along = None if isinstance(self.network_, FieldNetwork) else fill(self.network_, judge)  # a part of a field will do
+        self.residuals_ = residuals(self.network_, judge, self.warmup_, along)
+        self._warn(recipe, judge)
+        sentence = what_it_is_worth(self.network_, series, judge, self.warmup_, self.names_, self.history_, along)
         if not is_trial(self.history_) and not isinstance(self.network_, FieldNetwork):
             self.history_.settling = measure_settling(self.network_, judge, self.warmup_)
         phases |= self.history_.phases

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +15,16 @@ from .field_network import FieldNetwork
 from .network import IncrementNetwork
 from .series import Series
 
-__all__ = ["closed_loop", "fill", "free_run", "free_run_error", "free_run_peak", "free_run_power", "run_ahead"]
+__all__ = [
+    "closed_loop",
+    "fill",
+    "free_run",
+    "free_run_error",
+    "free_run_peak",
+    "free_run_power",
+    "run_ahead",
+    "runs_in_kernel",
+]
 
 
 @torch.no_grad()
@@ -56,11 +66,17 @@ def fill(
 
 @torch.no_grad()
 def free_run(
-    network: IncrementNetwork, history: Tensor, steps: int, e: Tensor | None = None, e_future: Tensor | None = None
+    network: IncrementNetwork,
+    history: Tensor,
+    steps: int,
+    e: Tensor | None = None,
+    e_future: Tensor | None = None,
+    state: object = None,
 ) -> Tensor:
     """Warm up on the normalised history ``(T, n, D)``, then run free: the next ``steps`` values ``(steps, n, D)``.
 
     Known inputs, normalised: e ``(T, n, m)`` beside the history, and e_future ``(steps - 1, n, m)`` beside the values that are fed back.
+    The state is that before the history; at rest by default.
 
     Examples
     --------
@@ -72,13 +88,12 @@ def free_run(
     >>> free_run(network, history, 3).flatten()
     tensor([6., 7., 8.])
     """
-    predicted, state = network.step(history, e)
+    predicted, state = network.step(history, e, state)
     first = predicted[-1]
     if steps <= 1:
         return predicted[-1:][:steps]
-    if network.kernel_rollout and isinstance(network.core, LEM) and network.delays == 0:
-        core_state, _ = state
-        rest = _lem_rollout(network, network.core, first, core_state, steps - 1, e_future)
+    if runs_in_kernel(network):
+        rest = _lem_rollout(network, first, state, steps - 1, e_future)
     else:
         rest = closed_loop(network, first, state, steps - 1, e_future)
     return torch.cat([first[None], rest])
@@ -136,17 +151,32 @@ def closed_loop(
     return torch.cat(xs)
 
 
-def _lem_rollout(
-    network: IncrementNetwork, core: LEM, x0: Tensor, state: tuple[Tensor, Tensor], steps: int, e: Tensor | None
-) -> Tensor:
+def runs_in_kernel(network: IncrementNetwork, r: Tensor | None = None) -> bool:
+    """Whether free runs, of the intervals r, are `lemode.kernels.rollout`, which prepares the weights once and not at every step.
+
+    Examples
+    --------
+    >>> runs_in_kernel(IncrementNetwork(LEM(1, 2), 2, 1)), runs_in_kernel(IncrementNetwork(torch.nn.LSTM(1, 2), 2, 1))
+    (True, False)
+    """
+    return r is None and network.kernel_rollout and isinstance(network.core, LEM)
+
+
+def _lem_rollout(network: IncrementNetwork, x0: Tensor, state: Any, steps: int, e: Tensor | None) -> Tensor:
+    core, ((y, z), past) = network.core, state
+    assert isinstance(core, LEM)
     layers = [
         Layer(c.ode.weight_ih, c.ode.weight_hh, c.ode.weight_zy, c.ode.stacked_bias(), c.dt, c.scheme.name)
         for c in core.layers()
     ]
-    s = network.increment
-    states = list(zip(state[0].unbind(0), state[1].unbind(0), strict=True))
-    head = s[:, None] * network.head.weight, s * network.head.bias
-    return rollout(layers, *head, x0, states, steps, exogenous=e, lower=network.lower, upper=network.upper)
+    s, states = network.increment, list(zip(y.unbind(0), z.unbind(0), strict=True))
+    weight, whole = network.head.weight, network.reads_everything
+    if whole:  # differences are read in increments
+        D, p = len(s), network.delays
+        weight = torch.cat([weight[:, :D], weight[:, D : D + p * D] / s.repeat(p), weight[:, D + p * D :]], 1)
+    head = s[:, None] * weight, s * network.head.bias
+    bounds = {"lower": network.lower, "upper": network.upper}
+    return rollout(layers, *head, x0, states, steps, exogenous=e, past=past if network.delays else None, whole=whole, **bounds)
 
 
 def free_run_error(network: IncrementNetwork, series: Series, warmup: int, horizon: int, starts: int = 4) -> float:

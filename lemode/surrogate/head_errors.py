@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .forecast import fill
+from .forecast import fill, free_run, runs_in_kernel
 from .losses import trust
 from .network import IncrementNetwork
 from .readout_network import Heads
@@ -68,26 +69,43 @@ def free_errors(network: IncrementNetwork, heads: Tensor, series: Series, warmup
     if window.mask is None and warmup > 1:  # whatever the head is, what was seen has left the same state
         state = network.step(*window.part(0, warmup - 1).known())[1]
         window, warmup = window.part(warmup - 1, None), 1
-    S = window.x.shape[1]
-    seen = torch.ones_like(window.x, dtype=torch.bool) if window.mask is None else window.mask
-    there = seen[warmup:]
-    window = window._replace(mask=torch.cat([seen[:warmup], torch.zeros_like(there)]))
-    numbers = warmup * network.by_point(window.x[:1])[..., 0].numel() * heads.shape[1]
-    errors, before = [], network.head
-    try:
-        for some in heads.to(window.x.dtype).split(max(BLOCK // numbers, 1)):
-            network.head = Heads(some)  # type: ignore[assignment]
-            wide = window.map(partial(_beside_itself, copies=len(some)))
-            free = fill(network, wide, state=_beside_itself(state, len(some)))[0].x[warmup:]
-            error = (free.view(len(there), len(some), S, -1) - window.x[warmup:, None]).square()
-            error = error.where(there[:, None], 0.0).sum(-1) / there.sum(-1).clamp_min(1)[:, None]
-            errors.append(error.sqrt().clamp(max=1.0).nan_to_num(1.0))
-    finally:
-        network.head = before
+    there = (torch.ones_like(window.x, dtype=torch.bool) if window.mask is None else window.mask)[warmup:]
+    errors = []
+    for free in _runs(network, heads.to(window.x.dtype), window, state, warmup):
+        error = (free - window.x[warmup:, None]).square()
+        error = error.where(there[:, None], 0.0).sum(-1) / there.sum(-1).clamp_min(1)[:, None]
+        errors.append(error.sqrt().clamp(max=1.0).nan_to_num(1.0))
     judged = there.any(-1)[:, None].to(F64)
     error = (torch.cat(errors, 1).double() * judged).sum(2) / judged.sum(2).clamp_min(1)
     lengths = sorted({min(10 * 2**j, len(error)) for j in range(30)})
     return torch.stack([error[:h].mean(0) for h in lengths]).mean(0)
+
+
+def _runs(network: IncrementNetwork, heads: Tensor, window: Series, state: Any, warmup: int) -> Iterator[Tensor]:
+    """Free runs ``(horizon, heads, starts, D)`` of some heads after the other, from the state before the window."""
+    former, S = network.head, window.x.shape[1]
+    if window.mask is None and runs_in_kernel(network, window.r):
+        e, own = window.e, head_of(network)
+        known = (None, None) if e is None else (e[:warmup], e[warmup:-1])
+        try:
+            for head in heads:
+                set_head(network, head)
+                yield free_run(network, window.x[:warmup], len(window.x) - warmup, *known, state)[:, None]
+        finally:
+            set_head(network, own)
+        return
+    seen = torch.ones_like(window.x, dtype=torch.bool) if window.mask is None else window.mask.clone()
+    seen[warmup:] = False
+    window = window._replace(mask=seen)
+    numbers = warmup * network.by_point(window.x[:1])[..., 0].numel() * heads.shape[1]
+    try:
+        for some in heads.split(max(BLOCK // numbers, 1)):
+            network.head = Heads(some)  # type: ignore[assignment]
+            wide = window.map(partial(_beside_itself, copies=len(some)))
+            free = fill(network, wide, state=_beside_itself(state, len(some)))[0].x[warmup:]
+            yield free.view(len(free), len(some), S, -1)
+    finally:
+        network.head = former
 
 
 @torch.no_grad()

@@ -69,6 +69,7 @@ class IncrementNetwork(nn.Module):
     """
 
     kernel_rollout = True  # whether a free run is `lemode.kernels.rollout`, where the core is a LEM
+    reads_everything = False  # whether the head reads x, its differences, known inputs, y and z, or y of the last layer
     constant = 1.0  # what the head's constant is multiplied by
     linear = 0  # of what the head reads, the first so many are the series themselves and known inputs: no ridge holds them back
 

@@ -44,7 +44,7 @@ class ReadoutNetwork(IncrementNetwork):
     torch.Size([50, 3, 2])
     """
 
-    kernel_rollout = False  # which reads y of the last layer only
+    reads_everything = True
 
     def __init__(self, core: LEM, dimension: int, delays: int = 0, inputs: int = 0) -> None:
         super().__init__(core, 1, dimension, torch.float64, delays, inputs)

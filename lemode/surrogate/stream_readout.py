@@ -17,6 +17,7 @@ from .bands import residuals
 from .containment import LATE, check_contain, contain
 from .data import lay_out_series
 from .errors import FitWarning
+from .forecast import fill
 from .head_errors import set_head
 from .least_squares import StreamingQR
 from .network import both_ends
@@ -180,8 +181,9 @@ def solve_streamed(
         "samples": sum(p.end - p.begin for p in pieces),
     }  # fmt: skip
     history.validation = [(0, found.one_step / float(network.increment.square().mean().sqrt()))]
-    model.residuals_ = residuals(network, judged, model.warmup_)
+    along = fill(network, judged)
+    model.residuals_ = residuals(network, judged, model.warmup_, along)
     history.settling = measure_settling(network, judged, model.warmup_)
-    sentence = what_it_is_worth(network, known, judged, model.warmup_, model.names_, history)
+    sentence = what_it_is_worth(network, known, judged, model.warmup_, model.names_, history, along)
     if sentence is not None:
         warnings.warn(sentence, FitWarning, stacklevel=5)

@@ -54,8 +54,16 @@ class Worth:
 
 
 @torch.no_grad()
-def measure(network: IncrementNetwork, training: Series, judge: Series, warmup: int) -> Worth:
+def measure(
+    network: IncrementNetwork,
+    training: Series,
+    judge: Series,
+    warmup: int,
+    along: tuple[Series, Tensor | None] | None = None,
+) -> Worth:
     """One step ahead and in free runs on the series of `judge`, after `warmup` samples; all are normalised.
+
+    `along` is what `fill` says of the series of `judge`, where it was asked already.
 
     Examples
     --------
@@ -72,7 +80,7 @@ def measure(network: IncrementNetwork, training: Series, judge: Series, warmup: 
     4
     """
     start = judge.warmup(warmup)
-    _, predicted = fill(network, judge)
+    _, predicted = fill(network, judge) if along is None else along
     assert predicted is not None
     weights = _linear(network, training)
     guesses = [predicted[:-1], judge.x[:-1]]
@@ -119,9 +127,15 @@ def verdict(found: Worth, names: tuple[str, ...], history: History) -> str | Non
 
 
 def what_it_is_worth(
-    network: IncrementNetwork, training: Series, judge: Series, warmup: int, names: tuple[str, ...], history: History
+    network: IncrementNetwork,
+    training: Series,
+    judge: Series,
+    warmup: int,
+    names: tuple[str, ...],
+    history: History,
+    along: tuple[Series, Tensor | None] | None = None,
 ) -> str | None:
-    """The verdict on a fit; nothing is measured of a trial, nor of a field, whose surrogate looks at its free runs itself.
+    """The verdict on a fit, see `measure`; nothing is measured of a trial, nor of a field, whose surrogate looks at its free runs itself.
 
     Examples
     --------
@@ -135,7 +149,7 @@ def what_it_is_worth(
     """
     if is_trial(history) or hasattr(network, "grid"):
         return None
-    return verdict(measure(network, training, judge, warmup), names, history)
+    return verdict(measure(network, training, judge, warmup, along), names, history)
 
 
 def is_trial(history: History) -> bool:

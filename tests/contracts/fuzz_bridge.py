@@ -88,7 +88,9 @@ def rollout(draw):
     def numbers(*shape):
         return spoiled(torch.rand(shape, dtype=dtype) - 0.5, draw)
 
-    stack, m = [], D + extra
+    delays, whole = draw.choice([0, 0, 2]), draw.random() < 0.5
+    stack, m = [], D * (1 + delays) + extra
+    width = m + 2 * layers * d if whole else d
     for _ in range(layers):
         stack.append(
             kernels.Layer(
@@ -97,10 +99,11 @@ def rollout(draw):
         )
         m = d
     state = [(numbers(N, d), numbers(N, d)) for _ in range(layers)]
-    args = (stack, numbers(D, d), numbers(D), numbers(N, D), state, steps, draw.random() < 0.5)
+    args = (stack, numbers(D, width) / width**0.5, numbers(D), numbers(N, D), state, steps, draw.random() < 0.5)
     exogenous = numbers(steps, N, extra) if extra else None
     bounds = {"lower": numbers(D) - 0.5, "upper": numbers(D) + 0.5} if draw.random() < 0.5 else {}
-    a, b = (kernels.rollout(*args, exogenous=exogenous, **bounds, backend=k) for k in ("native", "torch"))
+    bounds |= {"past": numbers(delays, N, D)} if delays else {}
+    a, b = (kernels.rollout(*args, exogenous=exogenous, whole=whole, **bounds, backend=k) for k in ("native", "torch"))
     assert torch.allclose(a, b, rtol=1e-4, atol=1e-4)  # five closed-loop steps in float32
 
 

@@ -96,7 +96,7 @@ def test_rollout_checks_every_tensor():
         ("readout_bias", torch.rand(1)), ("readout_bias", torch.rand(M).double()), ("x0", torch.rand(N, M).double()),
         ("layers", [layer._replace(weight_hh=torch.rand(D, D))]), ("layers", [layer._replace(bias=torch.rand(D))]),
         ("layers", [layer._replace(weight_ih=layer.weight_ih.double())]), ("state", [(torch.rand(1, D), torch.rand(N, D))]),
-        ("exogenous", torch.rand(4, N, 1)),
+        ("exogenous", torch.rand(4, N, 1)), ("past", torch.rand(1, N, M)), ("whole", True),
     ]:  # fmt: skip
         with pytest.raises((ValueError, RuntimeError), match=r"give|dtype|reads|shape"):
             kernels.rollout(**good | {name: wrong})

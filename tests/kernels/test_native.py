@@ -433,6 +433,55 @@ def test_rollout_is_the_layer_fed_with_its_own_readout(scheme, residual):
             torch.testing.assert_close(got[k], x, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("residual", [True, False])
+@pytest.mark.parametrize("inputs", [0, 1])
+@pytest.mark.parametrize("delays", [0, 1, 3])
+def test_rollout_of_a_head_that_reads_everything(isa, residual, inputs, delays):
+    """From the formula: the values before, their differences, what is known, and y and z of every layer."""
+    D, d, N, steps = 3, 5, 4, 7
+    rnn, stack, _, c, x, states = network(D * (1 + delays) + inputs, D, d, 2, "imex", torch.float64, N)
+    C = 0.1 * torch.randn(D, D * (1 + delays) + inputs + 4 * d, dtype=torch.float64)
+    e = torch.randn(steps, N, inputs, dtype=torch.float64)
+    past = torch.randn(delays, N, D, dtype=torch.float64)
+    with torch.no_grad():
+        state, values, expected = tuple(torch.stack(s) for s in zip(*states, strict=True)), [*past, x], []
+        for k in range(steps):
+            read = values[::-1][: delays + 1]
+            layers = rnn.states(torch.cat([*read, e[k]], -1)[None], state)
+            state = tuple(torch.stack([layer[i][0] for layer in layers]) for i in (0, 1))
+            differences = [read[j] - read[j + 1] for j in range(delays)]
+            g = torch.cat([values[-1], *differences, e[k], *(s[0] for layer in layers for s in layer)], -1)
+            expected.append((values[-1] if residual else 0) + g @ C.T + c)
+            values.append(expected[-1])
+        for backend in ("native", "torch"):
+            got = kernels.rollout(
+                stack, C, c, x, states, steps, residual, e if inputs else None, past=past if delays else None, whole=True,
+                backend=backend,
+            )  # fmt: skip
+            torch.testing.assert_close(got, torch.stack(expected), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("sizes", [(1, 0, 1, 1, 1), (2, 1, 16, 1, 1), (20, 3, 33, 3, 9), (17, 0, 5, 2, 300)])
+@pytest.mark.parametrize(("delays", "whole"), [(0, True), (2, False), (2, True)])
+def test_rollout_with_delays_and_of_everything_in_the_core_is_that_of_torch(isa, dtype, sizes, delays, whole):
+    D, extra, d, layers, N = sizes
+    m = D * (1 + delays) + extra
+    for scheme in LEAKY:
+        _, stack, C, c, x, states = network(m, D, d, layers, scheme, dtype, N)
+        C = C if not whole else 0.1 * torch.randn(D, m + 2 * layers * d, dtype=dtype) / (m + layers * d) ** 0.5
+        past = {"past": torch.randn(delays, N, D, dtype=dtype)} if delays else {}
+        bounds = {"lower": x.mean(0) - 0.3, "upper": x.mean(0) + torch.linspace(-0.2, 0.5, D, dtype=dtype)}
+        e = torch.randn(9, N, extra, dtype=dtype) if extra else None
+        for residual, held in ((True, {}), (False, {}), (True, bounds)):
+            with torch.no_grad():
+                runs = [
+                    kernels.rollout(stack, C, c, x, states, 9, residual, e, **held, **past, whole=whole, backend=b)
+                    for b in ("native", "torch")
+                ]
+            torch.testing.assert_close(*runs, rtol=1e-12 if dtype == torch.float64 else 1e-5, atol=TOLERANCE[dtype])
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("sizes", [(1, 0, 1, 1, 1), (2, 1, 16, 1, 1), (20, 3, 33, 3, 9), (17, 0, 5, 2, 300)])
 def test_rollout_of_the_core_is_that_of_torch(isa, dtype, sizes):
@@ -494,6 +543,9 @@ def test_rollout_names_the_size_that_does_not_fit():
         ({"exogenous": torch.zeros(2, 3, 1)}, "exogenous of shape"),
         ({"upper": torch.zeros(3)}, r"upper of shape \(3,\)"),
         ({"backend": "gpu"}, "backend='gpu'"),
+        ({"past": torch.zeros(1, 3, 2)}, "reads 2 features but is given 4"),
+        ({"past": torch.zeros(1, 2)}, "past of shape"),
+        ({"whole": True}, r"give \(2, 12\), as x0 has 2 features and what it reads is so wide"),
         ({"state": [(s[0][:2], s[1]) for s in states]}, "state of layer 0"),
     ]:
         arguments = {"layers": stack, "readout": C, "readout_bias": c, "x0": x, "state": states, "steps": 4} | wrong

@@ -209,5 +209,5 @@ void lemode_trim(void) {
   pool.trim(0);
 }
 
-int lemode_version(void) { return 4; }
+int lemode_version(void) { return 5; }
 }

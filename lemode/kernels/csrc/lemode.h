@@ -48,11 +48,11 @@ typedef struct {
 } LemodeLayer;
 
 typedef struct {
-  int64_t steps, N, D, extra;  // D features of x, `extra` exogenous ones
-  int32_t layers, residual, threads, reserved;
+  int64_t steps, N, D, extra, delays;  // D features of x and of each of the values before it, `extra` exogenous ones
+  int32_t layers, residual, threads, whole;
   const LemodeLayer *layer;
-  const void *readout, *readout_bias;  // (D, d), (D,)
-  const void *x0;                      // (N, D)
+  const void *readout, *readout_bias;  // (D, d) or, `whole`, (D, D * (1 + delays) + extra + twice the sum of all d); (D,)
+  const void *x0, *past;               // (N, D), (delays, N, D), the latest one last
   const void *exogenous;               // (steps, N, extra)
   void *xs;                            // (steps, N, D)
   const void *lower, *upper;           // (D,), between which x is held; NULL: it is not
