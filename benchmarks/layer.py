@@ -182,19 +182,26 @@ def layer_table(count: int, which: str) -> None:
     )
 
 
-def closed_loop(count: int, steps: int = 100_000) -> None:
-    """E: B=1, d=16, two observed variables, readout and feedback included."""
+def closed_loop(count: int, steps: int = 20_000) -> None:
+    """E: B=1, two observed variables, readout and feedback included; the second and third are random cores, whose head reads x, y and z."""
     core.select(BEST)
-    rnn, cell_ = LEM(2, 16), nn.LSTMCell(2, 16)
-    ode, readout, x0 = rnn.cells[0].ode, 0.01 * torch.randn(2, 16), torch.zeros(1, 2)
+    print("\n## E: closed loop (B = 1), microseconds a step\n")
+    print("| d | head reads | | kernels.rollout | the same loop in torch | LSTMCell loop |\n|---|---|---|---|---|---|")
+    for d, whole, dtype in ((16, False, torch.float32), (100, True, torch.float64), (500, True, torch.float64)):
+        print(closed_loop_row(d, whole, dtype, count, steps // d * 16))
+
+
+def closed_loop_row(d: int, whole: bool, dtype: torch.dtype, count: int, steps: int) -> str:
+    rnn, cell_ = LEM(2, d, dtype=dtype), nn.LSTMCell(2, d, dtype=dtype)
+    ode, readout = rnn.cells[0].ode, 0.01 * torch.randn(2, 2 + 2 * d if whole else d, dtype=dtype)
+    x0, zero = torch.zeros(1, 2, dtype=dtype), torch.zeros(1, d, dtype=dtype)
     layers = [kernels.Layer(ode.weight_ih, ode.weight_hh, ode.weight_zy, ode.bias)]
-    state = [(torch.zeros(1, 16), torch.zeros(1, 16))]
-    few = steps // 100
+    few = max(steps // 100, 20)
 
     def rollout(n: int, backend: str) -> Step:
         def run() -> None:
             with torch.no_grad():
-                kernels.rollout(layers, readout, torch.zeros(2), x0, state, n, backend=backend)
+                kernels.rollout(layers, readout, x0[0], x0, [(zero, zero)], n, whole=whole, backend=backend)
 
         return run
 
@@ -203,12 +210,11 @@ def closed_loop(count: int, steps: int = 100_000) -> None:
             x, hidden = x0, None
             for _ in range(few):
                 hidden = cell_(x, hidden)
-                x = x + hidden[0] @ readout.T
+                x = x + hidden[0] @ readout[:, -d:].T
 
     times = rounds({"core": rollout(steps, "native"), "loop": rollout(few, "torch"), "LSTMCell": lstm}, count)
-    print("\n## E: closed loop (B = 1, d = 16), microseconds a step\n")
-    print("| kernels.rollout | the same loop in torch | LSTMCell loop |\n|---|---|---|")
-    print(f"| {cell(times['core'], 1e6 / steps)} | {cell(times['loop'], 1e6 / few)} | {cell(times['LSTMCell'], 1e6 / few)} |")
+    loops = " | ".join(cell(times[name], 1e6 / few) for name in ("loop", "LSTMCell"))
+    return f"| {d} | {'x, y, z' if whole else 'y'} | {str(dtype)[6:]} | {cell(times['core'], 1e6 / steps)} | {loops} |"
 
 
 def two_threads(count: int) -> None:
