@@ -160,6 +160,9 @@ def fhn(options: argparse.Namespace) -> None:
     models["LEM(16) in float64, as the data are"] = lambda seed: lemode.Surrogate(
         seed=seed, budget=budget, verbose=0, train="all"
     )
+    models["**LEM(16) under an exact head**, with 300 random units that read it"] = lambda seed: lemode.Surrogate(
+        seed=seed, budget=budget, verbose=0, train="both", width=300
+    )
     compare("FitzHugh-Nagumo: v one step (0.4) ahead, published setting", models, training, validation, judge, options.seeds)
 
 

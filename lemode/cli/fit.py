@@ -71,7 +71,7 @@ def hyper_parameters() -> dict[str, dict[str, Any]]:
     --------
     >>> found = hyper_parameters()
     >>> found["train"]["choices"], found["continuous"]["action"].__name__, found["observe"]["nargs"]
-    (['auto', 'all', 'readout'], 'BooleanOptionalAction', '+')
+    (['auto', 'all', 'readout', 'both'], 'BooleanOptionalAction', '+')
     """
     found: dict[str, dict[str, Any]] = {}
     for cls in (Surrogate, FieldSurrogate):

@@ -114,7 +114,7 @@ def plan_of(model: Any) -> Plan:
     ...     plan_of(lemode.baselines.GRU(**settings).fit(wave))
     ... except ValueError as error:
     ...     print(error)
-    a GRU is not exported, whose core is no LEM: of lemode.Surrogate, train='all', 'readout' and 'auto' are.
+    a GRU is not exported, whose core is no LEM: of lemode.Surrogate, train='all', 'readout', 'auto' and 'both' are.
     """
     _refuse(model)
     network, table, core = model.network_, model.table_, model.network_.core
@@ -143,7 +143,7 @@ def plan_of(model: Any) -> Plan:
 
 
 def _refuse(model: Any) -> None:
-    can = "of lemode.Surrogate, train='all', 'readout' and 'auto' are"
+    can = "of lemode.Surrogate, train='all', 'readout', 'auto' and 'both' are"
     if not hasattr(model, "network_"):
         if hasattr(model, "members_"):
             raise ValueError(f"{type(model).__name__}: export its members, one by one, model.members_[k].")

@@ -22,6 +22,7 @@ from .head_errors import luck
 from .interrupts import Interrupted, again
 from .network import IncrementNetwork
 from .phases import spend, together
+from .random_units import check_one_layer, with_random_units
 from .readout import Judge, Problem, fit_readout
 from .readout_network import ReadoutNetwork
 from .recipe import Recipe
@@ -30,7 +31,7 @@ from .seeds import torch_stream
 from .series import Series
 from .training import train
 
-__all__ = ["FITTERS", "Auto", "Continuous", "Fitter", "Gradient", "Readout", "choose_fitter"]
+__all__ = ["FITTERS", "Auto", "Both", "Continuous", "Fitter", "Gradient", "Readout", "choose_fitter"]
 
 # Washouts before the free runs that compare the two. States of a trained network are those of a pass along the series from its beginning,
 # and from rest in its middle they take a while: of FitzHugh-Nagumo's v alone, with noise, six washouts.
@@ -269,24 +270,95 @@ class Auto(Readout):
             story = f" {e.story()}" if isinstance(e, Ended) else ""
             warnings.warn(f"{why} before it found any weights; the readout is kept.{story}", FitWarning, stacklevel=5)
             return solved, by_solving
-        scale = Judge.along(judge, SETTLED * recipe.washout, seed).with_all_the_past()
-        (free, one), (trained_free, trained_one) = scale.errors(solved), scale.errors(trained)
-        # a geometric mean that is better by luck is none that is better
-        wins = (1 - luck(judge, network.increment)) ** 2 * free * one <= trained_free * trained_one
-        phases = together(by_solving.phases, history.phases)
-        if wins:
-            history = history.then(by_solving)
-            history.chosen, history.tried = by_solving.chosen, by_solving.tried
-        history.phases = phases
-        history.kept = (
-            f"{'readout' if wins else 'trained network'}: errors on the validation series, of free runs and of one step, are {free:.2g} "
-            f"and {one:.2g} of the readout, {trained_free:.2g} and {trained_one:.2g} of the trained network"
-        )
-        if wins and trained_free * trained_one < free * one:
-            history.kept += ", which is not better by more than chance would have it on values that are few, or move little"
-        if verbose:
-            print(f"fit: kept the {history.kept}", file=sys.stderr, flush=True)
-        return (solved if wins else trained), history
+        wins, why = compared(solved, trained, judge, recipe, seed, "readout")
+        history.phases = together(by_solving.phases, history.phases)
+        return kept(wins, solved, by_solving, trained, history, why, verbose)
+
+
+class Both(Readout):
+    """All weights by gradient steps, then a head that is solved for, over the trained units and random ones that read them.
+
+    What is better on the validation series is kept, compared as `Auto` does; ``history_.kept`` says which it was. A fit that is
+    interrupted goes no further. A readout, as of a warm start, has its head solved for again.
+
+    Parameters
+    ----------
+    width : random units
+
+    Examples
+    --------
+    >>> model = lemode.Surrogate(hidden_size=2, train="both", width=20, steps=5, window=20, washout=5, verbose=0)
+    >>> model.fit(np.sin(np.linspace(0, 9, 91))[:, None]).history_.kept.split(":")[0]
+    'exact head'
+    """
+
+    def __init__(self, width: int = 500) -> None:
+        super().__init__()
+        self.width = width
+
+    def check(self, recipe: Recipe, checkpoint: str | os.PathLike[str] | None) -> None:
+        """A checkpoint has to be writable; it is one of the training."""
+        Gradient().check(recipe, checkpoint)
+
+    def fit(
+        self,
+        network: IncrementNetwork,
+        series: Series,
+        judge: Series,
+        recipe: Recipe,
+        seed: int,
+        verbose: int = 1,
+        checkpoint: Checkpoint | None = None,
+    ) -> tuple[IncrementNetwork, History]:
+        """The training first: the random units read what it has found."""
+        if isinstance(network, ReadoutNetwork):
+            return super().fit(network, series, judge, recipe, seed, verbose)
+        check_one_layer(network)
+        trained, history = Gradient().fit(network, series, judge, recipe, seed, verbose, checkpoint)
+        if history.stopped in (Stopped.INTERRUPTED, Stopped.CALLBACK, Stopped.DIVERGED):
+            return trained, history
+        wide = with_random_units(trained, series, self.width, seed)
+        solved, by_solving, self.problem = fit_readout(wide, series, judge, recipe.washout, seed, verbose=verbose)
+        wins, why = compared(solved, trained, judge, recipe, seed, "exact head")
+        history.phases = together(history.phases, by_solving.phases)
+        return kept(wins, solved, by_solving, trained, history, why, verbose)
+
+
+def compared(
+    solved: IncrementNetwork, trained: IncrementNetwork, judge: Series, recipe: Recipe, seed: int, name: str
+) -> tuple[bool, str]:
+    """Whether what was solved for, called so, is to be kept rather than what was trained, and a sentence that says it."""
+    scale = Judge.along(judge, SETTLED * recipe.washout, seed).with_all_the_past()
+    (free, one), (trained_free, trained_one) = scale.errors(solved), scale.errors(trained)
+    # a geometric mean that is better by luck is none that is better
+    wins = (1 - luck(judge, trained.increment)) ** 2 * free * one <= trained_free * trained_one
+    why = (
+        f"{name if wins else 'trained network'}: errors on the validation series, of free runs and of one step, are {free:.2g} "
+        f"and {one:.2g} of the {name}, {trained_free:.2g} and {trained_one:.2g} of the trained network"
+    )
+    if wins and trained_free * trained_one < free * one:
+        why += ", which is not better by more than chance would have it on values that are few, or move little"
+    return wins, why
+
+
+def kept(
+    wins: bool,
+    solved: IncrementNetwork,
+    by_solving: History,
+    trained: IncrementNetwork,
+    history: History,
+    why: str,
+    verbose: int,
+) -> tuple[IncrementNetwork, History]:
+    """The one that wins, and the history of both fits, of which `history` is that of the training, with the phases of both."""
+    phases = history.phases
+    if wins:
+        history = history.then(by_solving)
+        history.chosen, history.tried = by_solving.chosen, by_solving.tried
+    history.phases, history.kept = phases, why
+    if verbose:
+        print(f"fit: kept the {why}", file=sys.stderr, flush=True)
+    return (solved if wins else trained), history
 
 
 # by the hyper-parameters train and continuous
@@ -296,6 +368,7 @@ FITTERS: dict[tuple[str, bool], Callable[[int | None, int], Fitter]] = {
     ("readout", False): lambda delays, width: Readout(delays),
     ("auto", False): Auto,
     ("auto", True): lambda delays, width: Continuous(),
+    ("both", False): lambda delays, width: Both(width),
 }
 
 
@@ -308,7 +381,10 @@ def choose_fitter(train: str, continuous: bool = False, delays: int | None = Non
     'Continuous'
     """
     if train not in {name for name, _ in FITTERS}:
-        raise ValueError(f"train={train!r}: give 'all', 'readout' for the head alone, or 'auto' for the better of the two.")
+        raise ValueError(
+            f"train={train!r}: give 'all', 'readout' for the head alone, 'auto' for the better of the two, or 'both' for a head over "
+            "what was trained."
+        )
     if (train, bool(continuous)) not in FITTERS:
         raise ValueError(f"train={train!r} is for continuous=False: choose one of the two.")
     return FITTERS[train, bool(continuous)](delays, width)

@@ -175,8 +175,8 @@ def _lem_rollout(network: IncrementNetwork, x0: Tensor, state: Any, steps: int, 
         D, p = len(s), network.delays
         weight = torch.cat([weight[:, :D], weight[:, D : D + p * D] / s.repeat(p), weight[:, D + p * D :]], 1)
     head = s[:, None] * weight, s * network.head.bias
-    bounds = {"lower": network.lower, "upper": network.upper}
-    return rollout(layers, *head, x0, states, steps, exogenous=e, past=past if network.delays else None, whole=whole, **bounds)
+    before, bounds = past if network.delays else None, (network.lower, network.upper)
+    return rollout(layers, *head, x0, states, steps, True, e, *bounds, before, whole)
 
 
 def free_run_error(network: IncrementNetwork, series: Series, warmup: int, horizon: int, starts: int = 4) -> float:

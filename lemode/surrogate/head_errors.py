@@ -85,12 +85,12 @@ def _runs(network: IncrementNetwork, heads: Tensor, window: Series, state: Any, 
     """Free runs ``(horizon, heads, starts, D)`` of some heads after the other, from the state before the window."""
     former, S = network.head, window.x.shape[1]
     if window.mask is None and runs_in_kernel(network, window.r):
-        e, own = window.e, head_of(network)
-        known = (None, None) if e is None else (e[:warmup], e[warmup:-1])
+        own = head_of(network)
+        e, coming = (None, None) if window.e is None else (window.e[:warmup], window.e[warmup:-1])
         try:
             for head in heads:
                 set_head(network, head)
-                yield free_run(network, window.x[:warmup], len(window.x) - warmup, *known, state)[:, None]
+                yield free_run(network, window.x[:warmup], len(window.x) - warmup, e, coming, state)[:, None]
         finally:
             set_head(network, own)
         return

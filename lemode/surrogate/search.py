@@ -40,7 +40,7 @@ SPACES: dict[str, dict[str, Any]] = {
     "all": {"hidden_size": (8, 64), "lr": (2e-3, 3e-2), "dt": (0.1, 1.0), "delays": [0, 2, 5], "window": (50, 400)},
     "readout": {"hidden_size": (100, 800), "dt": (0.1, 1.0), "delays": [None, 0, 4]},
 }
-SPACES["auto"] = {**SPACES["all"], "width": (100, 800)}
+SPACES["auto"] = SPACES["both"] = {**SPACES["all"], "width": (100, 800)}
 # the longest free runs that are looked at, and how many
 HORIZON, RUNS = 200, 40
 # a range that spans so much is searched by its logarithm

@@ -49,14 +49,16 @@ class Surrogate(Estimator):
     continuous : bool
         Go on from the map from sample to sample to a differential equation, `lemode.surrogate.flow_network.FlowNetwork`, in 0.4 times as
         many steps: for use at other sampling intervals than that of the training data.
-    train : {'auto', 'all', 'readout'}
+    train : {'auto', 'all', 'readout', 'both'}
         'readout' leaves a random network as it was drawn and solves for its head alone, `lemode.surrogate.readout.fit_readout`: in
         seconds, and for clean data more accurate than training by orders of magnitude. It has `hidden_size` units, of which it wants
         hundreds, and no stage, optimizer or budget, and computes in float64 whatever `dtype` is; of data in float32 their own rounding is
         the limit, 1e-7. It is never worse than a linear autoregression on the validation series. 'all' trains every weight. 'auto' does
-        both, and keeps what is better on the validation series, which ``history_.kept`` tells; with ``continuous=True`` it is 'all'.
+        the one and the other, and keeps what is better on the validation series, which ``history_.kept`` tells; with ``continuous=True``
+        it is 'all'. 'both' trains every weight and then solves for the head, over the trained units and random ones that read them, and
+        keeps that unless it is worse on the validation series: for few trained units, whose time scales mean something, and clean data.
     width : int
-        Units of the readout of train='auto', whose trained network has `hidden_size`.
+        Units of the readout of train='auto', whose trained network has `hidden_size`; random units of 'both'.
     contain : float, optional
         How many times the range of the data predictions may span: what is read and predicted is held there, `lemode.surrogate.containment`,
         and no free run can blow up, whatever it starts from. Inside nothing changes. A variable that drifts out of its range is left

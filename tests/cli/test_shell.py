@@ -96,7 +96,7 @@ def test_bash_completes_commands_options_choices_and_files(tmp_path):
     assert complete(tmp_path, "lemode", "f") == ["fit", "forecast"]
     assert complete(tmp_path, "lemode", "fit", "da") == ["data.csv"]
     assert complete(tmp_path, "lemode", "fit", "data.csv", "--hid") == ["--hidden-size"]
-    assert complete(tmp_path, "lemode", "fit", "data.csv", "--train", "") == ["auto", "all", "readout"]
+    assert complete(tmp_path, "lemode", "fit", "data.csv", "--train", "") == ["auto", "all", "readout", "both"]
     assert complete(tmp_path, "lemode", "fit", "data.csv", "--train", "all", "-o", "da") == ["data.csv"]
     assert complete(tmp_path, "lemode", "completion", "") == ["bash", "zsh"]
 
