@@ -53,10 +53,30 @@ def test_series_solves_the_equations(script):
         return np.array([y - a * x**3 + b * x**2 - z + current, c - d * x**2 - y, r * (s * (x - rest) - z)])
 
     script.SPIN_UP = 0
-    found = script.hindmarsh_rose(5, 800)
+    found = script.HINDMARSH_ROSE.solve(5, 800)
     start = np.array([-1, 0, 3]) + 0.3 * np.random.default_rng(5).normal(size=3)
     truth = solve_ivp(rhs, (0, 79.9), start, "RK45", t_eval=0.1 * np.arange(800), rtol=1e-9, atol=1e-10).y[0]
     assert truth.max() > 1.5  # there are spikes
+    np.testing.assert_allclose(found, truth, rtol=0, atol=1e-4)
+
+
+def test_weather_in_a_slow_climate_solves_the_equations(script):
+    """Roessler's system by itself, 20 times slower, and its x in the rho of Lorenz's."""
+    sigma, beta, a, b, c, slow = 10, 8 / 3, 0.2, 0.2, 5.7, 20
+    script.SPIN_UP = 0
+    found = script.SLOW_CLIMATE.solve(5, 80)
+    start = np.array([1, 1, 25, 1, -5, 0.1]) + 0.5 * np.random.default_rng(5).normal(size=6)
+    climate = solve_ivp(
+        lambda t, v: np.array([-v[1] - v[2], v[0] + a * v[1], b + v[2] * (v[0] - c)]) / slow,
+        (0, 4), start[3:], "DOP853", rtol=1e-11, atol=1e-11, dense_output=True,
+    ).sol  # fmt: skip
+
+    def weather(t, v):
+        x, y, z = v
+        return np.array([sigma * (y - x), x * (30 + climate(t)[0] / 2 - z) - y, x * y - beta * z])
+
+    truth = solve_ivp(weather, (0, 3.95), start[:3], "DOP853", t_eval=0.05 * np.arange(80), rtol=1e-11, atol=1e-11).y[2]
+    # errors of 1e-9 a step grow by e^4 in four time units
     np.testing.assert_allclose(found, truth, rtol=0, atol=1e-4)
 
 
@@ -79,8 +99,9 @@ def test_cycles_of_made_up_bursts(script):
     for first in (100, 1500, 3100, 4300):
         for k in range(4):
             x[first + 150 * k : first + 150 * k + 10] = 1.5
-    assert script.cycles(x).tolist() == [1600, 1200]  # the first burst has no beginning that is known
-    assert len(script.cycles(np.zeros(100))) == 0
+    assert script.cycles(x, 500).tolist() == [1600, 1200]  # the first burst has no beginning that is known
+    assert len(script.cycles(np.zeros(100), 500)) == 0
+    assert len(script.cycles(x, None)) == 0
 
 
 def test_a_lost_run_stays_where_it_was(script):
@@ -139,13 +160,13 @@ def test_run_waits_for_its_settings_and_goes_on(script, tmp_path, capsys):
     script.run(options(tmp_path))
     assert not calls
     script.tune(options(tmp_path))
-    assert len(calls) == 6
+    assert len(calls) == 9
     script.run(options(tmp_path))
-    assert [key[:2] for key in calls[6:]] == [("clean", SHORT), ("noisy", SHORT)]
-    assert calls[6][3] == script.CHOICES["rest"][0]  # the first one had the smallest error
+    assert [key[:2] for key in calls[9:]] == [("clean", SHORT), ("noisy", SHORT), ("climate", SHORT)]
+    assert calls[9][3] == script.CHOICES["rest"][0]  # the first one had the smallest error
     script.tune(options(tmp_path))
     script.run(options(tmp_path))
-    assert len(calls) == 8
+    assert len(calls) == 12
 
 
 def test_table_tells_a_failure(script, tmp_path, capsys, monkeypatch):
