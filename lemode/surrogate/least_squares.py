@@ -176,6 +176,30 @@ class StreamingQR:
         both._reflect(np.asfortranarray(factor / np.sqrt(other.weight) * other.R), len(other.R))
         return both
 
+    def without(self, columns: Sequence[int]) -> StreamingQR:
+        """A new factor of the same rows, but for some of their columns.
+
+        Raises
+        ------
+        ValueError
+            For a column that there is not, or if none is left.
+
+        Examples
+        --------
+        >>> fit = StreamingQR(columns=2)
+        >>> fit.add([[1.0, 0.0], [1.0, 1.0], [1.0, 2.0]], [[5.0], [6.0], [7.0]])
+        >>> fit.without([1]).solve([0.0])[0].coefficients.round(9), fit.solve([0.0])[0].coefficients.round(9).ravel()
+        (array([[6.]]), array([5., 1.]))
+        """
+        gone = set(columns)
+        if not gone <= set(range(self.columns)):
+            raise ValueError(f"columns={list(columns)}: give numbers from 0 to {self.columns - 1}.")
+        kept = [k for k in range(self.columns + self.targets) if k not in gone]
+        fewer = StreamingQR(self.columns - len(gone), self.targets, sum(k < self.unpenalised for k in kept))
+        fewer._reflect(np.asfortranarray(self.R[:, kept]), 0)
+        fewer.weight = self.weight
+        return fewer
+
     def solve(self, ridges: Sequence[float]) -> list[Solution]:
         r"""The solution for each ridge :math:`\lambda \ge 0`; for 0 that in which what the rows do not determine is zero.
 

@@ -208,15 +208,17 @@ class Regression:
             out.append(others)
         return out
 
-    def heads(self, pairs: Sequence[tuple[float, float]]) -> Tensor:
-        """Coefficients ``(len(pairs), 1 + features, D)`` for pairs of a noise and a ridge."""
+    def heads(self, pairs: Sequence[tuple[float, float]], without: Sequence[int] = ()) -> Tensor:
+        """Coefficients ``(len(pairs), 1 + features, D)`` for pairs of a noise and a ridge; zeros for the columns `without`."""
+        kept = torch.tensor([k for k in range(self.columns) if k not in set(without)])[:, None]
         out = torch.zeros(len(pairs), self.columns, self.network.head.out_features, dtype=F64)
         for data, response, group in zip(self.data, self.noise, self.groups):
             for noise in {noise for noise, _ in pairs}:
                 which = [i for i, pair in enumerate(pairs) if pair[0] == noise]
                 factor = data.plus(response, noise) if noise else data
+                factor = factor.without(without) if without else factor
                 for i, solution in zip(which, factor.solve([pairs[i][1] for i in which])):
-                    out[i][:, group] = torch.from_numpy(solution.coefficients)
+                    out[i][kept, torch.tensor(group)] = torch.from_numpy(solution.coefficients)
         return out
 
 
