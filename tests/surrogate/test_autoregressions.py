@@ -50,7 +50,7 @@ def test_head_in_differences_is_the_least_squares_of_the_differences():
 def test_weights_are_those_of_their_bic():
     """By numpy, on the same rows for all orders; those without weight are left out."""
     x = walk(120, 3)
-    network, series, models = found(x)
+    _, series, models = found(x)
     x = series.x[:, 0, 0].numpy()
     orders = [p for p in (*range(13), 15, 18, 24) if p == 0 or 3 * (2 + p) <= len(x) - 1 - p]
     skip, d, bic = max(orders), np.diff(x), {}
