@@ -384,7 +384,7 @@ def draw(done: dict) -> None:
         top.set(
             title=title(setting),
             xlabel="period, samples",
-            ylim=(1e-3, 1e4),
+            ylim=(1e-3, 30 * max(runs[0][2])),
         )
         top.set_xlim(SEGMENT, 20)
         top.minorticks_off()
