@@ -270,20 +270,15 @@ class Auto(Readout):
             story = f" {e.story()}" if isinstance(e, Ended) else ""
             warnings.warn(f"{why} before it found any weights; the readout is kept.{story}", FitWarning, stacklevel=5)
             return solved, by_solving
-        wins, why = compared(solved, trained, judge, recipe, seed, "readout")
-        history.phases = together(by_solving.phases, history.phases)
-        return kept(wins, solved, by_solving, trained, history, why, verbose)
+        scale = Judge.along(judge, SETTLED * recipe.washout, seed).with_all_the_past()
+        return keep_better("readout", solved, by_solving, trained, history, scale, verbose)
 
 
-class Both(Readout):
+class Both(Auto):
     """All weights by gradient steps, then a head that is solved for, over the trained units and random ones that read them.
 
     What is better on the validation series is kept, compared as `Auto` does; ``history_.kept`` says which it was. A fit that is
     interrupted goes no further. A readout, as of a warm start, has its head solved for again.
-
-    Parameters
-    ----------
-    width : random units
 
     Examples
     --------
@@ -291,14 +286,6 @@ class Both(Readout):
     >>> model.fit(np.sin(np.linspace(0, 9, 91))[:, None]).history_.kept.split(":")[0]
     'exact head'
     """
-
-    def __init__(self, width: int = 500) -> None:
-        super().__init__()
-        self.width = width
-
-    def check(self, recipe: Recipe, checkpoint: str | os.PathLike[str] | None) -> None:
-        """A checkpoint has to be writable; it is one of the training."""
-        Gradient().check(recipe, checkpoint)
 
     def fit(
         self,
@@ -319,45 +306,36 @@ class Both(Readout):
             return trained, history
         wide = with_random_units(trained, series, self.width, seed)
         solved, by_solving, self.problem = fit_readout(wide, series, judge, recipe.washout, seed, verbose=verbose)
-        wins, why = compared(solved, trained, judge, recipe, seed, "exact head")
-        history.phases = together(history.phases, by_solving.phases)
-        return kept(wins, solved, by_solving, trained, history, why, verbose)
+        scale = Judge.along(judge, SETTLED * recipe.washout, seed).with_all_the_past()
+        return keep_better("exact head", solved, by_solving, trained, history, scale, verbose)
 
 
-def compared(
-    solved: IncrementNetwork, trained: IncrementNetwork, judge: Series, recipe: Recipe, seed: int, name: str
-) -> tuple[bool, str]:
-    """Whether what was solved for, called so, is to be kept rather than what was trained, and a sentence that says it."""
-    scale = Judge.along(judge, SETTLED * recipe.washout, seed).with_all_the_past()
-    (free, one), (trained_free, trained_one) = scale.errors(solved), scale.errors(trained)
-    # a geometric mean that is better by luck is none that is better
-    wins = (1 - luck(judge, trained.increment)) ** 2 * free * one <= trained_free * trained_one
-    why = (
-        f"{name if wins else 'trained network'}: errors on the validation series, of free runs and of one step, are {free:.2g} "
-        f"and {one:.2g} of the {name}, {trained_free:.2g} and {trained_one:.2g} of the trained network"
-    )
-    if wins and trained_free * trained_one < free * one:
-        why += ", which is not better by more than chance would have it on values that are few, or move little"
-    return wins, why
-
-
-def kept(
-    wins: bool,
+def keep_better(
+    name: str,
     solved: IncrementNetwork,
     by_solving: History,
     trained: IncrementNetwork,
     history: History,
-    why: str,
+    scale: Judge,
     verbose: int,
 ) -> tuple[IncrementNetwork, History]:
-    """The one that wins, and the history of both fits, of which `history` is that of the training, with the phases of both."""
-    phases = history.phases
+    """The network that was solved for, called so, or the trained one, and the history of both, which says why."""
+    (free, one), (trained_free, trained_one) = scale.errors(solved), scale.errors(trained)
+    # a geometric mean that is better by luck is none that is better
+    wins = (1 - luck(scale.validation, trained.increment)) ** 2 * free * one <= trained_free * trained_one
+    phases = together(by_solving.phases, history.phases)
     if wins:
         history = history.then(by_solving)
         history.chosen, history.tried = by_solving.chosen, by_solving.tried
-    history.phases, history.kept = phases, why
+    history.phases = phases
+    history.kept = (
+        f"{name if wins else 'trained network'}: errors on the validation series, of free runs and of one step, are {free:.2g} "
+        f"and {one:.2g} of the {name}, {trained_free:.2g} and {trained_one:.2g} of the trained network"
+    )
+    if wins and trained_free * trained_one < free * one:
+        history.kept += ", which is not better by more than chance would have it on values that are few, or move little"
     if verbose:
-        print(f"fit: kept the {why}", file=sys.stderr, flush=True)
+        print(f"fit: kept the {history.kept}", file=sys.stderr, flush=True)
     return (solved if wins else trained), history
 
 
@@ -368,7 +346,7 @@ FITTERS: dict[tuple[str, bool], Callable[[int | None, int], Fitter]] = {
     ("readout", False): lambda delays, width: Readout(delays),
     ("auto", False): Auto,
     ("auto", True): lambda delays, width: Continuous(),
-    ("both", False): lambda delays, width: Both(width),
+    ("both", False): Both,
 }
 
 

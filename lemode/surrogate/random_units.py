@@ -20,6 +20,7 @@ __all__ = ["check_one_layer", "with_random_units"]
 # three and six times the error of one step.
 READS = 0.3
 SERIES = 16  # of which the states are measured
+STILL = 1e-6  # a unit that moves by less is not read: what it does elsewhere would be blown up
 
 
 def check_one_layer(network: IncrementNetwork) -> None:
@@ -96,6 +97,7 @@ def with_random_units(network: IncrementNetwork, series: Series, units: int, see
     for W, b, s in ((theirs.Wz, bias[2], y), (theirs.Wy, bias[3], z)):
         states = s.double().flatten(0, 1)
         R = READS / math.sqrt(d) * torch.randn(units, d, dtype=torch.float64, generator=generator)
-        W[d:, :d] = R / states.std(0, correction=0).clamp_min(1e-9)
+        spread = states.std(0, correction=0)
+        W[d:, :d] = R / spread.where(spread > STILL, math.inf)
         b[d:] -= W[d:, :d] @ states.mean(0)
     return out

@@ -63,6 +63,18 @@ def test_random_units_read_the_trained_states_each_in_its_own_spread():
     assert (p.b1[6:] >= 1).all()
 
 
+def test_a_unit_that_does_not_move_is_not_read():
+    network, series = trained(), some()
+    with torch.no_grad():
+        p = network.core.cells[0].ode.blocks()
+        p.Vy[2], p.Wy[2] = 0.0, 0.0
+        p.by[2] = 0.0  # so that y of this unit is zero for ever
+    p = with_random_units(network, series, 20, seed=0).core.cells[0].ode.blocks()
+    assert not p.Wz[6:, 2].any()
+    assert p.Wz[6:, :2].all()
+    assert p.Wy[6:, 2].all()  # its z moves
+
+
 def test_another_seed_draws_others():
     network, series = trained(), some()
     a, b, again = (with_random_units(network, series, 5, seed).core.cells[0].ode.weight_zy for seed in (0, 1, 0))

@@ -41,6 +41,8 @@ void rollout(Arena &arena, const LemodeRollout &q, long begin, long end) {
   RolloutLayer<T> *stack = arena.take<RolloutLayer<T>>(q.layers);
   Input<T> *inputs = arena.take<Input<T>>(3 + 2 * q.layers);
   Source<const T> *out_w = arena.take<Source<const T>>(3 + 2 * q.layers);
+  // in place where only y is read; else x is read until the last panel of the product is there
+  const Blocked<T> x_next = q.whole || p ? next : u;
   Blocked<T> input = u;
   long width = 0;  // of what is read, and in how many pieces
   int count = 0;
@@ -101,12 +103,11 @@ void rollout(Arena &arena, const LemodeRollout &q, long begin, long end) {
         for (long j = 0; j < q.extra; ++j) unit(u, D * (1 + p) + j, b) = unit(known, j, b) = e[b * q.extra + j];
       for (int i = 0; i < q.layers; ++i) run_step<T>(q.layer[i].scheme, stack[i].layer, stack[i].step, rows);
       T *xs = static_cast<T *>(q.xs) + (n * q.N + first) * D;
-      // x itself is read until the last panel of the product is there
       product_all<T>(readout, bias, D, inputs, count, rows, [&](long panel, long b, Vec<T> head) {
         // of two numbers these take the second where one is no number: it stays to be seen
         const Vec<T> x = minimum(load(upper.at(panel, 0)),
                                  maximum(load(lower.at(panel, 0)), q.residual ? load(u.at(panel, b)) + head : head));
-        store(next.at(panel, b), x);
+        store(x_next.at(panel, b), x);
         store(xs + b * D + panel * V, x, int(min(D - panel * V, V)));
       });
       for (long b = 0; b < rows && p; ++b) {
@@ -115,7 +116,7 @@ void rollout(Arena &arena, const LemodeRollout &q, long begin, long end) {
         grow_older(u, D, 1 + p, b);
         for (long j = 0; j < D; ++j) unit(u, j, b) = unit(next, j, b);
       }
-      for (long panel = 0; panel < panels(D, V) && !p; ++panel)  // lanes beyond D hold exogenous inputs, which are written anew
+      for (long panel = 0; panel < panels(D, V) && q.whole && !p; ++panel)  // lanes beyond D hold exogenous inputs, which are written anew
         for (long b = 0; b < rows; ++b) store(u.at(panel, b), load(next.at(panel, b)));
     }
   }
